@@ -1,0 +1,222 @@
+"""The nouns: what is probed, how a probe ended, and what it means.
+
+Everything here is a value: frozen, without behaviour that reads a clock or does I/O.
+A probe of one target climbs a ladder of layers from the outside in and stops where one fails:
+
+    layer      asks                                         stages on the way
+    port       does the TCP connect succeed?                resolve, connect
+    handshake  is the hello answered?                       hello, reply
+    session    is startApi answered, and a request?         start_api, next_valid_id, managed_accounts, current_time
+    client     does a broker library get as far?            imported, connected, ready, time, accounts, contract
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+NO_LABELS: Mapping[str, str] = {}
+
+
+class Layer(StrEnum):
+    """How far in a probe looks; the order is the order of probing."""
+
+    PORT = "port"
+    HANDSHAKE = "handshake"
+    SESSION = "session"
+    CLIENT = "client"
+
+
+class Outcome(StrEnum):
+    """How one probe of one layer ended. The words are part of the public contract."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"  # EOF or reset before the answer
+    GARBLED = "garbled"
+    REJECTED = "rejected"  # a clear refusal by the API: 326, 503, too old, redirected
+    CRASHED = "crashed"
+    UNAVAILABLE = "unavailable"  # says nothing about the target: no such name, interpreter or library missing
+    SKIPPED = "skipped"
+
+
+class Stage(StrEnum):
+    """Where on the way a probe was; with an outcome other than ok: where it ended."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    HELLO = "hello"
+    REPLY = "reply"
+    START_API = "start_api"
+    NEXT_VALID_ID = "next_valid_id"
+    MANAGED_ACCOUNTS = "managed_accounts"
+    CURRENT_TIME = "current_time"
+    IMPORTED = "imported"
+    CONNECTED = "connected"
+    READY = "ready"
+    TIME = "time"
+    ACCOUNTS = "accounts"
+    CONTRACT = "contract"
+    CLOSE = "close"
+
+
+class Cause(StrEnum):
+    """The machine-readable reason behind an outcome; the rules of verdict.py read this, never a text."""
+
+    NAME_UNKNOWN = "name_unknown"
+    NAME_TIMEOUT = "name_timeout"
+    NO_ROUTE = "no_route"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    EOF = "eof"  # the peer ended the stream in order
+    RESET = "reset"  # the peer reset the connection
+    SILENCE = "silence"  # not one byte of an answer
+    UNFINISHED = "unfinished"  # part of an answer, then silence
+    HTTP = "http"
+    TLS = "tls"
+    VNC = "vnc"
+    SSH = "ssh"
+    OVERSIZED = "oversized"  # a length prefix no reply to the hello has
+    MALFORMED = "malformed"
+    REDIRECT = "redirect"
+    TOO_OLD = "too_old"
+    API_ERROR = "api_error"
+
+
+class Verdict(StrEnum):
+    """One word for a report. The order is the order of the rules: the first that applies, from the outside in."""
+
+    PROBE_BROKEN = "probe_broken"
+    NAME_UNRESOLVED = "name_unresolved"
+    UNREACHABLE = "unreachable"
+    PORT_CLOSED = "port_closed"
+    CLOSED_BEFORE_HANDSHAKE = "closed_before_handshake"
+    API_SILENT = "api_silent"
+    NOT_TWS_API = "not_tws_api"
+    SERVER_REDIRECT = "server_redirect"
+    SERVER_TOO_OLD = "server_too_old"
+    CLIENT_ID_IN_USE = "client_id_in_use"
+    SESSION_REFUSED = "session_refused"
+    SESSION_SILENT = "session_silent"
+    SESSION_STALLED = "session_stalled"
+    ACCOUNT_MISSING = "account_missing"
+    UPSTREAM_DOWN = "upstream_down"
+    CLIENTS_FAILING = "clients_failing"
+    CLIENT_FAULT = "client_fault"
+    FARM_DOWN = "farm_down"
+    SLOW = "slow"
+    HEALTHY = "healthy"
+    UNKNOWN = "unknown"
+
+
+class Mode(StrEnum):
+    """The kind of account a gateway is logged in to."""
+
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class AddressFamily(StrEnum):
+    """Which addresses of a host name are tried."""
+
+    ANY = "any"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+class Stamp(StrEnum):
+    """Which clock ended a time: the kernel's receive stamp, or ours after the read (then the loop's load is in it)."""
+
+    KERNEL = "kernel"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The range of API server versions that we announce.
+
+    A server answers min(its own, our maximum) (facts: protocol, section 5).
+    """
+
+    minimum: int = 100
+    maximum: int = 226
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One TWS or IB Gateway endpoint, as configured. Durations are in seconds."""
+
+    name: str
+    host: str
+    port: int
+    mode: Mode
+    interval: float = 15.0
+    deadline: float = 5.0
+    slow_after: float = 1.0  # a handshake that takes longer is `slow`
+    hello: Hello = Hello()
+    address_family: AddressFamily = AddressFamily.ANY
+    client_ids: tuple[int, ...] = ()
+    avoid_client_ids: tuple[int, ...] = ()
+    account: str | None = None
+    clients: tuple[str, ...] = ()
+    watch: bool = False
+    launcher_log: str | None = None
+    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
+
+    @property
+    def endpoint(self) -> str:
+        """HOST:PORT, an IPv6 literal in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """A gateway's answer to the hello: the negotiated version, and its clock as text (never relied on)."""
+
+    version: int
+    time_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """One probe of one layer.
+
+    `seconds` is the layer's own duration, None where nothing was measured. `stages` are the parts of it, in seconds.
+    `stage` and `cause` say where and why it ended when the outcome is not ok.
+    """
+
+    layer: Layer
+    outcome: Outcome
+    seconds: float | None = None
+    stage: Stage | None = None
+    cause: Cause | None = None
+    detail: str = ""
+    stages: tuple[tuple[Stage, float], ...] = ()
+    stamp: Stamp | None = None
+    server: ServerHello | None = None
+    client: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """The layer answered as it should."""
+        return self.outcome is Outcome.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One tick of one target: the result of every layer that was probed.
+
+    `at` is unix seconds at the start, `seconds` the whole tick. `connections` counts the TCP connections opened.
+    `fault` is set when we failed, not the target: then the results claim nothing.
+    """
+
+    target: str
+    at: float
+    seconds: float
+    results: tuple[LayerResult, ...]
+    connections: int = 0
+    fault: str | None = None
+
+    def layer(self, layer: Layer) -> LayerResult | None:
+        """The result of a wire layer, or None where it was not probed."""
+        return next((result for result in self.results if result.layer is layer and result.client is None), None)
