@@ -1,0 +1,146 @@
+"""What is known of a target so far: one frozen state, and `fold`, which makes the next from a report.
+
+No clock here: `now` is a parameter. Nothing grows without bound: reports, failures and changes are kept up to a number.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.verdict import CLAIMLESS, WORKING
+
+# Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
+CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# A gateway answers the hello in 1 to 20 milliseconds when idle, in seconds when it is about to freeze.
+HANDSHAKE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+KEPT_REPORTS = 8
+KEPT_FAILURES = 12  # longer than successes: they are what someone will ask about
+KEPT_CHANGES = 40
+EXPIRY_INTERVALS = 3
+
+CounterKey = tuple[Layer, str]  # a layer, and a client or ""
+FailureKey = tuple[Layer, str, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Observations counted by upper bound (seconds); the last count is of those above all bounds."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float = 0.0
+
+    @classmethod
+    def empty(cls, bounds: tuple[float, ...]) -> "Histogram":
+        """No observation yet."""
+        return cls(bounds, (0,) * (len(bounds) + 1))
+
+    def observe(self, seconds: float) -> "Histogram":
+        """The histogram with one observation more."""
+        at = bisect_left(self.bounds, seconds)
+        counts = (*self.counts[:at], self.counts[at] + 1, *self.counts[at + 1 :])
+        return Histogram(self.bounds, counts, self.total + seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A report with its verdict."""
+
+    report: Report
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A verdict and when it began (unix seconds)."""
+
+    verdict: Verdict
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """All that is known of one target. Counters only ever grow; `since` is when the present verdict began."""
+
+    target: Target
+    verdict: Verdict = Verdict.UNKNOWN
+    since: float | None = None
+    last: Report | None = None
+    recent: tuple[Judged, ...] = ()  # oldest first
+    failures: tuple[Judged, ...] = ()  # oldest first
+    changes: tuple[Change, ...] = ()  # oldest first
+    connect: Histogram = field(default_factory=lambda: Histogram.empty(CONNECT_BUCKETS))
+    handshake: Histogram = field(default_factory=lambda: Histogram.empty(HANDSHAKE_BUCKETS))
+    probes: Mapping[CounterKey, int] = field(default_factory=dict)
+    failed: Mapping[FailureKey, int] = field(default_factory=dict)
+    probed_at: Mapping[CounterKey, float] = field(default_factory=dict)
+    connections: int = 0
+
+
+def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
+    """The state after one more report."""
+    changed = verdict is not state.verdict
+    judged = Judged(report, verdict)
+    probed = [result for result in report.results if result.outcome is not Outcome.SKIPPED]
+    return replace(
+        state,
+        verdict=verdict,
+        since=report.at if changed else state.since,
+        last=report,
+        recent=(*state.recent, judged)[-KEPT_REPORTS:],
+        failures=state.failures if verdict in WORKING else (*state.failures, judged)[-KEPT_FAILURES:],
+        changes=(*state.changes, Change(verdict, report.at))[-KEPT_CHANGES:] if changed else state.changes,
+        connect=_observed(state.connect, report.layer(Layer.PORT)),
+        handshake=_observed(state.handshake, report.layer(Layer.HANDSHAKE)),
+        probes=_counted(state.probes, probed),
+        failed=_failures_counted(state.failed, probed),
+        probed_at={**state.probed_at, **{_key(result): report.at for result in probed}},
+        connections=state.connections + report.connections,
+    )
+
+
+def expired(state: TargetState, now: float) -> bool:
+    """The last report is older than three intervals: it claims nothing any more."""
+    return state.last is None or now - state.last.at > EXPIRY_INTERVALS * state.target.interval
+
+
+def current_verdict(state: TargetState, now: float) -> Verdict:
+    """The verdict as it may be shown now: unknown once the state has expired."""
+    return Verdict.UNKNOWN if expired(state, now) else state.verdict
+
+
+def claims(state: TargetState, now: float) -> Report | None:
+    """The report whose results may be shown as the target's health now; None if there is nothing to claim."""
+    return None if expired(state, now) or state.verdict in CLAIMLESS else state.last
+
+
+def _key(result: LayerResult) -> CounterKey:
+    return result.layer, result.client or ""
+
+
+def _observed(histogram: Histogram, result: LayerResult | None) -> Histogram:
+    """Only successes are observed: a time that ended at our deadline says nothing about the gateway."""
+    if result is None or not result.ok or result.seconds is None:
+        return histogram
+    return histogram.observe(result.seconds)
+
+
+def _counted(probes: Mapping[CounterKey, int], probed: list[LayerResult]) -> Mapping[CounterKey, int]:
+    counted = dict(probes)
+    for result in probed:
+        key = _key(result)
+        counted[key] = counted.get(key, 0) + 1
+    return counted
+
+
+def _failures_counted(failed: Mapping[FailureKey, int], probed: list[LayerResult]) -> Mapping[FailureKey, int]:
+    keys = [(*_key(result), result.outcome) for result in probed if not result.ok]
+    if not keys:
+        return failed
+    counted = dict(failed)
+    for key in keys:
+        counted[key] = counted.get(key, 0) + 1
+    return counted

@@ -1,0 +1,216 @@
+"""What each verdict means in words and what to do about it: the headline and the required actions.
+
+A table, and one function that fills it in for a target. Texts use these fields: {endpoint}, {host}, {port}, {mode},
+{name}, {ids} and {account}. Sources: facts on failures (rows in comments), IBKR's "Initial setup" and "Connection" pages.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.model import Target, Verdict
+
+API_SETTINGS = (
+    "In TWS open File > Global Configuration > API > Settings (IB Gateway: Configure > Settings > API > Settings). "
+    'Check: "Enable ActiveX and Socket Clients" is ticked (Gateway 10.41 and later has no such box), '
+    "the socket port is {port}, and the trusted IPs include the address this probe comes from."
+)
+RESTART = (
+    "Restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API settings were kept."
+)
+VERIFY = "Then verify: ibkr-exporter diagnose {endpoint}"
+LOGIN = (
+    "See whether the gateway is logged in: a login that waits for two-factor approval, a dialog or a nightly restart keeps the API port shut."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One verdict in words: a headline of one line, the meaning, and the actions in the order to take them."""
+
+    headline: str
+    meaning: str
+    actions: tuple[str, ...] = ()
+
+
+REMEDIES: Mapping[Verdict, Remedy] = {
+    Verdict.PROBE_BROKEN: Remedy(
+        "The probe itself failed; this says nothing about {endpoint}",
+        "The exporter could not carry out the probe: a resource ran out, or it has a bug. The gateway may be well.",
+        (
+            "Read the exporter's log: the fault is there with its traceback.",
+            'If the fault is "too many open files" or "cannot assign requested address", raise the limit of open files or free '
+            "local ports on the exporter's machine.",
+            "Run ibkr-exporter diagnose {endpoint} from another process or machine to see the gateway itself.",
+        ),
+    ),
+    Verdict.NAME_UNRESOLVED: Remedy(
+        "The host name {host} does not resolve",
+        "No connection was attempted: the name has no address as seen from here.",
+        (
+            "Correct the host in the configuration (target {name}), or use the IP address.",
+            "In a container, the name must be a service of the same Compose network, or host.docker.internal for the host itself.",
+            VERIFY,
+        ),
+    ),
+    Verdict.UNREACHABLE: Remedy(  # rows 3, 32, 40
+        "Nothing answers the TCP connect to {endpoint}",
+        "The host is off, a firewall drops the packets, or the gateway is so stuck that its accept queue is full.",
+        (
+            "See that the host is up and reachable from here (ping, route, VPN).",
+            "Let the firewall on both sides pass TCP port {port}.",
+            "If the host itself is well, the gateway is frozen with a full accept queue: restart the gateway.",
+            VERIFY,
+        ),
+    ),
+    Verdict.PORT_CLOSED: Remedy(  # rows 1, 6, 20
+        "Nothing listens on {endpoint}",
+        "The host refuses the connection: the gateway is not running, not logged in, its API is off, or it uses another port.",
+        (
+            "Start TWS or IB Gateway and log in.",
+            LOGIN,
+            API_SETTINGS,
+            "Compare the port: 7497 (TWS) and 4002 (Gateway) are paper, 7496 and 4001 live; container images use 4003 and 4004 too.",
+            VERIFY,
+        ),
+    ),
+    Verdict.CLOSED_BEFORE_HANDSHAKE: Remedy(  # rows 2, 18
+        "{endpoint} accepts the connection and closes it without an answer",
+        "A relay (socat, ssh, a container's port) is up with no gateway behind it, or the gateway does not trust our address.",
+        (
+            "Behind a relay or a published container port: look at the gateway, not at the network. " + LOGIN,
+            "If the gateway is logged in: add the address this probe comes from to the trusted IPs, or "
+            'untick "Allow connections from localhost only".',
+            API_SETTINGS,
+            VERIFY,
+        ),
+    ),
+    Verdict.API_SILENT: Remedy(  # rows 4, 5, 17; the first of the user's two documents
+        "{endpoint} is open, but the API does not answer the handshake",
+        "TWS or IB Gateway holds the port, but its API is disabled, frozen, still starting, or waits for someone to click. "
+        "Every client library will time out: none of them is at fault.",
+        (
+            API_SETTINGS,
+            'Look at its window for a dialog ("Accept incoming connection attempt?", a message to confirm, a login) and answer it.',
+            RESTART,
+            "If it was started in the last two minutes, give it time.",
+            "If it comes back after restarts, look for clients that leave connections half closed (CLOSE_WAIT on port {port}).",
+            VERIFY,
+        ),
+    ),
+    Verdict.NOT_TWS_API: Remedy(  # row 21
+        "Something else than the TWS API answers on {endpoint}",
+        "Another service has this port: the Client Portal gateway, a web server, VNC.",
+        (
+            "Compare the port with the API settings of TWS or IB Gateway: 7497 and 4002 (paper), 7496 and 4001 (live) by default.",
+            "The Client Portal gateway (port 5000) and VNC (5900) are not the TWS API.",
+            "Correct the port in the configuration (target {name}).",
+            VERIFY,
+        ),
+    ),
+    Verdict.SERVER_REDIRECT: Remedy(
+        "{endpoint} sends API clients to another address",
+        "The answer to the hello was a redirect. Today's Python libraries take it for a connection and then wait for ever.",
+        ("Point the target {name} and your programs at the address in the evidence.", VERIFY),
+    ),
+    Verdict.SERVER_TOO_OLD: Remedy(  # rows 33, 34
+        "The gateway at {endpoint} speaks too old a version of the API",
+        "Its API server version is below the lowest that we and current libraries support.",
+        ("Upgrade TWS or IB Gateway to the current stable version.", VERIFY),
+    ),
+    Verdict.CLIENT_ID_IN_USE: Remedy(  # rows 15, 16
+        "Every client id reserved for the probes is in use ({ids})",
+        "The gateway answers, and refuses our ids with error 326: something else connects with them, or it keeps a dead session.",
+        (
+            "See that no other program, and no second exporter, uses the client ids {ids} on this gateway.",
+            "Give this target other ids in client_ids.",
+            "If nobody uses them, the gateway keeps a stale session: it ends after some minutes, or with a restart of the gateway.",
+        ),
+    ),
+    Verdict.SESSION_REFUSED: Remedy(
+        "{endpoint} answers the handshake, then refuses the session",
+        "The connection ended after startApi without an error that names the reason.",
+        (
+            "See whether the gateway is at its limit of 32 clients, or was restarting at that moment.",
+            "See that the client ids {ids} are used by nobody else: some versions close without error 326.",
+            RESTART,
+            VERIFY,
+        ),
+    ),
+    Verdict.SESSION_SILENT: Remedy(
+        "{endpoint} answers the handshake, but never begins the session",
+        "startApi got no nextValidId and managedAccounts: the gateway is not fully logged in, or frozen behind its listener.",
+        (LOGIN, "Look at its window for a dialog and answer it.", RESTART, VERIFY),
+    ),
+    Verdict.SESSION_STALLED: Remedy(  # row 23
+        "{endpoint} begins the session, but answers no request",
+        "Libraries report this as connected. It is not: nothing they ask will be answered.",
+        ("Look at its window for a dialog and answer it.", RESTART, VERIFY),
+    ),
+    Verdict.ACCOUNT_MISSING: Remedy(
+        "The gateway at {endpoint} does not manage account {account}",
+        "It is logged in to another user, or the port belongs to the other mode (paper or live).",
+        (
+            "Compare the accounts in the evidence with the configured one, and the mode: this target is {mode}.",
+            "Log in as the user that owns {account}, or correct the account of target {name}.",
+        ),
+    ),
+    Verdict.UPSTREAM_DOWN: Remedy(  # rows 24, 25
+        "The gateway at {endpoint} has lost IBKR's servers",
+        "Its API answers, but the link from the gateway to IBKR is down: no data, no orders.",
+        (
+            "Within IBKR's nightly reset: wait, it comes back by itself.",
+            "Outside of it: look at IBKR's system status page and at the internet link of the gateway's machine.",
+            "Still down long after the reset: restart the gateway, it is stuck at its own login.",
+        ),
+    ),
+    Verdict.CLIENTS_FAILING: Remedy(
+        "The gateway at {endpoint} answers, but every client library fails",
+        "Our own handshake succeeds before and after: what the libraries have in common is at fault, here or in what they ask.",
+        (
+            "Compare the stages at which they stop, in the evidence.",
+            "Check the environments: ibkr-exporter clients check",
+            "If they stop after the handshake, the gateway may refuse what they ask for at this server version: try another build of it.",
+        ),
+    ),
+    Verdict.CLIENT_FAULT: Remedy(  # row 35; the second of the user's two documents
+        "A client library is at fault, not the gateway at {endpoint}",
+        "The handshake succeeds right before and right after the library fails, and others get through.",
+        (
+            "Leave the gateway alone: its API answers.",
+            "Use another version of the library that fails: configure both as clients, side by side, to see which one works.",
+            "Check its environment for conflicting distributions: ibkr-exporter clients check",
+            "Report it to the library's maintainers with this evidence.",
+        ),
+    ),
+    Verdict.FARM_DOWN: Remedy(  # row 26
+        "A data farm of the gateway at {endpoint} is disconnected",
+        "The gateway is connected, but a market data, historical data or security definition farm is not.",
+        (
+            "Wait some minutes: farms flap, above all in the nightly reset.",
+            "If it lasts, look at IBKR's system status page, then restart the gateway.",
+        ),
+    ),
+    Verdict.SLOW: Remedy(  # row 40
+        "The gateway at {endpoint} works, but slower than its limit",
+        "Every layer answers; the handshake took longer than the configured limit.",
+        (
+            "Look at the load, memory and Java heap of the gateway's machine.",
+            "If this distance is always so slow, raise slow_after of target {name}.",
+        ),
+    ),
+    Verdict.HEALTHY: Remedy("The gateway at {endpoint} is healthy", "Every layer that was probed answered in time."),
+    Verdict.UNKNOWN: Remedy("{endpoint} has not been probed yet", "There is no report that is recent enough to say anything."),
+}
+
+
+def fill(text: str, target: Target) -> str:
+    """A text of the table with the target's own values in its fields."""
+    return text.format(
+        endpoint=target.endpoint,
+        host=target.host,
+        port=target.port,
+        mode=target.mode,
+        name=target.name,
+        ids=", ".join(str(number) for number in target.client_ids) or "none",
+        account=target.account or "none",
+    )
