@@ -1,0 +1,52 @@
+# `make` alone lists the targets. Every target that needs .venv makes it first.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+export PYTHON
+
+bin := .venv/bin
+ready := .venv/.ready
+args ?=
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+.PHONY: setup
+setup: $(ready) ## make .venv: uv where present, else venv and pip
+
+$(ready): pyproject.toml requirements/dev.txt scripts/setup scripts/find-python
+	@scripts/setup
+
+.PHONY: demo
+demo: $(ready) ## simulated gateways, each with another fault, and the exporter watching them
+	@$(bin)/ibkr-exporter demo $(args)
+
+.PHONY: test
+test: $(ready) ## all tests, with coverage; args="-k wire" for some of them, without
+	@$(bin)/python -m pytest $(if $(args),$(args),--cov --cov-report=term)
+
+.PHONY: check
+check: $(ready) ## formatting, lint, types, the order of imports
+	$(bin)/ruff format --check
+	$(bin)/ruff check
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+.PHONY: format
+format: $(ready) ## put the formatting right
+	$(bin)/ruff check --fix
+	$(bin)/ruff format
+
+.PHONY: bench
+bench: $(ready) ## what the exporter costs
+	@for script in benchmarks/*.py; do echo "# $$script"; $(bin)/python "$$script" $(args) || exit 1; done
+
+.PHONY: lock
+lock: ## pin the newest versions that pyproject.toml permits (needs uv)
+	@scripts/lock $(args)
+
+.PHONY: clean
+clean: ## remove .venv and everything generated that is not committed
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
