@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-NO_LABELS: Mapping[str, str] = {}
-
 
 class Layer(StrEnum):
     """How far in a probe looks; the order is the order of probing."""
@@ -161,7 +159,7 @@ class Target:
     clients: tuple[str, ...] = ()
     watch: bool = False
     launcher_log: str | None = None
-    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def endpoint(self) -> str:
