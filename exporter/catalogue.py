@@ -1,0 +1,101 @@
+"""The metric catalogue: every name that `/metrics` can show, with its type, its labels and its meaning.
+
+The reference in docs, the contract tests of rules and dashboards, and the exposition itself all read this table.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """A Prometheus metric type."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+class Metric(NamedTuple):
+    """One row: `help` is the HELP line. Units are base units, named by the suffix."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+UP = Metric("ibkr_up", Kind.GAUGE, ("target",), "1 if a trading program could connect now, 0 if it could not.")
+TARGET_INFO = Metric(
+    "ibkr_target_info", Kind.GAUGE, ("target", "host", "port", "mode"), "Always 1: where the target is, paper or live."
+)
+VERDICT = Metric("ibkr_verdict", Kind.GAUGE, ("target", "verdict"), "1 for the present verdict, 0 for every other.")
+VERDICT_SINCE = Metric(
+    "ibkr_verdict_since_timestamp_seconds", Kind.GAUGE, ("target",), "When the present verdict began, in unix time."
+)
+PORT_OPEN = Metric("ibkr_port_open", Kind.GAUGE, ("target",), "1 if the last TCP connect succeeded.")
+CONNECT = Metric(
+    "ibkr_port_connect_duration_seconds", Kind.HISTOGRAM, ("target",), "Duration of the TCP connects that succeeded."
+)
+HANDSHAKE_SUCCESS = Metric(
+    "ibkr_handshake_success", Kind.GAUGE, ("target",), "1 if the API answered the last opening handshake."
+)
+HANDSHAKE = Metric(
+    "ibkr_handshake_duration_seconds",
+    Kind.HISTOGRAM,
+    ("target",),
+    "From the hello sent to the reply received, of the handshakes that succeeded.",
+)
+HANDSHAKE_LAST = Metric(
+    "ibkr_handshake_last_duration_seconds", Kind.GAUGE, ("target",), "The duration of the last handshake."
+)
+SERVER_VERSION = Metric("ibkr_server_version", Kind.GAUGE, ("target",), "The negotiated API server version.")
+PROBES = Metric("ibkr_probes_total", Kind.COUNTER, ("target", "layer", "client"), "Probes done.")
+FAILURES = Metric(
+    "ibkr_probe_failures_total",
+    Kind.COUNTER,
+    ("target", "layer", "client", "outcome"),
+    "Probes that did not end with outcome ok.",
+)
+LAST_PROBE = Metric(
+    "ibkr_last_probe_timestamp_seconds", Kind.GAUGE, ("target", "layer"), "When the layer was last probed, in unix time."
+)
+CONNECTIONS = Metric(
+    "ibkr_connections_opened_total", Kind.COUNTER, ("target",), "TCP connections that the exporter opened to the gateway."
+)
+BUILD_INFO = Metric(
+    "ibkr_exporter_build_info", Kind.GAUGE, ("version", "python"), "Always 1: the exporter's version and its Python."
+)
+RELOAD_SUCCESS = Metric(
+    "ibkr_exporter_config_last_reload_successful", Kind.GAUGE, (), "1 if the last (re)load of the configuration worked."
+)
+RELOAD_TIME = Metric(
+    "ibkr_exporter_config_last_reload_success_timestamp_seconds",
+    Kind.GAUGE,
+    (),
+    "When the configuration was last loaded with success, in unix time.",
+)
+LAG = Metric(
+    "ibkr_exporter_probe_lag_seconds", Kind.HISTOGRAM, (), "How late ticks started: the exporter's own load, no target's."
+)
+SKIPPED_TICKS = Metric(
+    "ibkr_exporter_ticks_skipped_total", Kind.COUNTER, (), "Ticks that were skipped because the probe before overran."
+)
+
+BY_TARGET = (
+    UP,
+    VERDICT,
+    VERDICT_SINCE,
+    PORT_OPEN,
+    CONNECT,
+    HANDSHAKE_SUCCESS,
+    HANDSHAKE,
+    HANDSHAKE_LAST,
+    SERVER_VERSION,
+    PROBES,
+    FAILURES,
+    LAST_PROBE,
+    CONNECTIONS,
+    TARGET_INFO,
+)
+OF_EXPORTER = (BUILD_INFO, RELOAD_SUCCESS, RELOAD_TIME, LAG, SKIPPED_TICKS)
+CATALOGUE = BY_TARGET + OF_EXPORTER

@@ -1,0 +1,243 @@
+"""From states to `/metrics`: every line is made anew from the present states at each scrape, none is kept.
+
+With a thousand targets a scrape is some eighty thousand lines, so the text is made here from one template per family
+instead of by a client library's sample objects (docs/adr/0003). It comes in chunks, so that whoever sends it can let
+others run in between; all chunks are of one moment, because states are frozen.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
+
+from exporter import catalogue
+from exporter.catalogue import Kind, Metric
+from exporter.history import (
+    CONNECT_BUCKETS,
+    HANDSHAKE_BUCKETS,
+    LAG_BUCKETS,
+    Histogram,
+    TargetState,
+    claims,
+    current_verdict,
+)
+from exporter.model import Layer, LayerResult, Outcome, Report, Verdict
+from exporter.verdict import CONNECTABLE
+
+CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
+HERE = "\0"  # where the target's label goes in a template; no label value can hold it
+
+# The failures each wire layer can end in: shown as zero from the start, so that rate() sees the first one.
+POSSIBLE_FAILURES = {
+    Layer.PORT: (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.UNAVAILABLE),
+    Layer.HANDSHAKE: (Outcome.TIMEOUT, Outcome.CLOSED, Outcome.GARBLED, Outcome.REJECTED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterState:
+    """What is known of the exporter itself."""
+
+    version: str
+    python: str
+    reload_successful: bool = True
+    reloaded_at: float = 0.0
+    lag: Histogram = field(default_factory=lambda: Histogram.empty(LAG_BUCKETS))
+    skipped_ticks: int = 0
+
+
+class View(NamedTuple):
+    """A state as one scrape sees it: `claim` is the report that may speak for the target's health, if any."""
+
+    state: TargetState
+    claim: Report | None
+    verdict: Verdict
+    label: str
+
+
+Lines = Callable[[View], str]
+
+
+def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool = False) -> Iterator[str]:
+    """The families of all targets, in chunks. The exporter's own families come from `exporter_exposition`."""
+    views = [View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name)) for state in states]
+    views.sort(key=lambda view: view.label)
+    extra = sorted({name for view in views for name in view.state.target.labels})
+    for metric in catalogue.BY_TARGET:
+        lines = _target_info(extra) if metric is catalogue.TARGET_INFO else LINES[metric]
+        yield header(metric, openmetrics=openmetrics)
+        for start in range(0, len(views), CHUNK_TARGETS):
+            yield "".join(map(lines, views[start : start + CHUNK_TARGETS]))
+
+
+def exporter_exposition(exporter: ExporterState, *, openmetrics: bool = False) -> Iterator[str]:
+    """The families of the exporter itself."""
+    values: tuple[tuple[Metric, str], ...] = (
+        (
+            catalogue.BUILD_INFO,
+            f'ibkr_exporter_build_info{{version="{escaped(exporter.version)}",python="{escaped(exporter.python)}"}} 1\n',
+        ),
+        (catalogue.RELOAD_SUCCESS, f"{catalogue.RELOAD_SUCCESS.name} {int(exporter.reload_successful)}\n"),
+        (catalogue.RELOAD_TIME, f"{catalogue.RELOAD_TIME.name} {exporter.reloaded_at!r}\n"),
+        (catalogue.LAG, _filled(LAG_TEMPLATE, exporter.lag)),
+        (catalogue.SKIPPED_TICKS, f"{catalogue.SKIPPED_TICKS.name} {exporter.skipped_ticks}\n"),
+    )
+    for metric, lines in values:
+        yield header(metric, openmetrics=openmetrics) + lines
+
+
+def header(metric: Metric, *, openmetrics: bool) -> str:
+    """HELP and TYPE. OpenMetrics names a counter's family without the `_total` of its samples."""
+    name = metric.name.removesuffix("_total") if openmetrics and metric.kind is Kind.COUNTER else metric.name
+    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind.value}\n"
+
+
+def escaped(value: str) -> str:
+    """A label value as both text formats write it."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace(HERE, "\N{REPLACEMENT CHARACTER}")
+
+
+def _of_claim(metric: Metric, value: Callable[[View, Report], object]) -> Lines:
+    """A gauge of the target's health: absent as soon as there is no report to claim it, or no value in that."""
+    template = f'{metric.name}{{target="%s"}} %s\n'
+
+    def lines(view: View) -> str:
+        if view.claim is None:
+            return ""
+        found = value(view, view.claim)
+        return "" if found is None else template % (view.label, found)
+
+    return lines
+
+
+def _ok(layer: Layer) -> Callable[[View, Report], int]:
+    """1 if the layer was reached and passed, 0 if it failed or an outer layer did."""
+
+    def value(_: View, report: Report) -> int:
+        result = report.layer(layer)
+        return int(result is not None and result.ok)
+
+    return value
+
+
+def _up(view: View, _: Report) -> int:
+    return int(view.verdict in CONNECTABLE)
+
+
+def _handshake(report: Report) -> LayerResult | None:
+    result = report.layer(Layer.HANDSHAKE)
+    return result if result is not None and result.ok else None
+
+
+def _last_duration(_: View, report: Report) -> float | None:
+    result = _handshake(report)
+    return None if result is None else result.seconds
+
+
+def _server_version(_: View, report: Report) -> int | None:
+    result = report.layer(Layer.HANDSHAKE)
+    return None if result is None or result.server is None else result.server.version
+
+
+def _verdict(view: View) -> str:
+    return VERDICT_TEMPLATES[view.verdict].replace(HERE, view.label)
+
+
+def _verdict_since(view: View) -> str:
+    since = None if view.verdict is Verdict.UNKNOWN else view.state.since
+    return "" if since is None else f'{catalogue.VERDICT_SINCE.name}{{target="{view.label}"}} {since!r}\n'
+
+
+def _histogram_template(metric: Metric, bounds: tuple[float, ...], label: str) -> str:
+    """Every line of a histogram, with %s for each value: the buckets, then the sum, then the count."""
+    comma = "," if label else ""
+    buckets = [f'{metric.name}_bucket{{{label}{comma}le="{bound!r}"}} %s\n' for bound in bounds]
+    buckets.append(f'{metric.name}_bucket{{{label}{comma}le="+Inf"}} %s\n')
+    braces = f"{{{label}}}" if label else ""
+    return "".join(buckets) + f"{metric.name}_sum{braces} %s\n{metric.name}_count{braces} %s\n"
+
+
+def _filled(template: str, histogram: Histogram) -> str:
+    cumulative = tuple(accumulate(histogram.counts))
+    return template % (*cumulative, repr(histogram.total), cumulative[-1])
+
+
+def _histogram(metric: Metric, bounds: tuple[float, ...], of: Callable[[TargetState], Histogram]) -> Lines:
+    template = _histogram_template(metric, bounds, f'target="{HERE}"')
+    return lambda view: _filled(template.replace(HERE, view.label.replace("%", "%%")), of(view.state))
+
+
+def _probes(view: View) -> str:
+    done = {(layer, ""): 0 for layer in POSSIBLE_FAILURES} | dict(view.state.probes)
+    return "".join(
+        f'ibkr_probes_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}"}} {count}\n'
+        for (layer, client), count in done.items()
+    )
+
+
+def _failures(view: View) -> str:
+    if not view.state.failed:
+        return NO_FAILURES.replace(HERE, view.label)
+    failed = dict.fromkeys(ALL_FAILURES, 0) | dict(view.state.failed)
+    return "".join(
+        f'ibkr_probe_failures_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}",'
+        f'outcome="{outcome}"}} {count}\n'
+        for (layer, client, outcome), count in failed.items()
+    )
+
+
+def _last_probe(view: View) -> str:
+    latest: dict[Layer, float] = {}
+    for (layer, _), at in view.state.probed_at.items():
+        latest[layer] = max(at, latest.get(layer, 0.0))
+    return "".join(
+        f'ibkr_last_probe_timestamp_seconds{{target="{view.label}",layer="{layer}"}} {at!r}\n' for layer, at in latest.items()
+    )
+
+
+def _connections(view: View) -> str:
+    return f'ibkr_connections_opened_total{{target="{view.label}"}} {view.state.connections}\n'
+
+
+def _target_info(extra: list[str]) -> Lines:
+    """The info line; every target has the labels that any target has, because a family has one set of labels."""
+
+    def lines(view: View) -> str:
+        target = view.state.target
+        own = {"target": target.name, "host": target.host, "port": str(target.port), "mode": target.mode.value}
+        labels = own | {name: target.labels.get(name, "") for name in extra}
+        text = ",".join(f'{name}="{escaped(value)}"' for name, value in labels.items())
+        return f"ibkr_target_info{{{text}}} 1\n"
+
+    return lines
+
+
+def _verdict_template(present: Verdict) -> str:
+    return "".join(
+        f'ibkr_verdict{{target="{HERE}",verdict="{verdict}"}} {int(verdict is present)}\n' for verdict in Verdict
+    )
+
+
+ALL_FAILURES = tuple((layer, "", outcome) for layer, outcomes in POSSIBLE_FAILURES.items() for outcome in outcomes)
+NO_FAILURES = "".join(
+    f'ibkr_probe_failures_total{{target="{HERE}",layer="{layer}",client="",outcome="{outcome}"}} 0\n'
+    for layer, _, outcome in ALL_FAILURES
+)
+VERDICT_TEMPLATES = {verdict: _verdict_template(verdict) for verdict in Verdict}
+LAG_TEMPLATE = _histogram_template(catalogue.LAG, LAG_BUCKETS, "")
+
+LINES: Mapping[Metric, Lines] = {
+    catalogue.UP: _of_claim(catalogue.UP, _up),
+    catalogue.VERDICT: _verdict,
+    catalogue.VERDICT_SINCE: _verdict_since,
+    catalogue.PORT_OPEN: _of_claim(catalogue.PORT_OPEN, _ok(Layer.PORT)),
+    catalogue.CONNECT: _histogram(catalogue.CONNECT, CONNECT_BUCKETS, lambda state: state.connect),
+    catalogue.HANDSHAKE_SUCCESS: _of_claim(catalogue.HANDSHAKE_SUCCESS, _ok(Layer.HANDSHAKE)),
+    catalogue.HANDSHAKE: _histogram(catalogue.HANDSHAKE, HANDSHAKE_BUCKETS, lambda state: state.handshake),
+    catalogue.HANDSHAKE_LAST: _of_claim(catalogue.HANDSHAKE_LAST, _last_duration),
+    catalogue.SERVER_VERSION: _of_claim(catalogue.SERVER_VERSION, _server_version),
+    catalogue.PROBES: _probes,
+    catalogue.FAILURES: _failures,
+    catalogue.LAST_PROBE: _last_probe,
+    catalogue.CONNECTIONS: _connections,
+}

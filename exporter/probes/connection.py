@@ -1,0 +1,206 @@
+"""One TCP connection, one deadline, and always a clean end: shutdown, drain, close. Never a reset, never half open.
+
+The deadline is one timer for the connection's whole life; every wait below ends by it. What the peer does is returned
+as a value; only what our own side does wrong (no free port, too many open files) is raised, as OSError.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+from typing import NamedTuple
+
+from exporter.model import Cause
+from exporter.probes import stamps
+from exporter.probes.names import Address
+
+READ_SIZE = 4096
+DRAIN_MOST = 65536  # bytes; a peer that floods us is not read to its end
+DRAIN_SECONDS = 0.1  # a gateway ends its side within a millisecond of ours
+
+REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
+NO_ROUTE = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, getattr(errno, "EHOSTDOWN", errno.EHOSTUNREACH)}
+)
+NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+BROKEN = REFUSED | NO_ROUTE | {errno.ETIMEDOUT, errno.EPIPE}  # of an established connection
+PENDING = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)})
+
+
+class Received(NamedTuple):
+    """What one wait for bytes brought: data with its kernel stamp (ns since the epoch), or the cause of none."""
+
+    data: bytes
+    stamp: int | None = None
+    cause: Cause | None = None
+
+
+class Connection:
+    """A connection of ours to a gateway. `opened` counts the TCP connects that were started."""
+
+    def __init__(self, deadline: float) -> None:
+        """Make one that ends by `deadline`, in the running loop's time."""
+        self.deadline = deadline
+        self.opened = 0
+        self._loop = asyncio.get_running_loop()
+        self._sock: socket.socket | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._reading = False
+        self._ended = False
+        self._expired = False
+        self._limit = self._loop.call_at(deadline, self._expire)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline; zero or less when it has passed."""
+        return self.deadline - self._loop.time()
+
+    async def connect(self, address: Address, give_up: float) -> Cause | float | None:
+        """Connect by `give_up` (loop time). A cause, or the round trip in seconds, None if the kernel measured none."""
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+        except OSError as error:
+            if error.errno in NO_IPV6 and address.family == socket.AF_INET6:
+                return Cause.NO_ROUTE
+            raise
+        self._sock = sock
+        sock.setblocking(False)
+        stamps.enable(sock)
+        self.opened += 1
+        code = sock.connect_ex(address.sockaddr)
+        info = None
+        if code in PENDING:
+            info = stamps.connect_info(sock)
+            code = 0
+            if info is None or not info.established:  # on loopback it is through by now
+                if not await self._writable(give_up):
+                    return Cause.CONNECT_TIMEOUT
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                info = stamps.connect_info(sock)
+        if code:
+            return _cause_of_connect(code, address)
+        if sock.getsockname() == address.sockaddr:
+            return Cause.CONNECT_REFUSED  # TCP joined us to ourselves: our local port happened to be the port, unused
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return info.round_trip if info else None
+
+    def send(self, data: bytes) -> Cause | None:
+        """Send a few bytes at once. A new connection's buffer always takes them; only a dead one refuses."""
+        try:
+            self._open.send(data)
+        except (ConnectionError, BlockingIOError):
+            return Cause.RESET
+        return None
+
+    async def receive(self) -> Received:
+        """The next bytes, or why there are none: the peer's end, a reset, or SILENCE when the deadline has passed."""
+        sock = self._open
+        while True:
+            try:
+                data, stamp = stamps.receive(sock, READ_SIZE)
+            except BlockingIOError:
+                if self._expired:
+                    return Received(b"", cause=Cause.SILENCE)
+                await self._readable()
+                continue
+            except OSError as error:
+                if error.errno not in BROKEN:
+                    raise
+                self._ended = True
+                return Received(b"", cause=Cause.RESET)
+            if not data:
+                self._ended = True
+            return Received(data, stamp, None if data else Cause.EOF)
+
+    def discard(self) -> None:
+        """Let go of the socket, whatever its state; another connect may follow."""
+        if self._sock is None:
+            return
+        if self._reading:
+            self._loop.remove_reader(self._sock.fileno())
+            self._reading = False
+        self._sock.close()
+        self._sock = None
+
+    async def close(self) -> None:
+        """End the connection in order: our end of the stream, then what is still under way, then close."""
+        try:
+            if self._sock is not None and not self._ended:
+                await self._drain(self._sock)
+        finally:
+            self._limit.cancel()
+            self.discard()
+
+    @property
+    def _open(self) -> socket.socket:
+        if self._sock is None:
+            msg = "the connection is not open"
+            raise RuntimeError(msg)
+        return self._sock
+
+    async def _drain(self, sock: socket.socket) -> None:
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # never connected, or already dead
+        if not self._expired:
+            self._arm(min(self.deadline, self._loop.time() + DRAIN_SECONDS))
+        left = DRAIN_MOST
+        while left > 0:
+            received = await self.receive()
+            if received.cause is not None:
+                return
+            left -= len(received.data)
+
+    def _arm(self, when: float) -> None:
+        """Move the one timer: every wait ends by `when`."""
+        self._limit.cancel()
+        self._expired = False
+        self._limit = self._loop.call_at(when, self._expire)
+
+    async def _writable(self, give_up: float) -> bool:
+        """Wait for the connect to end, for good or ill; False when the time is over."""
+        if give_up < self.deadline:
+            self._arm(give_up)
+        descriptor = self._open.fileno()
+        self._loop.add_writer(descriptor, self._wake)
+        try:
+            await self._wait()
+        finally:
+            self._loop.remove_writer(descriptor)
+        in_time = not self._expired
+        if give_up < self.deadline:
+            self._arm(self.deadline)
+        return in_time
+
+    async def _readable(self) -> None:
+        if not self._reading:
+            self._loop.add_reader(self._open.fileno(), self._wake)
+            self._reading = True
+        await self._wait()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._wake()
+
+
+def _cause_of_connect(code: int, address: Address) -> Cause:
+    """What a failed connect says of the target. Raises OSError for what is our own machine's fault."""
+    if code in REFUSED:
+        return Cause.CONNECT_REFUSED
+    if code == errno.ETIMEDOUT:
+        return Cause.CONNECT_TIMEOUT
+    if code in NO_ROUTE or (code in NO_IPV6 and address.family == socket.AF_INET6):
+        return Cause.NO_ROUTE
+    raise OSError(code, f"{os.strerror(code)}, on connecting to {address.sockaddr[0]} port {address.sockaddr[1]}")

@@ -1,0 +1,54 @@
+"""One tick of one target: climb the ladder of layers until one fails, over one connection, within one deadline."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from exporter.model import Layer, LayerResult, Outcome, Report, Target
+from exporter.probes.attempt import Attempt
+from exporter.probes.connection import Connection
+from exporter.probes.handshake import probe_handshake
+from exporter.probes.names import Resolver
+from exporter.probes.port import probe_port
+
+Probe = Callable[[Attempt], Awaitable[LayerResult]]
+
+LADDER: tuple[tuple[Layer, Probe], ...] = (
+    (Layer.PORT, probe_port),
+    (Layer.HANDSHAKE, probe_handshake),
+)
+
+
+async def probe_target(target: Target, resolver: Resolver, deadline: float | None = None) -> Report:
+    """Probe every layer of the target once. `deadline` in seconds from now; by default the target's own.
+
+    What the target does wrong is in the results. What we do wrong is caught here, logged with its traceback, and
+    leaves a report that claims nothing.
+    """
+    at, began = time.time(), time.perf_counter()
+    limit = target.deadline if deadline is None else deadline
+    connection = Connection(asyncio.get_running_loop().time() + limit)
+    attempt = Attempt(target, connection, resolver, time.perf_counter)
+    results: tuple[LayerResult, ...] = ()
+    fault = None
+    try:
+        try:
+            results = await _climb(attempt)
+        finally:
+            await connection.close()
+    except Exception as error:  # noqa: BLE001 - the one place where our own faults end
+        structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)
+        results, fault = (), f"{type(error).__name__}: {error}"
+    return Report(target.name, at, time.perf_counter() - began, results, connection.opened, fault)
+
+
+async def _climb(attempt: Attempt) -> tuple[LayerResult, ...]:
+    results: list[LayerResult] = []
+    for layer, probe in LADDER:
+        if results and not results[-1].ok:
+            results.append(LayerResult(layer, Outcome.SKIPPED))
+        else:
+            results.append(await probe(attempt))
+    return tuple(results)

@@ -1,0 +1,36 @@
+"""When to probe: starts spread over the interval, a fixed grid for each target, missed ticks skipped, never queued.
+
+Pure arithmetic on seconds; the loop that waits is in service.py.
+"""
+
+from typing import NamedTuple
+
+WARM_UP = 2.0  # seconds over which the first probes are spread, so that a restart shows every target at once
+
+
+class Tick(NamedTuple):
+    """When to probe next, and how many ticks were skipped because the last probe overran."""
+
+    due: float
+    skipped: int
+
+
+def first_tick(start: float, index: int, count: int, interval: float) -> float:
+    """The first probe of target `index` of `count`: within WARM_UP seconds of the start, evenly spread."""
+    return start + min(WARM_UP, interval) * index / count
+
+
+def grid_origin(start: float, index: int, count: int, interval: float) -> float:
+    """The start of a target's grid: the targets spread evenly over one interval."""
+    return start + interval * index / count
+
+
+def next_tick(origin: float, interval: float, now: float, last: float) -> Tick:
+    """The first point of the grid that lies after `now` and at least half an interval after the `last` tick.
+
+    `skipped` counts the points that lay between: they are not made up for.
+    """
+    earliest = max(now, last + interval / 2)
+    steps = int((earliest - origin) // interval) + 1
+    due = origin + steps * interval
+    return Tick(due, max(0, round((due - last) / interval) - 1))
