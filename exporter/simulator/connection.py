@@ -1,0 +1,311 @@
+"""One connection to the simulated gateway: a raw non-blocking socket, its bytes in and its script out.
+
+Raw sockets instead of asyncio's transports: the ends of a connection (in order, reset, dropped unread) must be exactly
+those asked for, the client's own end must be seen as it was, and a thousand clients at once should cost little.
+"""
+
+import asyncio
+import socket
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+
+from exporter.simulator import script, speech
+from exporter.simulator.modes import Accept, Door, Hello, Mode, Start
+from exporter.simulator.record import KEPT_BYTES, ClientEnd, ConnectionRecord, Ledger
+from exporter.simulator.script import Ending, Script, Step
+from exporter.simulator.setup import Setup
+from exporter.simulator.speech import ClientHello, Message
+from exporter.wire import Request, split_frame
+
+READ_MOST = 8192  # bytes at a time: keeps cutting frames off the buffer cheap
+DRAIN_SECONDS = 2.0  # after our end of stream, how long the client may take to end its own
+OUTBOX_MOST = 4096  # steps: a client that asks and never reads is not read any more
+SESSION_BYTE_PAUSE = 0.001  # after the handshake, in the mode `bytewise`
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends a reset
+
+
+class Phase(Enum):
+    """How far a connection has come."""
+
+    HELLO = auto()
+    START = auto()
+    SESSION = auto()
+    DEAF = auto()  # what still comes is read and forgotten
+    GONE = auto()
+
+
+@dataclass(slots=True)
+class House:
+    """What all connections of one gateway share."""
+
+    setup: Setup
+    mode: Mode
+    loop: asyncio.AbstractEventLoop
+    ledger: Ledger = field(default_factory=Ledger)
+    connections: "set[Connection]" = field(default_factory=set)
+    client_ids: "dict[int, Connection]" = field(default_factory=dict)
+
+    def now(self) -> float:
+        """The gateway's own clock, unix seconds."""
+        return self.setup.clock() + (self.setup.clock_offset if self.mode.clock_off else 0.0)
+
+    def change(self, mode: Mode) -> None:
+        """Another mode from now on; live sessions are told what such a change means to them."""
+        self.mode = mode
+        for connection in tuple(self.connections):
+            if mode.door is Door.REFUSED:
+                connection.play(script.RESET, at_once=True)
+            elif mode.answering:
+                connection.tell_change()
+
+
+class Connection:
+    """One accepted connection; it lives on the event loop's callbacks, without a task of its own."""
+
+    __slots__ = ("_buffer", "_house", "_outbox", "_phase", "_reading", "_sock", "_timer", "_told", "_writing", "record")
+
+    def __init__(self, house: House, sock: socket.socket, address: str) -> None:
+        """Take over an accepted, non-blocking socket, and do what the mode does at once."""
+        self._house = house
+        self._sock = sock
+        self._buffer = b""
+        self._outbox: deque[Step] = deque()
+        self._phase = Phase.HELLO
+        self._reading = self._writing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._told: Mode = house.mode  # what the client knows about our links
+        self.record: ConnectionRecord = house.ledger.open(address, house.mode.name, time.time_ns())
+        house.connections.add(self)
+        if house.mode.accept in (Accept.CLOSE, Accept.BANNER):
+            self._phase = Phase.DEAF
+        if house.mode.accept is not Accept.RELAY:  # a relay closes with the hello unread
+            self._read(on=True)
+        self.play(script.at_accept(house.mode))
+
+    def play(self, steps: Script, *, at_once: bool = False) -> None:
+        """Say these after what is still to be said, or instead of it."""
+        if self._phase is Phase.GONE:
+            return
+        if at_once:
+            self._outbox.clear()
+            self._stop_timer()
+        self._outbox.extend(steps)
+        if self._timer is None and not self._writing:
+            self._pump()
+
+    def tell_change(self) -> None:
+        """Tell a live session of links lost and restored since it was last told."""
+        mode = self._house.mode
+        if self._phase is Phase.SESSION:
+            version = self.record.version or 0
+            self.play(script.at_change(self._told, mode, self._house.setup, version, self._house.now()))
+            self._told = mode
+
+    def end(self, ending: Ending) -> None:
+        """End the connection from our side."""
+        self.record.our_end = ending
+        if ending is Ending.CLOSE:
+            self._outbox.clear()
+            self._phase = Phase.DEAF
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:  # the client was faster
+                self._leave(ClientEnd.RESET)
+                return
+            self._stop_timer()
+            self._timer = self._house.loop.call_later(DRAIN_SECONDS, self._leave)
+            self._read(on=True)
+            return
+        if ending is Ending.RESET:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._leave()
+
+    # --- what comes in
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_MOST)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._leave(ClientEnd.RESET)
+            return
+        if not data:
+            self._leave(ClientEnd.FIN)
+            return
+        if not self.record.hello_ns and len(self.record.hello) < KEPT_BYTES:
+            self.record.hello = (self.record.hello + data)[:KEPT_BYTES]
+        if self._phase is Phase.DEAF:
+            return
+        self._buffer += data
+        try:
+            self._listen()
+        except ValueError as error:
+            self._complain(str(error))
+
+    def _listen(self) -> None:
+        """Act on all that is complete in the buffer."""
+        if self._phase is Phase.HELLO:
+            if self._house.mode.hello is Hello.FOREIGN:  # such a service answers whatever it is sent
+                self._phase = Phase.DEAF
+                self.play((Step(self._house.mode.banner, ending=Ending.CLOSE),))
+                return
+            read = speech.read_hello(self._buffer)
+            if read is None:
+                return
+            hello, rest = read
+            self.record.hello = self._buffer[: len(self._buffer) - len(rest)][:KEPT_BYTES]
+            self._buffer = rest
+            self._greet(hello)
+        while self._phase in (Phase.START, Phase.SESSION):
+            split = split_frame(self._buffer, speech.MAX_REQUEST)
+            if split is None:
+                return
+            payload, self._buffer = split
+            self._receive(payload)
+
+    def _greet(self, hello: ClientHello) -> None:
+        house, mode = self._house, self._house.mode
+        self.record.hello_ns = time.time_ns()
+        version = script.OLD_VERSION if mode.hello is Hello.TOO_OLD else min(house.setup.server_version, hello.maximum)
+        if hello.minimum > house.setup.server_version:
+            self.record.complaint = f"it wants at least version {hello.minimum}"
+            self.play(script.CLOSE)
+            return
+        self.record.version = version
+        self._phase = Phase.START if mode.hello in script.GREETINGS else Phase.DEAF
+        self.play(script.at_hello(mode, house.setup, version, house.now()))
+
+    def _receive(self, payload: bytes) -> None:
+        """One frame of the client after the hello. Raises ValueError if it cannot be read."""
+        version = self.record.version or 0
+        message: Message | None = None
+        try:
+            message = speech.read_message(payload, version)
+        finally:
+            self._house.ledger.receive(self.record, payload, message, time.time_ns())
+        if message.id == Request.START_API:
+            if self._phase is Phase.START:
+                self._start(speech.client_id(message), version)
+        elif self._phase is Phase.SESSION:
+            house = self._house
+            self._say(script.at_request(house.mode, house.setup, version, message, house.now()))
+
+    def _start(self, client_id: int, version: int) -> None:
+        house, mode = self._house, self._house.mode
+        self.record.client_id = client_id
+        taken = client_id in house.setup.taken_client_ids or client_id in house.client_ids
+        if taken and mode.start is not Start.NOTHING:
+            self.play(script.refusal(version, house.now()))
+            return
+        if mode.start in script.SESSIONS:
+            self._phase = Phase.SESSION
+            self._told = mode
+            house.client_ids.setdefault(client_id, self)
+        self._say(script.at_start(mode, house.setup, version, house.now()))
+
+    def _complain(self, complaint: str) -> None:
+        """The client sent rubbish. A real gateway resets a connection that starts with it."""
+        self.record.complaint = complaint
+        self._buffer = b""
+        if self._house.mode.hello is Hello.NOTHING:
+            self._phase = Phase.DEAF
+        else:
+            self.play(script.RESET if self._phase is Phase.HELLO else script.CLOSE)
+
+    # --- what goes out
+
+    def _say(self, steps: Script) -> None:
+        if self._house.mode.hello is Hello.BYTEWISE:
+            steps = script.bytewise(steps, SESSION_BYTE_PAUSE)
+        self.play(steps)
+        if len(self._outbox) > OUTBOX_MOST:
+            self._read(on=False)
+
+    def _pump(self) -> None:
+        """Play the steps until one has to wait: for its time, or for the client to read."""
+        while self._outbox:
+            step = self._outbox.popleft()
+            if step.delay:
+                self._outbox.appendleft(replace(step, delay=0.0))
+                self._timer = self._house.loop.call_later(step.delay, self._resume)
+                return
+            if step.times > 1:
+                self._outbox.appendleft(replace(step, times=step.times - 1))
+                step = Step(step.data)
+            sent = self._send(step.data)
+            if sent < 0:
+                return
+            if sent < len(step.data):
+                self._outbox.appendleft(replace(step, data=step.data[sent:]))
+                self._write(on=True)
+                return
+            if step.ending is not None:
+                self.end(step.ending)
+                return
+        self._write(on=False)
+        self._read(on=True)
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _send(self, data: bytes) -> int:
+        """How many bytes the kernel took; -1 if the client is gone."""
+        if not data:
+            return 0
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._leave(ClientEnd.RESET)
+            return -1
+        if self.record.hello_ns and not self.record.replied_ns:
+            self.record.replied_ns = time.time_ns()
+        return sent
+
+    # --- the socket
+
+    def _read(self, *, on: bool) -> None:
+        if on != self._reading:
+            self._reading = on
+            if on:
+                self._house.loop.add_reader(self._sock, self._readable)
+            else:
+                self._house.loop.remove_reader(self._sock)
+
+    def _write(self, *, on: bool) -> None:
+        if on != self._writing:
+            self._writing = on
+            if on:
+                self._house.loop.add_writer(self._sock, self._pump)
+            else:
+                self._house.loop.remove_writer(self._sock)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _leave(self, client_end: ClientEnd | None = None) -> None:
+        """Close the socket and forget the connection; the record stays."""
+        if self._phase is Phase.GONE:
+            return
+        self._phase = Phase.GONE
+        self._stop_timer()
+        self._read(on=False)
+        self._write(on=False)
+        self._sock.close()
+        self._buffer = b""
+        self._outbox.clear()
+        house, record = self._house, self.record
+        house.connections.discard(self)
+        if record.client_id is not None and house.client_ids.get(record.client_id) is self:
+            del house.client_ids[record.client_id]
+        if client_end is not None:
+            record.client_end = client_end
+        house.ledger.close(record, time.time_ns())

@@ -1,0 +1,139 @@
+"""A simulated TWS or IB Gateway on a real port, that works or fails as it is told.
+
+    async with Gateway("ok") as gateway:
+        ...connect to gateway.port...
+        await gateway.set_mode("silent")
+        gateway.ledger.last()[0].ids  # what the last client sent
+
+Every mode is a row of modes.py; what the gateway is beside that (version, accounts, clock) is a Setup.
+"""
+
+import asyncio
+from typing import Self
+
+from exporter.simulator.connection import Connection, House
+from exporter.simulator.listener import Listener
+from exporter.simulator.modes import MODES, Door, Mode, find_mode
+from exporter.simulator.record import KEPT_CONNECTIONS, Ledger
+from exporter.simulator.script import Ending
+from exporter.simulator.setup import Setup
+
+DEFAULT_SETUP = Setup()
+
+
+class Gateway:
+    """One simulated gateway. Not started, or stopped, it has no port; it may be started again."""
+
+    def __init__(
+        self,
+        mode: str = "ok",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        setup: Setup = DEFAULT_SETUP,
+        kept: int = KEPT_CONNECTIONS,
+    ) -> None:
+        """Nothing is opened yet. `kept` bounds the connection records. Raises ValueError for an unknown mode."""
+        self.host = host
+        self.setup = setup
+        self.ledger = Ledger(kept)
+        self._asked = find_mode(mode)
+        find_mode(setup.flap_mode)
+        self._wanted_port = port
+        self._house: House | None = None
+        self._listener: Listener | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, also while it refuses connections. Raises RuntimeError before the start."""
+        if self._listener is None:
+            msg = "the gateway is not started"
+            raise RuntimeError(msg)
+        return self._listener.port
+
+    @property
+    def mode(self) -> str:
+        """The mode that was asked for."""
+        return self._asked.name
+
+    @property
+    def acting(self) -> str:
+        """The mode that is played at the moment: another than the one asked for if that changes by itself."""
+        return self._house.mode.name if self._house is not None else self._asked.name
+
+    async def start(self) -> None:
+        """Take the port and begin to play. Raises OSError if the port is in use."""
+        loop = asyncio.get_running_loop()
+        house = House(self.setup, self._asked, loop, self.ledger)
+        self._listener = Listener(loop, self.host, self._wanted_port, lambda sock, peer: Connection(house, sock, peer))
+        self._house = house
+        try:
+            await self.set_mode(self._asked.name)
+        except ValueError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End every connection and give the port back."""
+        self._stop_timer()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._house is not None:
+            for connection in tuple(self._house.connections):
+                connection.end(Ending.DROP)
+            self._house = None
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop it."""
+        await self.stop()
+
+    async def set_mode(self, name: str) -> None:
+        """Play another mode from now on, to live connections too. Raises ValueError for a mode that cannot be played.
+
+        When this returns, the port is as the mode wants it. Before the start it sets the first mode.
+        """
+        mode = find_mode(name)
+        if self._listener is None:
+            self._asked = mode
+            return
+        self._stop_timer()
+        self._act(MODES["ok"] if mode.changing else mode)
+        self._asked = mode
+        if mode.name == "freeze_after":
+            self._after(self.setup.freeze_after, MODES["silent"])
+        elif mode.name == "flapping":
+            self._after(self.setup.flap_period, find_mode(self.setup.flap_mode))
+
+    def _act(self, mode: Mode) -> None:
+        """Play this row: first the port, so that nobody is accepted into the old mode."""
+        if self._listener is None or self._house is None:
+            return
+        if mode.door is Door.OPEN:
+            self._listener.open()
+        elif mode.door is Door.FULL:
+            self._listener.fill()
+        else:
+            self._listener.refuse()
+        self._house.change(mode)
+
+    def _after(self, seconds: float, mode: Mode) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._turn, mode)
+
+    def _turn(self, mode: Mode) -> None:
+        """The moment at which a mode changes by itself; flapping turns back later."""
+        before = self.acting
+        self._act(mode)
+        if self._asked.name == "flapping":
+            self._after(self.setup.flap_period, MODES[before])
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

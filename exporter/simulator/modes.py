@@ -1,0 +1,314 @@
+"""What the simulated gateway can be told to do: one table of modes.
+
+A connection meets up to five moments, and a mode says what happens at each. All that is not named goes as in `ok`:
+
+    door      is the port listening at all?
+    accept    the connection was accepted, nothing was said yet
+    hello     the whole hello was received
+    start     the whole startApi was received
+    requests  anything after that
+
+A mode counts at the moment at which something happens, so a change of mode reaches live sessions too.
+No I/O here: gateway.py plays what this table says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from exporter.model import Layer, Verdict
+
+
+class Door(StrEnum):
+    """What the port itself does with a TCP connect."""
+
+    OPEN = "open"
+    REFUSED = "refused"  # nothing listens
+    FULL = "full"  # listens, but the accept queue is full: no answer to the connect
+
+
+class Accept(StrEnum):
+    """What happens as soon as a connection is accepted."""
+
+    WAIT = "wait"
+    CLOSE = "close"  # end of stream, in order
+    RESET = "reset"
+    RELAY = "relay"  # ask a dead backend, then close: end of stream or reset
+    BANNER = "banner"  # another service speaks first
+
+
+class Hello(StrEnum):
+    """How the hello is answered."""
+
+    REPLY = "reply"
+    SLOW = "slow"
+    BYTEWISE = "bytewise"
+    SPLIT = "split"
+    HALF = "half"  # half a reply, then nothing
+    HALF_CLOSE = "half_close"  # half a reply, then end of stream
+    GARBAGE = "garbage"
+    HUGE_LENGTH = "huge_length"
+    FLOOD = "flood"
+    FOREIGN = "foreign"  # another service's complaint, then end of stream
+    REDIRECT = "redirect"
+    TOO_OLD = "too_old"
+    UPDATE_NEEDED = "update_needed"  # error 503 instead of a version
+    NOTHING = "nothing"
+    CLOSE = "close"
+
+
+class Start(StrEnum):
+    """How startApi is answered."""
+
+    SESSION = "session"
+    NOTHING = "nothing"
+    ID_IN_USE = "id_in_use"
+    ID_IN_USE_OPEN = "id_in_use_open"
+    BAD_MESSAGE = "bad_message"
+    CLOSE = "close"
+    RESET = "reset"
+    NO_ACCOUNTS = "no_accounts"
+    NO_NEXT_VALID_ID = "no_next_valid_id"
+
+
+class Upstream(StrEnum):
+    """The simulated gateway's own link to IBKR's servers."""
+
+    CONNECTED = "connected"
+    LOST = "lost"  # 1100 is sent
+    BROKEN = "broken"  # 2110 is sent
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One row: what a client sees, what a prober should conclude, and what the gateway does.
+
+    `verdict` is due once `layer` is probed; before that layer all looks healthy. For modes that change by themselves
+    it is the verdict of the bad phase.
+    """
+
+    name: str
+    sees: str
+    verdict: Verdict
+    layer: Layer = Layer.HANDSHAKE
+    door: Door = Door.OPEN
+    accept: Accept = Accept.WAIT
+    hello: Hello = Hello.REPLY
+    start: Start = Start.SESSION
+    answering: bool = True  # requests after startApi
+    upstream: Upstream = Upstream.CONNECTED
+    farm_broken: bool = False
+    wrong_account: bool = False
+    clock_off: bool = False
+    banner: bytes = b""  # said at `accept` BANNER or at `hello` FOREIGN
+    changing: bool = False  # plays `ok` and another mode in turn
+
+    @property
+    def handshake_verdict(self) -> Verdict:
+        """What the port and handshake layers alone should lead to."""
+        return Verdict.HEALTHY if self.layer is Layer.SESSION else self.verdict
+
+    @property
+    def session_verdict(self) -> Verdict:
+        """What all wire layers should lead to."""
+        return self.verdict
+
+
+HTTP_COMPLAINT = (
+    b"HTTP/1.1 400 Bad Request\r\nServer: simulated\r\nContent-Type: text/html\r\n"
+    b"Content-Length: 26\r\nConnection: close\r\n\r\n<h1>400 Bad Request</h1>\r\n"
+)
+VNC_BANNER = b"RFB 003.008\n"
+SSH_BANNER = b"SSH-2.0-OpenSSH_9.6\r\n"
+TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected message
+
+
+_TABLE = (
+    Mode("ok", "everything works", Verdict.HEALTHY),
+    # the port
+    Mode("refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, door=Door.REFUSED),
+    Mode(
+        "backlog_full",
+        "no answer to the TCP connect: the accept queue is full (Linux only)",
+        Verdict.UNREACHABLE,
+        door=Door.FULL,
+    ),
+    # before the reply
+    Mode(
+        "silent",
+        "connected, then nothing at all; live sessions freeze too",
+        Verdict.API_SILENT,
+        hello=Hello.NOTHING,
+        start=Start.NOTHING,
+        answering=False,
+    ),
+    Mode(
+        "close_at_once",
+        "connected, then end of stream before anything is read",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        accept=Accept.CLOSE,
+    ),
+    Mode("reset_at_once", "connected, then reset by the peer", Verdict.CLOSED_BEFORE_HANDSHAKE, accept=Accept.RESET),
+    Mode(
+        "relay",
+        "connected, then end of stream or reset: a relay like socat with no gateway behind it",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        accept=Accept.RELAY,
+    ),
+    Mode(
+        "close_after_hello",
+        "the hello is read, then end of stream without a byte",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        hello=Hello.CLOSE,
+    ),
+    # the reply
+    Mode("slow", "the reply comes after --slow seconds", Verdict.SLOW, hello=Hello.SLOW),
+    Mode("bytewise", "everything comes one byte at a time", Verdict.HEALTHY, hello=Hello.BYTEWISE),
+    Mode("split_reply", "the reply comes in two segments, 50 ms apart", Verdict.HEALTHY, hello=Hello.SPLIT),
+    Mode("half_reply", "half a reply, then nothing more", Verdict.API_SILENT, hello=Hello.HALF),
+    Mode(
+        "eof_mid_reply",
+        "half a reply, then end of stream",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        hello=Hello.HALF_CLOSE,
+    ),
+    Mode("garbage", "a well-framed reply of random bytes", Verdict.NOT_TWS_API, hello=Hello.GARBAGE),
+    Mode("huge_length", "a length of two gigabytes, then nothing", Verdict.NOT_TWS_API, hello=Hello.HUGE_LENGTH),
+    Mode("flood", "100 MB of the letter x", Verdict.NOT_TWS_API, hello=Hello.FLOOD),
+    # other services
+    Mode(
+        "http",
+        "an HTTP server's 400, then end of stream",
+        Verdict.NOT_TWS_API,
+        hello=Hello.FOREIGN,
+        banner=HTTP_COMPLAINT,
+    ),
+    Mode(
+        "vnc",
+        "a VNC server's banner, unasked",
+        Verdict.NOT_TWS_API,
+        accept=Accept.BANNER,
+        banner=VNC_BANNER,
+        hello=Hello.NOTHING,
+    ),
+    Mode(
+        "ssh",
+        "an SSH server's banner, unasked",
+        Verdict.NOT_TWS_API,
+        accept=Accept.BANNER,
+        banner=SSH_BANNER,
+        hello=Hello.NOTHING,
+    ),
+    Mode(
+        "tls",
+        "a TLS server's alert, then end of stream",
+        Verdict.NOT_TWS_API,
+        hello=Hello.FOREIGN,
+        banner=TLS_ALERT,
+    ),
+    # clear refusals
+    Mode("redirect", "a reply with version -1 and another address", Verdict.SERVER_REDIRECT, hello=Hello.REDIRECT),
+    Mode("too_old", "a reply with server version 20", Verdict.SERVER_TOO_OLD, hello=Hello.TOO_OLD),
+    Mode(
+        "update_needed",
+        "error 503 (the TWS is out of date) instead of a version, then end of stream",
+        Verdict.SERVER_TOO_OLD,
+        hello=Hello.UPDATE_NEEDED,
+    ),
+    # startApi
+    Mode(
+        "handshake_then_silence",
+        "the hello is answered, startApi is not",
+        Verdict.SESSION_SILENT,
+        Layer.SESSION,
+        start=Start.NOTHING,
+        answering=False,
+    ),
+    Mode("id_in_use", "error 326, then end of stream", Verdict.CLIENT_ID_IN_USE, Layer.SESSION, start=Start.ID_IN_USE),
+    Mode(
+        "id_in_use_open",
+        "error 326, and the connection stays open",
+        Verdict.CLIENT_ID_IN_USE,
+        Layer.SESSION,
+        start=Start.ID_IN_USE_OPEN,
+    ),
+    Mode(
+        "bad_message", "error 507, then end of stream", Verdict.SESSION_REFUSED, Layer.SESSION, start=Start.BAD_MESSAGE
+    ),
+    Mode(
+        "close_after_start_api",
+        "end of stream after startApi",
+        Verdict.SESSION_REFUSED,
+        Layer.SESSION,
+        start=Start.CLOSE,
+    ),
+    Mode("reset_after_start_api", "reset after startApi", Verdict.SESSION_REFUSED, Layer.SESSION, start=Start.RESET),
+    Mode(
+        "no_accounts",
+        "nextValidId comes, managedAccounts never",
+        Verdict.SESSION_STALLED,
+        Layer.SESSION,
+        start=Start.NO_ACCOUNTS,
+    ),
+    Mode(
+        "no_next_valid_id",
+        "managedAccounts comes, nextValidId never",
+        Verdict.SESSION_STALLED,
+        Layer.SESSION,
+        start=Start.NO_NEXT_VALID_ID,
+    ),
+    # the session
+    Mode(
+        "requests_unanswered",
+        "startApi is answered, requests are not",
+        Verdict.SESSION_STALLED,
+        Layer.SESSION,
+        answering=False,
+    ),
+    Mode(
+        "upstream_lost",
+        "1100: the gateway lost IBKR's servers (1102 when the mode ends)",
+        Verdict.UPSTREAM_DOWN,
+        Layer.SESSION,
+        upstream=Upstream.LOST,
+    ),
+    Mode(
+        "upstream_broken",
+        "2110: the gateway's link to IBKR's servers is broken (1102 when the mode ends)",
+        Verdict.UPSTREAM_DOWN,
+        Layer.SESSION,
+        upstream=Upstream.BROKEN,
+    ),
+    Mode(
+        "farm_broken",
+        "2103: one market data farm is disconnected (2104 when the mode ends)",
+        Verdict.FARM_DOWN,
+        Layer.SESSION,
+        farm_broken=True,
+    ),
+    Mode(
+        "wrong_account",
+        "another account than usual is managed",
+        Verdict.ACCOUNT_MISSING,
+        Layer.SESSION,
+        wrong_account=True,
+    ),
+    Mode(
+        "clock_off", "the gateway's clock is --clock-offset seconds off", Verdict.HEALTHY, Layer.SESSION, clock_off=True
+    ),
+    # modes that change by themselves
+    Mode("freeze_after", "works for --freeze-after seconds, then is `silent`", Verdict.API_SILENT, changing=True),
+    Mode("flapping", "`ok` and `refused` in turn, --flap-period seconds each", Verdict.PORT_CLOSED, changing=True),
+)
+
+MODES: Mapping[str, Mode] = MappingProxyType({mode.name: mode for mode in _TABLE})
+
+
+def find_mode(name: str) -> Mode:
+    """The mode of that name; hyphens count as underscores. Raises ValueError that names the nearest thing to do."""
+    mode = MODES.get(name.strip().lower().replace("-", "_"))
+    if mode is None:
+        msg = f"no mode is called {name!r}; the modes are {', '.join(MODES)}"
+        raise ValueError(msg)
+    return mode

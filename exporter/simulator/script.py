@@ -1,0 +1,176 @@
+"""What the simulated gateway says, and when: pure functions from a mode to steps that connection.py plays."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from exporter.simulator import contract, speech
+from exporter.simulator.modes import Accept, Hello, Mode, Start, Upstream
+from exporter.simulator.setup import Setup
+from exporter.simulator.speech import Message
+from exporter.wire import Request, frame
+
+FLOOD_CHUNK = b"x" * 65_536
+FLOOD_CHUNKS = 1_526  # 100 MB
+GARBAGE = bytes(range(255, 223, -1))
+HUGE_LENGTH = b"\x7f\xff\xff\xff"
+RELAY_PAUSE = 0.002  # a relay on the same machine learns that fast that nobody listens behind it
+OLD_VERSION = 20
+
+ID_IN_USE = (326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
+BAD_MESSAGE = (507, "Bad Message")
+UPDATE_NEEDED = (503, "The TWS is out of date and must be upgraded.")
+LOST = (1100, "Connectivity between IBKR and Trader Workstation has been lost.")
+RESTORED = (
+    1102,
+    (
+        "Connectivity between IBKR and Trader Workstation has been restored - data maintained. "
+        "All data farms are connected: {}."
+    ),
+)
+BROKEN = (2110, "Connectivity between Trader Workstation and server is broken. It will be restored automatically.")
+
+
+# the answers to a hello after which a client may go on, and the answers to startApi after which there is a session
+GREETINGS = frozenset({Hello.REPLY, Hello.SLOW, Hello.BYTEWISE, Hello.SPLIT, Hello.TOO_OLD})
+SESSIONS = frozenset({Start.SESSION, Start.NOTHING, Start.NO_ACCOUNTS, Start.NO_NEXT_VALID_ID})
+
+
+class Ending(StrEnum):
+    """How the gateway ends a connection."""
+
+    CLOSE = "close"  # end of stream, in order; what the client still says is read and forgotten
+    RESET = "reset"
+    DROP = "drop"  # close without reading: the client sees end of stream or a reset, as it happens
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Wait `delay` seconds, send `data` so many `times`, then end the connection if there is an `ending`."""
+
+    data: bytes = b""
+    delay: float = 0.0
+    ending: Ending | None = None
+    times: int = 1
+
+
+Script = tuple[Step, ...]
+SILENCE: Script = ()
+CLOSE: Script = (Step(ending=Ending.CLOSE),)
+RESET: Script = (Step(ending=Ending.RESET),)
+
+
+def at_accept(mode: Mode) -> Script:
+    """What is said and done as soon as a connection is accepted."""
+    match mode.accept:
+        case Accept.CLOSE:
+            return CLOSE
+        case Accept.RESET:
+            return RESET
+        case Accept.RELAY:
+            return (Step(delay=RELAY_PAUSE, ending=Ending.DROP),)
+        case Accept.BANNER:
+            return (Step(mode.banner),)
+        case _:
+            return SILENCE
+
+
+def at_hello(mode: Mode, setup: Setup, version: int, now: float) -> Script:
+    """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
+    whole = speech.reply(version, setup.time_text(now))
+    half = len(whole) // 2
+    scripts: dict[Hello, Script] = {
+        Hello.REPLY: (Step(whole),),
+        Hello.SLOW: (Step(whole, delay=setup.slow),),
+        Hello.BYTEWISE: bytewise((Step(whole),), setup.byte_pause),
+        Hello.SPLIT: (Step(whole[:half]), Step(whole[half:], delay=setup.split_pause)),
+        Hello.HALF: (Step(whole[:half]),),
+        Hello.HALF_CLOSE: (Step(whole[:half], ending=Ending.CLOSE),),
+        Hello.GARBAGE: (Step(frame(GARBAGE)),),
+        Hello.HUGE_LENGTH: (Step(HUGE_LENGTH),),
+        Hello.FLOOD: (Step(FLOOD_CHUNK, times=FLOOD_CHUNKS, ending=Ending.CLOSE),),
+        Hello.REDIRECT: (Step(frame(f"-1\0{setup.redirect_to}\0".encode())),),
+        Hello.TOO_OLD: (Step(speech.reply(OLD_VERSION, setup.time_text(now))),),
+        Hello.UPDATE_NEEDED: (Step(speech.error(OLD_VERSION, -1, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),),
+        Hello.CLOSE: CLOSE,
+    }
+    return scripts.get(mode.hello, SILENCE)
+
+
+def at_start(mode: Mode, setup: Setup, version: int, now: float) -> Script:
+    """The answer to a startApi whose client id is free."""
+    accounts = setup.other_accounts if mode.wrong_account else setup.accounts
+    managed = Step(speech.managed_accounts(version, accounts))
+    identity = Step(speech.next_valid_id(version, setup.next_order_id))
+    news = tuple(Step(data) for data in _notices(mode, setup, version, now))
+    scripts: dict[Start, Script] = {
+        Start.SESSION: (managed, identity, *news),
+        Start.ID_IN_USE: refusal(version, now),
+        Start.ID_IN_USE_OPEN: (Step(_error(version, now, ID_IN_USE)),),
+        Start.BAD_MESSAGE: (Step(_error(version, now, BAD_MESSAGE), ending=Ending.CLOSE),),
+        Start.CLOSE: CLOSE,
+        Start.RESET: RESET,
+        Start.NO_ACCOUNTS: (identity, *news),
+        Start.NO_NEXT_VALID_ID: (managed, *news),
+    }
+    return scripts.get(mode.start, SILENCE)
+
+
+def refusal(version: int, now: float) -> Script:
+    """A client id that is in use: error 326, then the end."""
+    return (Step(_error(version, now, ID_IN_USE), ending=Ending.CLOSE),)
+
+
+def at_request(mode: Mode, setup: Setup, version: int, message: Message, now: float) -> Script:
+    """The answer to a request within a session; silence for what this gateway does not know.
+
+    Requests that probes never send, but programs do when they connect, get an empty answer. Raises ValueError if the
+    request cannot be read.
+    """
+    if not mode.answering:
+        return SILENCE
+    match message.id:
+        case Request.REQ_CURRENT_TIME:
+            return (Step(speech.current_time(version, int(now))),)
+        case Request.REQ_IDS:
+            return (Step(speech.next_valid_id(version, setup.next_order_id)),)
+        case Request.REQ_MANAGED_ACCOUNTS if mode.start is not Start.NO_ACCOUNTS:
+            accounts = setup.other_accounts if mode.wrong_account else setup.accounts
+            return (Step(speech.managed_accounts(version, accounts)),)
+        case Request.REQ_CONTRACT_DETAILS if mode.upstream is Upstream.CONNECTED:
+            return tuple(Step(data) for data in contract.details(version, message, now))
+        case _:
+            return tuple(Step(data) for data in speech.nothing_to_report(version, message))
+
+
+def at_change(before: Mode, after: Mode, setup: Setup, version: int, now: float) -> Script:
+    """What a live session is told when the gateway's mode changes: links lost and restored."""
+    messages = []
+    if before.upstream is not after.upstream:
+        farms = "; ".join(farm.name for farm in setup.farms)
+        code, text = {Upstream.LOST: LOST, Upstream.BROKEN: BROKEN}.get(after.upstream, RESTORED)
+        messages.append((code, text.format(farms)))
+    if before.farm_broken is not after.farm_broken:
+        messages += [farm.notice(broken=after.farm_broken) for farm in setup.farms if farm.name == setup.broken_farm]
+    return tuple(Step(_error(version, now, message)) for message in messages)
+
+
+def bytewise(script: Script, pause: float) -> Script:
+    """The same, one byte at a time."""
+    return tuple(
+        Step(step.data[at : at + 1], pause, step.ending if at == len(step.data) - 1 else None)
+        for step in script
+        for at in range(len(step.data))
+    )
+
+
+def _notices(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[bytes]:
+    if mode.upstream is not Upstream.CONNECTED:
+        yield _error(version, now, LOST if mode.upstream is Upstream.LOST else BROKEN)
+        return
+    for farm in setup.farms:
+        yield _error(version, now, farm.notice(broken=mode.farm_broken and farm.name == setup.broken_farm))
+
+
+def _error(version: int, now: float, message: tuple[int, str]) -> bytes:
+    return speech.error(version, speech.NO_REQUEST, *message, int(now * 1000))

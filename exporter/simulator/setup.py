@@ -1,0 +1,72 @@
+"""What the simulated gateway is: its version, accounts, farms and clock. What it does wrong is in modes.py."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from time import time
+
+
+class FarmKind(Enum):
+    """A kind of data farm, with the codes that announce it as broken and as working (facts: protocol, section 4)."""
+
+    MARKET = (2103, 2104, "Market data farm connection is {}:{}")
+    HISTORICAL = (2105, 2106, "HMDS data farm connection is {}:{}")
+    DEFINITIONS = (2157, 2158, "Sec-def data farm connection is {}:{}")
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """One of IBKR's data farms; clients are told its state with a notice."""
+
+    kind: FarmKind
+    name: str
+
+    def notice(self, *, broken: bool) -> tuple[int, str]:
+        """The code and the text of the notice, the farm's name after the last colon."""
+        code_broken, code_working, text = self.kind.value
+        return (code_broken if broken else code_working), text.format("broken" if broken else "OK", self.name)
+
+
+FARMS = (
+    Farm(FarmKind.MARKET, "usfarm.nj"),
+    Farm(FarmKind.MARKET, "usfarm"),
+    Farm(FarmKind.HISTORICAL, "euhmds"),
+    Farm(FarmKind.HISTORICAL, "fundfarm"),
+    Farm(FarmKind.HISTORICAL, "ushmds"),
+    Farm(FarmKind.DEFINITIONS, "secdefil"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The simulated gateway. Durations and offsets are in seconds.
+
+    The hello's time text is `clock()` moved by `utc_offset` with `zone_text` behind it, whatever that says: real
+    gateways send zone names of any kind. `clock_offset` counts in the mode `clock_off` only, `slow` in `slow`,
+    `freeze_after` in `freeze_after`, `flap_period` and `flap_mode` in `flapping`.
+    """
+
+    server_version: int = 226
+    accounts: tuple[str, ...] = ("DU1234567",)
+    other_accounts: tuple[str, ...] = ("DU7654321",)  # in the mode `wrong_account`
+    taken_client_ids: frozenset[int] = frozenset()  # refused with 326, as if other programs used them
+    next_order_id: int = 1
+    slow: float = 2.0
+    byte_pause: float = 0.01  # between the bytes of the reply, in the mode `bytewise`
+    split_pause: float = 0.05
+    freeze_after: float = 60.0
+    flap_period: float = 15.0
+    flap_mode: str = "refused"
+    farms: tuple[Farm, ...] = FARMS
+    broken_farm: str = "usfarm"
+    zone_text: str = "EST"
+    utc_offset: float = -5 * 3600.0
+    clock_offset: float = 90.0
+    redirect_to: str = "127.0.0.1:4000"
+    clock: Callable[[], float] = time
+
+    def time_text(self, now: float) -> str:
+        """The second field of the reply to the hello, for example `20231021 13:28:15 EST`."""
+        local = datetime.fromtimestamp(now + self.utc_offset, UTC)
+        return f"{local:%Y%m%d %H:%M:%S} {self.zone_text}"
