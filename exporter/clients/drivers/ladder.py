@@ -1,0 +1,311 @@
+"""How far does a library get, and what stopped it? Runs inside the foreign interpreter; standard library, Python 3.8.
+
+A driver starts its library in a thread and tells a `Witness` what it sees; `climb` waits, stage by stage, in the main thread:
+
+    stage      reached when                                       sent for it
+    connected  the library has taken the answer to its hello      hello, startApi
+    ready      nextValidId                                        -
+    time       the current time                                   reqCurrentTime
+    accounts   managedAccounts (they come after startApi unasked) -
+    contract   EUR.USD is known                                   reqContractDetails
+
+The reason given is what the socket showed, not what the library says afterwards: libraries turn a refusal, an end of
+file and silence alike into a timeout. A driver is a file NAME_driver.py with
+
+    LIBRARY, PYTHONS   the import name; the oldest and newest Python it works on
+    load()             import the library and return {"version": "..."}; must leave no thread behind, for it is forked
+    begin(host, port, client_id, witness)   start connecting in a thread and return at once an object with
+                       ask_time(), ask_contract(), close(seconds)
+"""
+
+import contextlib
+import errno
+import queue
+import re
+import socket
+import time
+import types
+
+SPACING = 1.1  # seconds between two requests: Gateway 10.45 drops the second of two within one second (facts: failures, row 42)
+SETTLE = 0.1  # seconds for a library to decode what arrived before the end of the connection: an error 326, say
+LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
+OLDEST_VERSION = 100
+LARGEST_REPLY = 4096
+STAGES = ("connected", "ready", "time", "accounts", "contract")
+# Errors after which no session will come.
+FATAL = frozenset((326, 501, 503, 505, 506, 507, 508))
+UPSTREAM = frozenset((1100, 2103, 2105, 2110, 2157))  # a contract may be unanswered because of these
+
+
+class Witness:
+    """What was seen of one connection, told by any thread. `events` wakes the judge; all times are monotonic."""
+
+    def __init__(self):
+        self.events = queue.Queue()
+        self.head = b""  # the first bytes received
+        self.received = 0
+        self.end = None  # (kind, text): how the connection ended, or why the library stopped; the first of them
+        self.errors = []  # (code, text) of the peer, notices left out
+        self.notices = set()
+        self.reached = {}  # stage: (time, value)
+        self.closing = False
+
+    def reach(self, stage, value=None):
+        """The library has got as far as `stage`."""
+        if stage not in self.reached:
+            self.reached[stage] = (time.monotonic(), value)
+            self.events.put(stage)
+
+    def take(self, data):
+        """Bytes came in."""
+        self.received += len(data)
+        if len(self.head) < LARGEST_REPLY:
+            self.head += bytes(data[: LARGEST_REPLY - len(self.head)])
+
+    @property
+    def last(self):
+        """The latest error as text."""
+        return "error %d: %s" % self.errors[-1] if self.errors else ""
+
+    def error(self, code, text):
+        """An error or a notice of the API, in whatever form the library gives it."""
+        if code in UPSTREAM or 2100 <= code < 2200 or code in (1101, 1102, 1300):
+            self.notices.add(code)
+        elif code not in (502, 504):  # the libraries' own words for what the socket shows better
+            self.errors.append((code, str(text)))
+            self.events.put("error")
+
+    def finish(self, kind, text=""):
+        """The connection has ended, or the library has given up; only the first reason counts."""
+        if self.end is None and not self.closing:
+            self.end = (kind, str(text))
+            self.events.put("end")
+
+    def fail(self, error):
+        """An exception of a connect, a receive or a send."""
+        if isinstance(error, socket.gaierror):
+            self.finish("name", error)
+        elif isinstance(error, ConnectionRefusedError):
+            self.finish("refused", error)
+        elif isinstance(error, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
+            self.finish("reset", error)
+        elif isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            self.finish("no_route", error)
+        elif isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+            self.finish("unreachable", error)
+        else:
+            self.finish("failed", "%s: %s" % (type(error).__name__, error))
+
+    def watch(self, module):
+        """Make a module that uses `socket.socket()` use one that tells us; it behaves no differently.
+
+        ibapi swallows the exception of its connect and reports 502 for all: here is the only place to see the reason.
+        """
+        names = dict(vars(socket))
+        names["socket"] = _observed(self)
+        module.socket = types.SimpleNamespace(**names)
+
+    def close(self, connection, seconds):
+        """End our side of an ibapi Connection, let the library's reader drain what still comes, then close it.
+
+        A close with unread bytes would be a reset, and resets leave zombies in a gateway.
+        """
+        self.closing = True
+        sock = connection.socket if connection is not None else None
+        if sock is None:
+            return
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+        until = time.monotonic() + seconds
+        while connection.socket is not None and time.monotonic() < until:
+            time.sleep(0.002)  # the reader closes it at the end of file
+        with contextlib.suppress(OSError, AttributeError):
+            connection.disconnect()
+
+
+def _observed(witness):
+    class Observed(socket.socket):
+        """A socket that tells of its connect, its first bytes and its end."""
+
+        def connect(self, address):
+            try:
+                super().connect(address)
+            except OSError as error:
+                witness.fail(error)
+                raise
+
+        def recv(self, *arguments):
+            try:
+                data = super().recv(*arguments)
+            except socket.timeout:
+                raise
+            except OSError as error:
+                if error.errno != errno.EBADF:  # closed by another thread
+                    witness.fail(error)
+                raise
+            if data:
+                witness.take(data)
+            else:
+                witness.finish("eof")
+            return data
+
+        def send(self, *arguments):
+            try:
+                return super().send(*arguments)
+            except OSError as error:
+                witness.fail(error)
+                raise
+
+    return Observed
+
+
+class Failure(Exception):
+    """A probe that ended before its last stage."""
+
+    def __init__(self, outcome, cause, detail, code=None):
+        super().__init__(detail)
+        self.ending = {"end": outcome, "cause": cause, "detail": detail, "code": code}
+
+
+def climb(driver, request, say, started):
+    """Run one probe of `request` ({"host", "port", "client_id", "deadline"}) and `say` a line for each stage and the end.
+
+    `deadline` is in seconds from `started`; a little of it is kept for closing in order.
+    """
+    witness = Witness()
+    margin = min(LINGER + 0.25, 0.25 * request["deadline"])
+    until = started + request["deadline"] - margin
+    session, mark, paused, stage = None, time.monotonic(), 0.0, STAGES[0]
+    begun = mark
+    try:
+        session = driver.begin(request["host"], request["port"], request["client_id"], witness)
+        for stage in STAGES:
+            if stage == "time":
+                session.ask_time()
+                asked = time.monotonic()
+            elif stage == "contract":
+                rest = max(0.0, min(asked + request.get("spacing", SPACING), until) - time.monotonic())
+                time.sleep(rest)
+                paused += rest
+                mark = time.monotonic()
+                session.ask_contract()
+            await_stage(witness, stage, until)
+            at, value = witness.reached[stage]
+            say(dict({"stage": stage, "seconds": round(max(0.0, at - mark), 6)}, **_told(stage, value)))
+            mark = max(mark, at)
+        ending = {"end": "ok", "stage": None, "cause": None, "detail": witness.reached["contract"][1] or "", "code": None}
+    except Failure as failure:
+        ending = dict(failure.ending, stage=stage)
+        mark = time.monotonic()
+    say(dict(ending, seconds=round(mark - begun - paused, 6)))
+    witness.closing = True
+    if session is not None:
+        session.close(min(LINGER, margin))
+    say({"closed": True})
+
+
+def _told(stage, value):
+    if stage == "connected":
+        return {"server_version": value}
+    if stage == "accounts":
+        return {"accounts": len(value or ())}
+    return {}
+
+
+def await_stage(witness, stage, until):
+    """Return when `stage` is reached; raise Failure with the true reason when it cannot be any more."""
+    over = False
+    while True:
+        refuse(witness, stage)
+        if stage in witness.reached:
+            return
+        if witness.end is not None and not over:
+            over, until = True, min(until, time.monotonic() + SETTLE)
+        try:
+            witness.events.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise (ended if over else silent)(witness, stage) from None
+
+
+def refuse(witness, stage):
+    """Raise if the peer has refused in so many words: an error, a redirect, a version that no client speaks."""
+    for code, text in witness.errors:
+        if code in FATAL or (stage in ("connected", "ready") and witness.end is not None):
+            cause = "too_old" if code == 503 else "api_error"
+            raise Failure("rejected", cause, "error %d: %s" % (code, text), code)
+    if stage == "connected" and foreign(witness.head):
+        raise Failure("garbled", "malformed", "it said %s" % quoted(witness.head))
+    if stage in ("connected", "ready"):
+        version, text = reply(witness.head)
+        if version == -1:
+            raise Failure("rejected", "redirect", "sent us to %s" % quoted(text))
+        if version is not None and version < OLDEST_VERSION:
+            raise Failure("rejected", "too_old", "server version %d" % version)
+
+
+def ended(witness, stage):
+    """Why a connection that has ended before `stage` did so."""
+    kind, text = witness.end
+    if kind == "name":
+        return Failure("unavailable", "name_unknown", text)
+    if kind == "refused":
+        return Failure("refused", "connect_refused", text)
+    if kind in ("no_route", "unreachable"):
+        return Failure("timeout", "no_route" if kind == "no_route" else "connect_timeout", text)
+    if kind == "too_old":
+        return Failure("rejected", "too_old", text)
+    if kind == "gave_up":
+        return silent(witness, stage)
+    if kind in ("eof", "reset"):
+        how = "reset the connection" if kind == "reset" else "ended the connection"
+        return Failure("closed", kind, "the peer %s %s" % (how, _where(witness, stage)))
+    return Failure("crashed", None, text)
+
+
+def silent(witness, stage):
+    """Why nothing more came before the deadline."""
+    if stage == "connected":
+        if not witness.received:
+            return Failure("timeout", "silence", "not one byte of a reply to the hello")
+        if reply(witness.head)[0] is not None:
+            return Failure("timeout", None, "the whole reply to the hello arrived, and the library still waits for it")
+        return Failure("timeout", "unfinished", "%d bytes of a reply, then silence" % witness.received)
+    if stage == "contract" and witness.notices & UPSTREAM:
+        codes = ", ".join(str(code) for code in sorted(witness.notices & UPSTREAM))
+        return Failure("ok", None, "EUR.USD was not answered; the gateway reports %s" % codes)
+    return Failure("timeout", "silence", "no answer %s" % _where(witness, stage))
+
+
+def _where(witness, stage):
+    after = {
+        "connected": "before it replied to the hello",
+        "ready": "before nextValidId, which startApi asks for",
+        "time": "to reqCurrentTime",
+        "accounts": "with the managed accounts",
+        "contract": "to reqContractDetails for EUR.USD",
+    }[stage]
+    return after + (" (%d bytes came)" % witness.received if stage == "connected" and witness.received else "")
+
+
+def reply(head):
+    """Version and text of a reply to the hello, or (None, b"") where `head` does not start with a whole one."""
+    if len(head) < 4:
+        return None, b""
+    payload = head[4 : 4 + int.from_bytes(head[:4], "big")]
+    fields = payload.split(b"\0")
+    if len(payload) < int.from_bytes(head[:4], "big") or len(fields) != 3 or fields[2]:
+        return None, b""
+    digits = fields[0][1:] if fields[0].startswith(b"-") else fields[0]
+    return (int(fields[0]), fields[1]) if digits.isdigit() and len(digits) < 10 else (None, b"")
+
+
+def foreign(head):
+    """Whether the bytes rule out a reply to the hello, whatever may follow."""
+    if len(head) >= 4 and int.from_bytes(head[:4], "big") > LARGEST_REPLY:
+        return True
+    return re.fullmatch(b"-?[0-9]{0,9}", head[4:].split(b"\0", 1)[0]) is None
+
+
+def quoted(data, most=48):
+    """Bytes as short printable text."""
+    return '"%s"' % bytes(data[:most]).decode("latin-1").encode("unicode_escape").decode("ascii")

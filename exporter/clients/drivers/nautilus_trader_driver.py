@@ -1,0 +1,129 @@
+"""nautilus_trader by its own InteractiveBrokersClient, made and started as its factories make and start it."""
+
+import asyncio
+import importlib
+import os
+import threading
+
+LIBRARY = "nautilus_trader"
+PYTHONS = ((3, 11), (3, 14))
+ADAPTER = "nautilus_trader.adapters.interactive_brokers"
+
+
+def load():
+    """Import the adapter. pyarrow's allocator would start a thread, which forbids forking."""
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
+    os.environ["IB_MAX_CONNECTION_ATTEMPTS"] = "1"  # read by the client: one attempt per probe
+    nautilus = importlib.import_module("nautilus_trader")
+    for name in (".factories", ".common", ".client"):
+        importlib.import_module(ADAPTER + name)
+    return {"version": nautilus.__version__}
+
+
+def begin(host, port, client_id, witness):
+    """Start the client in a thread with an event loop of its own."""
+    session = Session(witness)
+    threading.Thread(target=session.run, args=(host, port, client_id), daemon=True).start()
+    return session
+
+
+class Session:
+    """One InteractiveBrokersClient whose calls and callbacks are listened to."""
+
+    def __init__(self, witness):
+        self.witness = witness
+        witness.watch(importlib.import_module("ibapi.connection"))
+        self.loop = asyncio.new_event_loop()
+        self.client = None
+
+    def run(self, host, port, client_id):
+        """The thread: make the client, start it, turn the loop for ever."""
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self.start(host, port, client_id))
+            self.loop.run_forever()
+        except Exception as error:  # noqa: BLE001 - whatever it raises is the result
+            self.witness.fail(error)
+
+    async def start(self, host, port, client_id):
+        """As factories.get_cached_ib_client does, without its cache."""
+        component = importlib.import_module("nautilus_trader.common.component")
+        clock = component.LiveClock()
+        trader = importlib.import_module("nautilus_trader.model.identifiers").TraderId("PROBE-001")
+        self.client = importlib.import_module(ADAPTER + ".client").InteractiveBrokersClient(
+            loop=asyncio.get_running_loop(),
+            msgbus=component.MessageBus(trader, clock),
+            cache=importlib.import_module("nautilus_trader.cache.cache").Cache(),
+            clock=clock,
+            host=host,
+            port=port,
+            client_id=client_id,
+        )
+        self.listen(self.client)
+        self.client.start()
+        self.loop.create_task(self.ready())
+
+    def listen(self, client):
+        """Put ears on the client's own methods; each is called unchanged."""
+        witness, eclient = self.witness, client._eclient  # noqa: SLF001 - it has no public way to see these
+        set_state, connect = eclient.setConnState, client._connect  # noqa: SLF001
+
+        def state(value):
+            set_state(value)
+            if value == eclient.CONNECTED:
+                witness.reach("connected", eclient.serverVersion())
+
+        async def attempt():
+            await connect()
+            if "connected" not in witness.reached:
+                witness.finish("gave_up", "its connect gave up")
+
+        eclient.setConnState, client._connect = state, attempt  # noqa: SLF001
+        wrapper = eclient.wrapper
+        error, current_time = wrapper.error, wrapper.currentTime
+
+        def heard(*told, **named):
+            codes = told[2:4] if len(told) >= 4 and isinstance(told[2], int) else told[1:3]
+            code = named.get("errorCode", codes[0] if codes else None)
+            text = named.get("errorString", codes[1] if len(codes) > 1 else "")
+            witness.error(code, text)
+            return error(*told, **named)
+
+        def timed(seconds):
+            witness.reach("time", seconds)
+            return current_time(seconds)
+
+        wrapper.error, wrapper.currentTime = heard, timed
+
+    async def ready(self):
+        """Wait for the client's own event: nextValidId and managedAccounts have both come."""
+        await self.client._is_client_ready.wait()  # noqa: SLF001
+        self.witness.reach("accounts", list(self.client.accounts()))
+        self.witness.reach("ready")
+
+    def ask_time(self):
+        """Send reqCurrentTime."""
+        self.loop.call_soon_threadsafe(self.client._eclient.reqCurrentTime)  # noqa: SLF001
+
+    def ask_contract(self):
+        """Send reqContractDetails for EUR.USD by the client's own request."""
+        contract = importlib.import_module(ADAPTER + ".common").IBContract(
+            secType="CASH", symbol="EUR", exchange="IDEALPRO", currency="USD"
+        )
+
+        async def answered():
+            try:
+                found = await self.client.get_contract_details(contract)
+                if found is None and not self.witness.last:
+                    self.witness.finish("gave_up", "its request timed out")
+                else:
+                    self.witness.reach("contract", "" if found else "EUR.USD: %s" % (self.witness.last or "not found"))
+            except Exception as error:  # noqa: BLE001
+                self.witness.fail(error)
+
+        self.loop.call_soon_threadsafe(lambda: self.loop.create_task(answered()))
+
+    def close(self, seconds):
+        """End the connection in order; its own stop takes 1.8 s and the process ends anyway."""
+        if self.client is not None:
+            self.witness.close(self.client._eclient.conn, seconds)  # noqa: SLF001
