@@ -1,0 +1,119 @@
+"""The service: a clock ticks for each target, the target is probed, its report judged and folded into its state.
+
+States are the only thing kept, and frozen; whoever shows them reads `states` at one moment. A target is never probed
+twice at a time, whoever asks.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import structlog
+
+from exporter import schedule
+from exporter.history import TargetState, fold
+from exporter.metrics import ExporterState
+from exporter.model import Report, Target
+from exporter.probes import stamps
+from exporter.probes.ladder import probe_target
+from exporter.probes.names import Resolver
+from exporter.verdict import explain, judge
+
+
+class Service:
+    """Watches targets. `states` and `exporter` are what there is to show."""
+
+    def __init__(self, exporter: ExporterState, *, most_at_once: int = 1000) -> None:
+        """Make one that watches nothing yet and has at most `most_at_once` probes under way."""
+        self.exporter = exporter
+        self._states: dict[str, TargetState] = {}
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[tuple[str, int], asyncio.Future[Report]] = {}
+        self._resolver = Resolver()
+        self._places = asyncio.Semaphore(most_at_once)
+        self._stamp_keeper = stamps.keep_enabled()
+        self._log = structlog.get_logger(__name__).bind()
+
+    @property
+    def states(self) -> Mapping[str, TargetState]:
+        """The present state of every target, by its name."""
+        return MappingProxyType(self._states)
+
+    async def watch(self, targets: Iterable[Target]) -> None:
+        """Watch exactly these targets from now on. Unchanged ones go on undisturbed, with all that is known of them."""
+        wanted = {target.name: target for target in targets}
+        changed = [name for name, state in self._states.items() if wanted.get(name) != state.target]
+        await self._stop(changed)
+        for name in changed:
+            state = self._states.pop(name)
+            if name in wanted and wanted[name].endpoint == state.target.endpoint:
+                self._states[name] = replace(state, target=wanted[name])
+        started = asyncio.get_running_loop().time()
+        for index, (name, target) in enumerate(wanted.items()):
+            self._states.setdefault(name, TargetState(target))
+            if name not in self._loops:
+                first = schedule.first_tick(started, index, len(wanted), target.interval)
+                origin = schedule.grid_origin(started, index, len(wanted), target.interval)
+                self._loops[name] = asyncio.create_task(self._tick(target, first, origin), name=f"watch {name}")
+
+    async def close(self) -> None:
+        """Stop watching; every connection under way is closed in order."""
+        await self._stop(list(self._loops))
+        self._stamp_keeper.close()
+
+    async def probe(self, target: Target, deadline: float | None = None) -> Report:
+        """Probe a target now. If a probe of its endpoint is under way already, its report is the answer."""
+        endpoint = (target.host, target.port)
+        while (under_way := self._under_way.get(endpoint)) is not None:
+            try:
+                return replace(await asyncio.shield(under_way), target=target.name)
+            except asyncio.CancelledError:
+                if not under_way.cancelled():  # then it is we who are cancelled
+                    raise
+        answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._under_way[endpoint] = answer
+        try:
+            report = await probe_target(target, self._resolver, deadline)
+            answer.set_result(report)
+        finally:
+            del self._under_way[endpoint]
+            answer.cancel()  # without effect once there is a result
+        return report
+
+    def record(self, report: Report) -> None:
+        """Judge a report of a watched target and fold it into the target's state."""
+        before = self._states[report.target]
+        verdict = judge(report, before.target)
+        self._states[report.target] = fold(before, report, verdict)
+        self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
+        if verdict is not before.verdict:
+            explanation = explain(report, before.target, verdict)
+            self._log.info(
+                "verdict changed",
+                target=report.target,
+                endpoint=before.target.endpoint,
+                verdict=verdict.value,
+                before=before.verdict.value,
+                headline=explanation.headline,
+                evidence=list(explanation.evidence),
+            )
+
+    async def _tick(self, target: Target, due: float, origin: float) -> None:
+        """The clock of one target: probe at `due`, then along the grid that starts at `origin` (loop time)."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(due - loop.time())
+            async with self._places:
+                lag = self.exporter.lag.observe(max(0.0, loop.time() - due))
+                self.exporter = replace(self.exporter, lag=lag)
+                self.record(await self.probe(target))
+            due, skipped = schedule.next_tick(origin, target.interval, loop.time(), due)
+            if skipped:
+                self.exporter = replace(self.exporter, skipped_ticks=self.exporter.skipped_ticks + skipped)
+
+    async def _stop(self, names: Iterable[str]) -> None:
+        loops = [self._loops.pop(name) for name in list(names) if name in self._loops]
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
