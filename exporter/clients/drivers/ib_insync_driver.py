@@ -62,6 +62,10 @@ class Session:
             start_api()
             witness.reach("connected", client.serverVersion())
 
+        def opened(_):
+            witness.opened = True
+
+        client.conn.connection_made = opened  # the library does nothing here
         client.startApi = started  # called when the answer to the hello has been taken
         client.conn.hasData += witness.take
         client.conn.disconnected += lambda text: witness.finish("reset" if text else "eof", text)

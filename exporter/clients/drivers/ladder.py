@@ -48,6 +48,7 @@ class Witness:
         self.errors = []  # (code, text) of the peer, notices left out
         self.notices = set()
         self.reached = {}  # stage: (time, value)
+        self.opened = False  # the TCP connect succeeded
         self.closing = False
 
     def reach(self, stage, value=None):
@@ -61,6 +62,7 @@ class Witness:
         self.received += len(data)
         if len(self.head) < LARGEST_REPLY:
             self.head += bytes(data[: LARGEST_REPLY - len(self.head)])
+            self.events.put("bytes")
 
     @property
     def last(self):
@@ -133,6 +135,7 @@ def _observed(witness):
             except OSError as error:
                 witness.fail(error)
                 raise
+            witness.opened = True
 
         def recv(self, *arguments):
             try:
@@ -157,6 +160,16 @@ def _observed(witness):
                 raise
 
     return Observed
+
+
+# How a connection ended: outcome and cause.
+ENDS = {
+    "name": ("unavailable", "name_unknown"),
+    "refused": ("refused", "connect_refused"),
+    "no_route": ("unavailable", "no_route"),
+    "unreachable": ("timeout", "connect_timeout"),
+    "too_old": ("rejected", "too_old"),
+}
 
 
 class Failure(Exception):
@@ -193,7 +206,13 @@ def climb(driver, request, say, started):
             at, value = witness.reached[stage]
             say(dict({"stage": stage, "seconds": round(max(0.0, at - mark), 6)}, **_told(stage, value)))
             mark = max(mark, at)
-        ending = {"end": "ok", "stage": None, "cause": None, "detail": witness.reached["contract"][1] or "", "code": None}
+        ending = {
+            "end": "ok",
+            "stage": None,
+            "cause": None,
+            "detail": witness.reached["contract"][1] or "",
+            "code": None,
+        }
     except Failure as failure:
         ending = dict(failure.ending, stage=stage)
         mark = time.monotonic()
@@ -216,44 +235,46 @@ def await_stage(witness, stage, until):
     """Return when `stage` is reached; raise Failure with the true reason when it cannot be any more."""
     over = False
     while True:
-        refuse(witness, stage)
+        if stage == "connected":
+            check_reply(witness.head)
         if stage in witness.reached:
             return
+        check_errors(witness, stage)
         if witness.end is not None and not over:
-            over, until = True, min(until, time.monotonic() + SETTLE)
+            over = True
+            until = min(until, time.monotonic() + (SETTLE if witness.received else 0.0))
         try:
             witness.events.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
             raise (ended if over else silent)(witness, stage) from None
 
 
-def refuse(witness, stage):
-    """Raise if the peer has refused in so many words: an error, a redirect, a version that no client speaks."""
-    for code, text in witness.errors:
+def check_reply(head):
+    """Raise if the answer to the hello is none that any client could use; some would take it for a success."""
+    if foreign(head):
+        raise Failure("garbled", "malformed", "it said %s" % quoted(head))
+    fields = first_frame(head)
+    if len(fields) >= 5 and fields[0] == b"4":  # an error where the version should be: 4, 2, id, code, text
+        code, text = int(fields[3]) if fields[3].isdigit() else 0, quoted(fields[4], 200)[1:-1]
+        raise Failure("rejected", "too_old" if code == 503 else "api_error", "error %d: %s" % (code, text), code)
+    if len(fields) == 2 and fields[0] == b"-1":
+        raise Failure("rejected", "redirect", "sent us to %s" % quoted(fields[1]))
+    if len(fields) == 2 and fields[0].isdigit() and int(fields[0]) < OLDEST_VERSION:
+        raise Failure("rejected", "too_old", "server version %d" % int(fields[0]))
+
+
+def check_errors(witness, stage):
+    """Raise if the peer has refused in so many words: a fatal error, or any error and then the end before the session."""
+    for code, text in list(witness.errors):
         if code in FATAL or (stage in ("connected", "ready") and witness.end is not None):
-            cause = "too_old" if code == 503 else "api_error"
-            raise Failure("rejected", cause, "error %d: %s" % (code, text), code)
-    if stage == "connected" and foreign(witness.head):
-        raise Failure("garbled", "malformed", "it said %s" % quoted(witness.head))
-    if stage in ("connected", "ready"):
-        version, text = reply(witness.head)
-        if version == -1:
-            raise Failure("rejected", "redirect", "sent us to %s" % quoted(text))
-        if version is not None and version < OLDEST_VERSION:
-            raise Failure("rejected", "too_old", "server version %d" % version)
+            raise Failure("rejected", "too_old" if code == 503 else "api_error", "error %d: %s" % (code, text), code)
 
 
 def ended(witness, stage):
     """Why a connection that has ended before `stage` did so."""
     kind, text = witness.end
-    if kind == "name":
-        return Failure("unavailable", "name_unknown", text)
-    if kind == "refused":
-        return Failure("refused", "connect_refused", text)
-    if kind in ("no_route", "unreachable"):
-        return Failure("timeout", "no_route" if kind == "no_route" else "connect_timeout", text)
-    if kind == "too_old":
-        return Failure("rejected", "too_old", text)
+    if kind in ENDS:
+        return Failure(*ENDS[kind], text)
     if kind == "gave_up":
         return silent(witness, stage)
     if kind in ("eof", "reset"):
@@ -264,10 +285,12 @@ def ended(witness, stage):
 
 def silent(witness, stage):
     """Why nothing more came before the deadline."""
+    if not witness.opened:
+        return Failure("timeout", "connect_timeout", "no answer to the TCP connect")
     if stage == "connected":
         if not witness.received:
             return Failure("timeout", "silence", "not one byte of a reply to the hello")
-        if reply(witness.head)[0] is not None:
+        if len(first_frame(witness.head)) == 2:
             return Failure("timeout", None, "the whole reply to the hello arrived, and the library still waits for it")
         return Failure("timeout", "unfinished", "%d bytes of a reply, then silence" % witness.received)
     if stage == "contract" and witness.notices & UPSTREAM:
@@ -287,16 +310,13 @@ def _where(witness, stage):
     return after + (" (%d bytes came)" % witness.received if stage == "connected" and witness.received else "")
 
 
-def reply(head):
-    """Version and text of a reply to the hello, or (None, b"") where `head` does not start with a whole one."""
-    if len(head) < 4:
-        return None, b""
-    payload = head[4 : 4 + int.from_bytes(head[:4], "big")]
-    fields = payload.split(b"\0")
-    if len(payload) < int.from_bytes(head[:4], "big") or len(fields) != 3 or fields[2]:
-        return None, b""
-    digits = fields[0][1:] if fields[0].startswith(b"-") else fields[0]
-    return (int(fields[0]), fields[1]) if digits.isdigit() and len(digits) < 10 else (None, b"")
+def first_frame(head):
+    """The fields of the first frame, or none while it is incomplete."""
+    size = int.from_bytes(head[:4], "big")
+    if len(head) < 4 + size or not size:
+        return []
+    fields = bytes(head[4 : 4 + size]).split(b"\0")
+    return fields[:-1] if not fields[-1] else fields
 
 
 def foreign(head):

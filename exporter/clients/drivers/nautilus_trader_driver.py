@@ -78,7 +78,11 @@ class Session:
             if "connected" not in witness.reached:
                 witness.finish("gave_up", "its connect gave up")
 
+        async def stay_down():
+            witness.finish("gave_up", "the client wants to reconnect")
+
         eclient.setConnState, client._connect = state, attempt  # noqa: SLF001
+        client._handle_reconnect = stay_down  # noqa: SLF001 - one connection per probe; its watchdog would open another
         wrapper = eclient.wrapper
         error, current_time = wrapper.error, wrapper.currentTime
 

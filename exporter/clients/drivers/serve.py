@@ -129,7 +129,9 @@ class Server:
         data, ancillary, _, _ = self.channel.recvmsg(65536, socket.CMSG_SPACE(size))
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                self.descriptors += [int.from_bytes(content[i : i + 4], sys.byteorder) for i in range(0, len(content), 4)]
+                self.descriptors += [
+                    int.from_bytes(content[i : i + 4], sys.byteorder) for i in range(0, len(content), 4)
+                ]
         self.buffer += data
         return bool(data)
 
@@ -175,7 +177,12 @@ class Server:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)  # it had no session of its own yet
         _, status, usage = os.wait4(pid, 0)
-        return {"reaped": number, "status": status, "cpu": round(usage.ru_utime + usage.ru_stime, 6), "strays": self.strays()}
+        return {
+            "reaped": number,
+            "status": status,
+            "cpu": round(usage.ru_utime + usage.ru_stime, 6),
+            "strays": self.strays(),
+        }
 
     def strays(self):
         """Kill the children that are no probe: they left their session and lost their parent (Linux: we inherited them)."""
