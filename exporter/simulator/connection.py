@@ -92,6 +92,7 @@ class Connection:
         if at_once:
             self._outbox.clear()
             self._stop_timer()
+            self._write(on=False)
         self._outbox.extend(steps)
         if self._timer is None and not self._writing:
             self._pump()
