@@ -1,0 +1,99 @@
+"""The recording rules as a table: New York's clock, availability, and the error budget.
+
+Prometheus knows only UTC, and New York changes its clocks from the second Sunday of March to the first of November.
+The change itself happens on a Sunday at 02:00, when nothing is traded, so the day alone decides.
+"""
+
+from dataclasses import dataclass
+
+from deploy.rules.thresholds import OBJECTIVE
+
+BUDGET = f"(1 - {OBJECTIVE.value})"
+IDENTITY = "job, instance, target"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recorded series, and what it means."""
+
+    name: str
+    meaning: str
+    expr: str
+
+
+CALENDAR: tuple[Recording, ...] = (
+    Recording(
+        "ibkr:new_york_summer_time",
+        "1 while New York has summer time: from the second Sunday of March to the first Sunday of November",
+        "((month() > bool 3) * (month() < bool 11))\n"
+        "  + (month() == bool 3) * ((day_of_month() - day_of_week()) >= bool 8)\n"
+        "  + (month() == bool 11) * ((day_of_month() - day_of_week()) < bool 1)",
+    ),
+    Recording(
+        "ibkr:new_york_time:seconds",
+        "New York's wall clock as if it were UTC, for hour() and day_of_week()",
+        "time() - 18000 + 3600 * ibkr:new_york_summer_time",
+    ),
+    Recording(
+        "ibkr:trading_hours",
+        "1 from 09:30 to 16:00 in New York, Monday to Friday; exchange holidays are not known here and count as trading days",
+        "(day_of_week(ibkr:new_york_time:seconds) > bool 0)\n"
+        "  * (day_of_week(ibkr:new_york_time:seconds) < bool 6)\n"
+        "  * (ibkr:new_york_time:seconds % 86400 >= bool 34200)\n"
+        "  * (ibkr:new_york_time:seconds % 86400 < bool 57600)",
+    ),
+    Recording(
+        "ibkr:weekly_login_due",
+        "1 from Saturday noon to Sunday 01:00 in New York, when IBKR ends all logins (facts: failures, re-login times)",
+        "(day_of_week(ibkr:new_york_time:seconds) == bool 6)\n"
+        "  * (hour(ibkr:new_york_time:seconds) >= bool 12)\n"
+        "  + (day_of_week(ibkr:new_york_time:seconds) == bool 0)\n"
+        "  * (hour(ibkr:new_york_time:seconds) < bool 1)",
+    ),
+)
+
+
+def _availability() -> tuple[Recording, ...]:
+    rows = [
+        Recording(
+            "target:ibkr_availability:ratio5m",
+            "the part of the last five minutes in which a trading program could connect; unknown times do not count",
+            "avg_over_time(ibkr_up[5m])",
+        ),
+        Recording(
+            "target:ibkr_availability_trading:ratio5m",
+            "the same, only in trading hours",
+            "target:ibkr_availability:ratio5m and on () (ibkr:trading_hours == 1)",
+        ),
+    ]
+    for kind, words in (("", "all hours"), ("_trading", "trading hours only")):
+        rows += [
+            Recording(
+                f"target:ibkr_availability{kind}:ratio{span}",
+                f"the same over {span}, {words}",
+                f"avg_over_time(target:ibkr_availability{kind}:ratio5m[{span}])",
+            )
+            for span in ("1h", "1d", "30d")
+        ]
+    return tuple(rows)
+
+
+BURN: tuple[Recording, ...] = tuple(
+    Recording(
+        f"target:ibkr_error_budget:burn_rate{span}",
+        f"how many times faster than sustainable the error budget went in the trading hours of the last {span}; above 1 is too fast",
+        f"(1 - target:ibkr_availability_trading:ratio{span}) / {BUDGET}",
+    )
+    for span in ("1h", "1d", "30d")
+) + (
+    Recording(
+        "target:ibkr_error_budget:remaining_ratio30d",
+        "the part of the 30 days' error budget that is left; below 0 the objective is missed",
+        f"1 - (1 - target:ibkr_availability_trading:ratio30d) / {BUDGET}",
+    ),
+)
+
+GROUPS: tuple[tuple[str, str, tuple[Recording, ...]], ...] = (
+    ("ibkr-calendar", "15s", CALENDAR),
+    ("ibkr-availability", "30s", _availability() + BURN),
+)
