@@ -1,0 +1,168 @@
+"""The pages: `/`, `/targets/NAME`, `/runbooks/VERDICT`, errors, and the JSON of `/api/v1/status`.
+
+Functions of the states and `now`; nothing here knows HTTP or reads a clock. The templates, style sheet and runbooks
+are read from the package. All that comes from a peer or a configuration is escaped by the templates.
+
+The pages need no script and nothing from elsewhere: they work under CONTENT_SECURITY_POLICY.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from exporter.history import TargetState, current_verdict
+from exporter.model import Verdict
+from exporter.page.api import moment, report_json, state_json, status
+from exporter.page.details import details
+from exporter.page.views import SIGNS, WORST_FIRST, at, card, common_window, length, row, worst_first
+from exporter.remedy import REMEDIES
+from exporter.verdict import Severity, severity
+
+__all__ = [
+    "CONTENT_SECURITY_POLICY",
+    "STATIC",
+    "moment",
+    "render_error",
+    "render_runbook",
+    "render_runbooks",
+    "render_status",
+    "render_target",
+    "report_json",
+    "state_json",
+    "static",
+    "status",
+    "status_chunks",
+]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# The files of `/static/NAME` and their types.
+STATIC = {"style.css": "text/css; charset=utf-8"} | {f"{tone.value}.svg": "image/svg+xml" for tone in Severity}
+CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
+UNFOLDED = 30  # cards that are shown in full; the rest of a long outage is folded up
+
+
+def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | None = 10) -> Iterator[str]:
+    """The status page in pieces, the worst target first, so that a server can do other work between two of them.
+
+    `refresh` is the seconds after which a browser loads the page again; None for a page that keeps still.
+    """
+    ordered = worst_first(states, now)
+    window = common_window(states, now)
+    verdicts = [current_verdict(state, now) for state in ordered]
+    ill = sum(verdict is not Verdict.HEALTHY for verdict in verdicts)
+    tones = Counter(severity(verdict) for verdict in verdicts)
+    context = {
+        "title": _title(ordered, verdicts, ill),
+        "summary": [(tone.value, SIGNS[tone], tones[tone]) for tone in WORST_FIRST],
+        "worst": (severity(verdicts[0]) if verdicts else Severity.UNKNOWN).value,
+        "total": len(ordered),
+        "ill": ill,
+        "cards": (card(state, now, window) for state in ordered[:ill]),
+        "rows": (row(state, now, window) for state in ordered[ill:]),
+        "unfolded": UNFOLDED,
+        "window": length(window),
+        "now": at(now, now),
+        "refresh": refresh,
+    }
+    return _joined(_templates().get_template("status.html").generate(_context("", context)))
+
+
+def render_status(states: Sequence[TargetState], now: float, *, refresh: int | None = 10) -> str:
+    """The status page in one piece."""
+    return "".join(status_chunks(states, now, refresh=refresh))
+
+
+def render_target(state: TargetState, now: float) -> str:
+    """The page of one target."""
+    window = common_window([state], now)
+    shown = details(state, now, window)
+    return _render("target.html", "../", {"details": shown, "worst": shown.card.row.tone, "window": length(window), "now": at(now, now)})
+
+
+def render_runbook(verdict: Verdict) -> str:
+    """The runbook of a verdict."""
+    tone = severity(verdict)
+    context = {"verdict": verdict.value, "worst": tone.value, "sign": SIGNS[tone], "body": _runbook(verdict)}
+    return _render("runbook.html", "../", context)
+
+
+def render_runbooks() -> str:
+    """The list of all runbooks."""
+    rows = [(verdict.value, severity(verdict).value, SIGNS[severity(verdict)], REMEDIES[verdict].meaning) for verdict in Verdict]
+    return _render("runbooks.html", "../", {"rows": rows, "worst": Severity.OK.value})
+
+
+def render_error(code: int, title: str, message: str, *, root: str = "../") -> str:
+    """A page for a request that cannot be answered. `root` is the relative path to `/`."""
+    return _render("error.html", root, {"code": code, "title": title, "message": message, "worst": Severity.UNKNOWN.value})
+
+
+def static(name: str) -> bytes:
+    """The content of a file of `/static/`; raises KeyError for a name that is not in STATIC."""
+    if name not in STATIC:
+        raise KeyError(name)
+    return files("exporter").joinpath("static", name).read_bytes()
+
+
+def runbook_source(verdict: Verdict) -> str:
+    """A runbook as it was written, in Markdown."""
+    return files("exporter").joinpath("runbooks", f"{verdict.value}.md").read_text(encoding="utf-8")
+
+
+@cache
+def _runbook(verdict: Verdict) -> Markup:
+    """A runbook as HTML. Its links are to files, so that they work in the repository; here they lose the `.md`."""
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(runbook_source(verdict))
+    return Markup(re.sub(r'href="(\w+)\.md"', r'href="\1"', html))  # noqa: S704 - our own text, from the package
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("exporter"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _render(template: str, root: str, context: dict[str, object]) -> str:
+    return _templates().get_template(template).render(_context(root, context))
+
+
+def _context(root: str, context: dict[str, object]) -> dict[str, object]:
+    """Links are relative, so that the pages work below any prefix of a reverse proxy."""
+    return {"root": root, **context}
+
+
+def _title(ordered: Sequence[TargetState], verdicts: Sequence[Verdict], ill: int) -> str:
+    """The worst verdict first: it is all that fits on the tab of a browser."""
+    if not ordered:
+        return "No targets"
+    if not ill:
+        return f"✓ all {len(ordered)} healthy" if len(ordered) > 1 else "✓ healthy"
+    more = f" and {ill - 1} more" if ill > 1 else ""
+    return f"{SIGNS[severity(verdicts[0])]} {verdicts[0].value}: {ordered[0].target.name}{more}"
+
+
+def _joined(pieces: Iterable[str]) -> Iterator[str]:
+    """The same text in pieces of about CHUNK characters."""
+    kept: list[str] = []
+    size = 0
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield "".join(kept)
+            kept, size = [], 0
+    yield "".join(kept)

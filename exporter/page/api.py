@@ -1,0 +1,131 @@
+"""The states as JSON: what `/api/v1/status` and `diagnose --json` answer. No clock here, no HTTP.
+
+Times are RFC 3339 in UTC, durations seconds. An expired state claims nothing: its verdict is `unknown`, its layers are
+empty, and the evidence says how old the last report is.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired
+from exporter.model import Layer, LayerResult, Report, Target, Verdict
+from exporter.remedy import REMEDIES, fill
+from exporter.verdict import CONNECTABLE, Explanation, Severity, explain, severity
+
+Json = dict[str, Any]
+
+
+def status(states: Sequence[TargetState], now: float) -> Json:
+    """Everything that is known at `now`, in the order of the states: the body of `/api/v1/status`."""
+    verdicts = [current_verdict(state, now) for state in states]
+    tones = Counter(severity(verdict) for verdict in verdicts)
+    return {
+        "at": moment(now),
+        "summary": {tone.value: tones[tone] for tone in Severity},
+        "verdicts": {verdict.value: count for verdict, count in sorted(Counter(verdicts).items())},
+        "targets": [state_json(state, now) for state in states],
+    }
+
+
+def report_json(target: Target, report: Report, verdict: Verdict) -> Json:
+    """One report as `diagnose --json` prints it; the order of the fields is part of the contract."""
+    return _core(target, verdict, explain(report, target, verdict), report.at, report)
+
+
+def state_json(state: TargetState, now: float) -> Json:
+    """One target: the fields of `report_json`, then what only a history knows."""
+    target, last, verdict = state.target, state.last, current_verdict(state, now)
+    claimed = claims(state, now)
+    return {
+        **_core(target, verdict, words(state, now), None if last is None else last.at, claimed),
+        "severity": severity(verdict).value,
+        "up": None if claimed is None else verdict in CONNECTABLE,
+        "mode": target.mode.value,
+        "labels": dict(target.labels),
+        "interval": target.interval,
+        "deadline": target.deadline,
+        "since": _moment_or_none(since(state, now)),
+        "age": None if last is None else round(max(0.0, now - last.at), 3),
+        "expired": expired(state, now),
+        "connections": state.connections,
+        "probes": _probes(state),
+        "changes": [{"verdict": change.verdict.value, "at": moment(change.at)} for change in state.changes],
+    }
+
+
+def words(state: TargetState, now: float) -> Explanation:
+    """The present verdict in words. Of an expired state only its age is evidence."""
+    target, last = state.target, state.last
+    if last is not None and not expired(state, now):
+        return explain(last, target, state.verdict)
+    remedy = REMEDIES[Verdict.UNKNOWN]
+    evidence = (
+        "No report has come in yet."
+        if last is None
+        else f"The last report is from {moment(last.at)} and said {state.verdict.value}; one older than "
+        f"{EXPIRY_INTERVALS} intervals ({EXPIRY_INTERVALS * target.interval:g} s) claims nothing any more."
+    )
+    return Explanation(fill(remedy.headline, target), (evidence,), tuple(fill(action, target) for action in remedy.actions))
+
+
+def since(state: TargetState, now: float) -> float | None:
+    """When the present verdict began (unix seconds): for an expired state, when it expired; None if never probed."""
+    if state.last is not None and expired(state, now):
+        return state.last.at + EXPIRY_INTERVALS * state.target.interval
+    return state.since
+
+
+def moment(at: float) -> str:
+    """A unix time as RFC 3339 in UTC, to the second: 2026-11-21T02:00:00Z."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _core(target: Target, verdict: Verdict, said: Explanation, at: float | None, report: Report | None) -> Json:
+    handshake = report.layer(Layer.HANDSHAKE) if report else None
+    return {
+        "target": target.name,
+        "host": target.host,
+        "port": target.port,
+        "at": _moment_or_none(at),
+        "verdict": verdict.value,
+        "headline": said.headline,
+        "evidence": list(said.evidence),
+        "actions": list(said.actions),
+        "runbook": verdict.value,
+        "server_version": handshake.server.version if handshake and handshake.server else None,
+        "layers": [_layer(result) for result in report.results] if report else [],
+    }
+
+
+def _layer(result: LayerResult) -> Json:
+    return {
+        "layer": result.layer.value,
+        "client": result.client,
+        "outcome": result.outcome.value,
+        "seconds": result.seconds,
+        "stage": result.stage.value if result.stage else None,
+        "detail": result.detail,
+        "cause": result.cause.value if result.cause else None,
+        "stages": {stage.value: seconds for stage, seconds in result.stages},
+        "clock": result.stamp.value if result.stamp else None,
+    }
+
+
+def _probes(state: TargetState) -> list[Json]:
+    """The counters, one row for each layer and client."""
+    return [
+        {
+            "layer": layer.value,
+            "client": client or None,
+            "done": done,
+            "failed": {key[2].value: count for key, count in state.failed.items() if key[:2] == (layer, client)},
+            "last": _moment_or_none(state.probed_at.get((layer, client))),
+        }
+        for (layer, client), done in state.probes.items()
+    ]
+
+
+def _moment_or_none(at: float | None) -> str | None:
+    return None if at is None else moment(at)

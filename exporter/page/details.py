@@ -1,0 +1,219 @@
+"""What the page of one target shows beside its card: tests, reports with their logs, counters, times, history."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+from exporter.history import Histogram, Judged, TargetState, claims
+from exporter.model import Layer, LayerResult, Outcome, Report, Stamp, Target, Verdict
+from exporter.page.views import SIGNS, WIRE, Card, Moment, at, card, length, spans
+from exporter.verdict import WORKING, duration, severity
+
+TESTS = {Layer.PORT: "Port check", Layer.HANDSHAKE: "API handshake", Layer.SESSION: "API session", Layer.CLIENT: "Client library"}
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One test of the last report, for the table that sets the libraries side by side. `mark` as of a rung."""
+
+    name: str
+    library: str
+    version: str
+    mark: str
+    sign: str
+    word: str
+    took: str
+    stages: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One kept report: when, what it came to, and its log line by line."""
+
+    at: Moment
+    verdict: str
+    tone: str
+    sign: str
+    took: str
+    log: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The probes of one layer, or of one client, since the exporter started."""
+
+    name: str
+    done: int
+    failed: str
+    last: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The successes of one layer since the exporter started, as their histogram tells them."""
+
+    name: str
+    count: int
+    mean: str
+    half: str
+    most: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A verdict in the history of a target, and how long it lasted."""
+
+    at: Moment
+    verdict: str
+    tone: str
+    sign: str
+    lasted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """All that is known of one target. Reports, failures and history have the newest first."""
+
+    card: Card
+    tests: tuple[Test, ...]
+    reports: tuple[Past, ...]
+    failures: tuple[Past, ...]
+    counts: tuple[Count, ...]
+    times: tuple[Times, ...]
+    history: tuple[Turn, ...]
+    connections: int
+    interval: str
+    deadline: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def details(state: TargetState, now: float, window: float) -> Details:
+    """A target with all that its state holds. Failures that are among the recent reports are shown there only."""
+    target, report = state.target, claims(state, now)
+    recent = {judged.report.at for judged in state.recent}
+    return Details(
+        card=card(state, now, window),
+        tests=tuple(_test(result, target) for result in report.results) if report else (),
+        reports=_newest(state.recent, target, now),
+        failures=_newest((judged for judged in state.failures if judged.report.at not in recent), target, now),
+        counts=_counts(state, now),
+        times=(_times("TCP connect", state.connect), _times("API handshake", state.handshake)),
+        history=_history(state, now),
+        connections=state.connections,
+        interval=f"{target.interval:g} s",
+        deadline=f"{target.deadline:g} s",
+        facts=_facts(target),
+    )
+
+
+def log(judged: Judged, target: Target) -> tuple[str, ...]:
+    """A report as the lines of a log, one for each step that is known."""
+    report = judged.report
+    lines = [f"probe of {target.endpoint}, deadline {target.deadline:g} s, connections opened: {report.connections}"]
+    for result in report.results:
+        who = f"{result.layer.value} {result.client}" if result.client else result.layer.value
+        lines += [f"{who}: {stage.value} {duration(seconds)}" for stage, seconds in result.stages]
+        lines.append(f"{who}: {_ending(result)}")
+    if report.fault:
+        lines.append(f"our own fault: {report.fault}")
+    lines.append(f"verdict {judged.verdict.value} after {duration(report.seconds)}")
+    return tuple(lines)
+
+
+def _ending(result: LayerResult) -> str:
+    took = "" if result.seconds is None else f" after {duration(result.seconds)}"
+    where = f" at {result.stage.value}" if result.stage and not result.ok else ""
+    why = f", cause {result.cause.value}" if result.cause else ""
+    server = f", server version {result.server.version}" if result.server else ""
+    clock = {Stamp.KERNEL: ", timed by the kernel", Stamp.USER: ", timed by our own clock", None: ""}[result.stamp]
+    return f"{result.outcome.value}{where}{took}{why}{server}{clock}" + (f" ({result.detail})" if result.detail else "")
+
+
+def _test(result: LayerResult, target: Target) -> Test:
+    spoken = f"hello v{target.hello.minimum}..{target.hello.maximum}" if result.layer is Layer.HANDSHAKE else ""
+    mark, sign = ("ok", "✓") if result.ok else ("fail", "✗")
+    if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
+        mark, sign = "none", "–"
+    return Test(
+        name=TESTS[result.layer],
+        library=result.client or "our own socket",
+        version=spoken,
+        mark=mark,
+        sign=sign,
+        word=result.outcome.value + (f" at {result.stage.value}" if result.stage and not result.ok else ""),
+        took="" if result.seconds is None else duration(result.seconds),
+        stages=", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages),
+        detail=result.detail or (f"server version {result.server.version}" if result.server else ""),
+    )
+
+
+def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[Past, ...]:
+    return tuple(
+        Past(
+            at=at(judged.report.at, now),
+            verdict=judged.verdict.value,
+            tone=severity(judged.verdict).value,
+            sign=SIGNS[severity(judged.verdict)],
+            took=duration(judged.report.seconds),
+            log=log(judged, target),
+        )
+        for judged in reversed(tuple(kept))
+    )
+
+
+def _counts(state: TargetState, now: float) -> tuple[Count, ...]:
+    counts = []
+    for (layer, client), done in state.probes.items():
+        failed = [(key[2].value, number) for key, number in state.failed.items() if key[:2] == (layer, client)]
+        when = state.probed_at.get((layer, client))
+        said = ", ".join(f"{number} {outcome}" for outcome, number in failed) or "none"
+        name = f"{layer.value} {client}" if client else layer.value
+        counts.append(Count(name, done, said, None if when is None else at(when, now)))
+    return tuple(counts)
+
+
+def _times(name: str, histogram: Histogram) -> Times:
+    count = sum(histogram.counts)
+    mean = duration(histogram.total / count) if count else "–"
+    return Times(name, count, mean, _within(histogram, 0.5), _within(histogram, 0.99))
+
+
+def _within(histogram: Histogram, share: float) -> str:
+    """The bound that this share of the observations did not exceed."""
+    running = list(accumulate(histogram.counts))
+    if not running[-1]:
+        return "–"
+    place = bisect_left(running, share * running[-1])
+    if place < len(histogram.bounds):
+        return f"≤ {duration(histogram.bounds[place])}"
+    return f"> {duration(histogram.bounds[-1])}"
+
+
+def _history(state: TargetState, now: float) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(
+            at=at(span.start, now),
+            verdict=span.verdict.value,
+            tone=severity(span.verdict).value,
+            sign=SIGNS[severity(span.verdict)],
+            lasted=length(span.end - span.start),
+        )
+        for span in reversed(spans(state, now))
+    )
+
+
+def _facts(target: Target) -> tuple[tuple[str, str], ...]:
+    """What is configured, for the table beside the counters."""
+    reserved = ", ".join(str(number) for number in target.client_ids) or "none"
+    facts = [
+        ("Endpoint", target.endpoint),
+        ("Mode", target.mode.value),
+        ("Probed every", f"{target.interval:g} s"),
+        ("Deadline", f"{target.deadline:g} s"),
+        ("Slow after", duration(target.slow_after)),
+        ("Reserved client ids", reserved),
+        ("Clients", ", ".join(target.clients) or "none"),
+    ]
+    return (*facts, *((f"Label {name}", value) for name, value in target.labels.items()))

@@ -1,0 +1,230 @@
+"""What the pages show, as frozen values ready for the templates: texts, marks and positions. No HTML here, no clock.
+
+    Row      one target in a line: name, ladder, times, strip          every target
+    Card     a row with headline, actions and evidence                 every target that is not healthy
+    Details  all that is known (details.py)                            the page of one target
+
+A colour never stands alone: every tone has a sign and a word, every bar of a strip a height.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from exporter.history import EXPIRY_INTERVALS, Histogram, Judged, TargetState, claims, current_verdict, expired
+from exporter.model import Layer, LayerResult, Outcome, Report, Stamp, Target, Verdict
+from exporter.remedy import REMEDIES
+from exporter.page.api import moment, since, words
+from exporter.verdict import Severity, duration, severity
+
+WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
+SIGNS = {Severity.CRITICAL: "✗", Severity.WARNING: "!", Severity.UNKNOWN: "?", Severity.OK: "✓"}
+HEIGHTS = {Severity.CRITICAL: 12, Severity.WARNING: 8, Severity.UNKNOWN: 1, Severity.OK: 4}  # of 12, in a strip
+WINDOWS = (900.0, 3600.0, 2 * 3600.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0)  # seconds that a strip may show
+NARROWEST = 0.8  # percent of a strip: a failure of one tick stays visible
+WIRE = (Layer.PORT, Layer.HANDSHAKE, Layer.SESSION)
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time for people and machines: RFC 3339, the same in words, and how long ago."""
+
+    iso: str
+    text: str
+    ago: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One layer on the ladder. `mark` is ok, fail, part or none; the sign and the word say the same without colour."""
+
+    name: str
+    mark: str
+    sign: str
+    word: str
+    took: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One verdict in a strip: x and width in percent, y and height of 12."""
+
+    tone: str
+    x: float
+    y: int
+    width: float
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The verdicts of a window of time as bars, and the same in words."""
+
+    bars: tuple[Bar, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One target in a line. `href` is its name for a path, escaped."""
+
+    name: str
+    href: str
+    endpoint: str
+    mode: str
+    verdict: str
+    tone: str
+    sign: str
+    since: Moment | None
+    last: Moment | None
+    ladder: tuple[Rung, ...]
+    connect: str
+    handshake: str
+    version: str
+    strip: Strip
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A target that needs attention."""
+
+    row: Row
+    headline: str
+    meaning: str
+    evidence: tuple[str, ...]
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A verdict from one time to another (unix seconds)."""
+
+    verdict: Verdict
+    start: float
+    end: float
+
+
+def row(state: TargetState, now: float, window: float) -> Row:
+    """A target in one line, with a strip of the last `window` seconds."""
+    target, verdict, report = state.target, current_verdict(state, now), claims(state, now)
+    began, tone = since(state, now), severity(verdict)
+    handshake = report.layer(Layer.HANDSHAKE) if report else None
+    return Row(
+        name=target.name,
+        href=quote(target.name, safe=""),
+        endpoint=target.endpoint,
+        mode=target.mode.value,
+        verdict=verdict.value,
+        tone=tone.value,
+        sign=SIGNS[tone],
+        since=None if began is None else at(began, now),
+        last=None if state.last is None else at(state.last.at, now),
+        ladder=ladder(report, target),
+        connect=_took(report.layer(Layer.PORT) if report else None),
+        handshake=_took(handshake),
+        version=str(handshake.server.version) if handshake and handshake.server else "",
+        strip=strip(spans(state, now), now, window),
+    )
+
+
+def card(state: TargetState, now: float, window: float) -> Card:
+    """A target with what is wrong and what to do."""
+    said = words(state, now)
+    meaning = REMEDIES[current_verdict(state, now)].meaning
+    return Card(row(state, now, window), said.headline, meaning, said.evidence, said.actions)
+
+
+def worst_first(states: Iterable[TargetState], now: float) -> list[TargetState]:
+    """By severity, then from the outside in, then by name."""
+    order = {verdict: (WORST_FIRST.index(severity(verdict)), place) for place, verdict in enumerate(Verdict)}
+    return sorted(states, key=lambda state: (order[current_verdict(state, now)], state.target.name))
+
+
+def common_window(states: Sequence[TargetState], now: float) -> float:
+    """The shortest window that holds the first change of every target, so that all strips of a page agree."""
+    oldest = max((now - state.changes[0].at for state in states if state.changes), default=0.0)
+    return next((window for window in WINDOWS if window >= oldest), WINDOWS[-1])
+
+
+def ladder(report: Report | None, target: Target) -> tuple[Rung, ...]:
+    """The layers from the outside in: how each answered, or why it was not asked."""
+    rungs: list[Rung] = []
+    reached = report is not None
+    for layer in WIRE:
+        result = report.layer(layer) if report else None
+        rungs.append(_rung(layer, result, target) if result else _blank(layer.value, report, reached=reached))
+        reached = reached and (result is None or result.ok)
+    results = [result for result in report.results if result.layer is Layer.CLIENT] if report else []
+    rungs.append(_clients(results) if results else _blank("clients", report, reached=reached))
+    return tuple(rungs)
+
+
+def spans(state: TargetState, now: float) -> tuple[Span, ...]:
+    """The verdicts one after the other, oldest first; after the expiry of the last report nothing is known."""
+    ends = [change.at for change in state.changes[1:]]
+    end = now
+    if state.last is not None and expired(state, now):
+        end = state.last.at + EXPIRY_INTERVALS * state.target.interval
+    known = [Span(change.verdict, change.at, last) for change, last in zip(state.changes, [*ends, end], strict=False)]
+    return tuple(known) if end == now else (*known, Span(Verdict.UNKNOWN, end, now))
+
+
+def strip(shown: Sequence[Span], now: float, window: float) -> Strip:
+    """The spans of the last `window` seconds as bars; a short failure is drawn wider than it was."""
+    start, bars = now - window, []
+    for span in shown:
+        if span.end < start:
+            continue
+        tone = severity(span.verdict)
+        x = 100 * max(0.0, span.start - start) / window
+        width = max(100 * (span.end - start) / window - x, NARROWEST)
+        height = HEIGHTS[tone]
+        bars.append(Bar(tone.value, round(min(x, 100 - NARROWEST), 1), 12 - height, round(min(width, 100 - x + NARROWEST), 1), height))
+    latest = [f"{span.verdict.value} for {length(span.end - span.start)}" for span in reversed(shown[-4:])]
+    return Strip(tuple(bars), ", before that ".join(latest) or "no history yet")
+
+
+def at(when: float, now: float) -> Moment:
+    """A unix time as it is shown at `now`."""
+    iso = moment(when)
+    return Moment(iso, f"{iso[:10]} {iso[11:19]} UTC", length(max(0.0, now - when)))
+
+
+def length(seconds: float) -> str:
+    """A long time for people: 12 s, 5 min, 3 h 20 min, 2 d 4 h."""
+    whole = int(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min" + (f" {whole % MINUTE} s" if whole < 10 * MINUTE and whole % MINUTE else "")
+    if whole < DAY:
+        return f"{whole // HOUR} h" + (f" {whole % HOUR // MINUTE} min" if whole % HOUR // MINUTE else "")
+    return f"{whole // DAY} d" + (f" {whole % DAY // HOUR} h" if whole % DAY // HOUR else "")
+
+
+def _rung(layer: Layer, result: LayerResult, target: Target) -> Rung:
+    if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
+        return Rung(layer.value, "none", "–", result.outcome.value)
+    if not result.ok:
+        return Rung(layer.value, "fail", "✗", result.outcome.value, _took(result))
+    if layer is Layer.HANDSHAKE and (result.seconds or 0.0) > target.slow_after:
+        return Rung(layer.value, "part", "!", "slow", _took(result))
+    return Rung(layer.value, "ok", "✓", "ok", _took(result))
+
+
+def _clients(results: Sequence[LayerResult]) -> Rung:
+    asked = [result for result in results if result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE)]
+    passed = sum(result.ok for result in asked)
+    if not asked:
+        return Rung("clients", "none", "–", "unavailable")
+    mark, sign = ("ok", "✓") if passed == len(asked) else ("part", "!") if passed else ("fail", "✗")
+    return Rung("clients", mark, sign, f"{passed} of {len(asked)} ok")
+
+
+def _blank(name: str, report: Report | None, *, reached: bool) -> Rung:
+    return Rung(name, "none", "–", "not known" if report is None else "not probed" if reached else "not reached")
+
+
+def _took(result: LayerResult | None) -> str:
+    return "" if result is None or result.seconds is None else duration(result.seconds)
