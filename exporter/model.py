@@ -193,6 +193,7 @@ class LayerResult:
     stamp: Stamp | None = None
     server: ServerHello | None = None
     client: str | None = None
+    code: int | None = None  # the number of the API's error, where one ended the probe: 326, 503
 
     @property
     def ok(self) -> bool:

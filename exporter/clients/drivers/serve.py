@@ -48,7 +48,7 @@ def main(arguments, load):
     told = {"version": None} if lazy else imported(driver)
     if "unavailable" not in told:
         threads = 1 if lazy else thread_count()
-        told.update(python="%d.%d.%d" % sys.version_info[:3], import_seconds=round(time.monotonic() - started, 3))
+        told.update(python=python_version(), import_seconds=round(time.monotonic() - started, 3))
         told = {"hello": dict(told, library=driver.LIBRARY, forks=threads == 1, threads=threads)}
     tell(channel, told)
     if "hello" in told and told["hello"]["forks"]:
@@ -71,6 +71,11 @@ def imported(driver):
             )
         traceback.print_exc()
         return {"unavailable": "import %s failed: %s" % (driver.LIBRARY, text)}
+
+
+def python_version():
+    """Three numbers."""
+    return "%d.%d.%d" % sys.version_info[:3]
 
 
 def thread_count():
@@ -219,7 +224,8 @@ def climb(driver, ladder, request, lines, started, lazy):
         if "unavailable" in told:
             say({"end": "unavailable", "stage": "imported", "detail": told["unavailable"]})
             return 3
-        say(dict(told, stage="imported", seconds=round(time.monotonic() - before, 3)))
+        seconds = round(time.monotonic() - before, 3)
+        say(dict(told, stage="imported", seconds=seconds, python=python_version()))
     try:
         ladder.climb(driver, request, say, started)
     except Exception as error:  # noqa: BLE001 - the library's fault, whatever it is

@@ -1,0 +1,80 @@
+"""A new process for each probe, for systems that cannot fork. It costs an import each time; the promises are the same."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.clients.libraries import RUNNER, Library
+from exporter.clients.record import Record
+from exporter.clients.zygote import GRACE, UnusableError, environment
+
+POSIX = not sys.platform.startswith("win")
+
+
+class Ears(asyncio.SubprocessProtocol):
+    """Standard output is the driver's lines, standard error is noise."""
+
+    def __init__(self, record: Record) -> None:
+        """Tell `record`."""
+        self.record = record
+        self.exited = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Bytes of one of the streams."""
+        (self.record.feed if fd == 1 else self.record.noise).take(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """The end of one of the streams."""
+        if fd == 1:
+            self.record.over.set()
+
+    def process_exited(self) -> None:
+        """The process has ended; a child of it may still hold the streams."""
+        self.exited.set()
+        asyncio.get_running_loop().call_later(0.1, self.record.over.set)  # what it said last may still be on its way
+
+
+async def run_fresh(
+    python: str, library: Library, request: Mapping[str, Any], until: float
+) -> tuple[Record, bool, int | None]:
+    """Run one probe in a new process, until the loop's clock is at `until` and a moment.
+
+    Returns what it said, whether it was killed, and its wait status. Raises UnusableError if the interpreter does not start.
+    """
+    record = Record()
+    command = [python, "-I", str(RUNNER), str(library.driver), "--once"]
+    loop = asyncio.get_running_loop()
+    try:
+        transport, ears = await loop.subprocess_exec(
+            lambda: Ears(record), *command, start_new_session=POSIX, env=environment()
+        )
+    except OSError as error:
+        msg = f"{python} does not start: {error.strerror or error}"
+        raise UnusableError(msg) from None
+    try:
+        stdin = transport.get_pipe_transport(0)
+        if isinstance(stdin, asyncio.WriteTransport):
+            stdin.write(json.dumps(request).encode() + b"\n")
+        over = await record.wait(until)
+    finally:
+        _kill(transport)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await ears.exited.wait()
+        returned = transport.get_returncode()
+        transport.close()
+    status = None if returned is None else -returned if returned < 0 else returned << 8
+    return record, not over, status
+
+
+def _kill(transport: asyncio.SubprocessTransport) -> None:
+    """The process and, where there are such groups, all that stayed in its own."""
+    with contextlib.suppress(OSError):
+        if POSIX:
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        transport.kill()

@@ -1,0 +1,131 @@
+"""The lines of a driver to the result of a probe. No processes here, no clock.
+
+    {"stage": "connected", "seconds": 0.012, "server_version": 176}
+    {"end": "timeout", "stage": "ready", "cause": "silence", "detail": "...", "code": null, "seconds": 14.2}
+    {"closed": true}
+
+A driver that was killed has said how far it got; the stage that it did not reach is where it hung.
+"""
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from exporter.model import Cause, Layer, LayerResult, Outcome, ServerHello, Stage
+
+STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)
+# Where a probe ended is named by what was going on there: interface.md calls the library's connect so.
+ENDED_IN = {Stage.CONNECTED: Stage.CONNECT}
+MOST_TEXT = 400
+
+Line = Mapping[str, Any]
+Word = TypeVar("Word", Outcome, Stage, Cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a probe's process ended: by us at the deadline, or by itself with this wait status (None: unknown).
+
+    `imported`: the library was there before the process was.
+    """
+
+    killed: bool
+    status: int | None = None
+    imported: bool = True
+
+
+def read_line(raw: bytes) -> Line | None:
+    """One line as an object; None for anything else that a library may have written there."""
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def find_end(lines: Sequence[Line]) -> Line | None:
+    """The line that ends a probe, if it came."""
+    return next((line for line in lines if isinstance(line.get("end"), str)), None)
+
+
+def read_result(client: str, lines: Sequence[Line], elapsed: float, death: Death, noise: str) -> LayerResult:
+    """The result of a probe that took `elapsed` seconds, from what its process said before it ended or was killed.
+
+    Whatever happens before the import is done says nothing about the target.
+    """
+    stages = tuple(_stages(lines))
+    version = next((line["server_version"] for line in lines if isinstance(line.get("server_version"), int)), None)
+    end = find_end(lines)
+    outcome, stage, cause, detail = _ended(end, death, _next_stage(stages, imported=death.imported), noise)
+    seconds = end.get("seconds") if end is not None else elapsed
+    code = end.get("code") if end is not None else None
+    return LayerResult(
+        Layer.CLIENT,
+        outcome,
+        seconds=float(seconds) if isinstance(seconds, int | float) else elapsed,
+        stage=None if outcome is Outcome.OK else ENDED_IN.get(stage, stage),
+        cause=cause,
+        detail=detail[:MOST_TEXT],
+        stages=stages,
+        server=ServerHello(version, "") if version is not None else None,
+        client=client,
+        code=code if isinstance(code, int) else None,
+    )
+
+
+def unavailable(client: str, detail: str, stage: Stage | None = None) -> LayerResult:
+    """A probe that could not be done, which says nothing about the target."""
+    return LayerResult(Layer.CLIENT, Outcome.UNAVAILABLE, stage=stage, detail=detail[:MOST_TEXT], client=client)
+
+
+def describe_status(status: int | None) -> str:
+    """A wait status in words."""
+    if status is None:
+        return "ended"
+    if status & 0x7F:
+        number = status & 0x7F
+        name = next((known.name for known in signal.Signals if known.value == number), f"signal {number}")
+        return f"killed by {name}"
+    return f"exited with {status >> 8}"
+
+
+def last_line(noise: str) -> str:
+    """The last thing that a library printed, for evidence."""
+    return next((line.strip() for line in reversed(noise.splitlines()) if line.strip()), "")
+
+
+def _ended(
+    end: Line | None, death: Death, missing: Stage, noise: str
+) -> tuple[Outcome, Stage, Cause | None, str]:
+    if end is not None:
+        outcome = _word(Outcome, end["end"]) or Outcome.CRASHED
+        return outcome, _word(Stage, end.get("stage")) or missing, _word(Cause, end.get("cause")), str(end.get("detail") or "")
+    if death.killed and death.status in (None, signal.SIGKILL):
+        outcome, detail = Outcome.TIMEOUT, "it hung and was killed at the deadline"
+    else:
+        said = last_line(noise)
+        outcome, detail = Outcome.CRASHED, describe_status(death.status) + (f"; it said: {said}" if said else "")
+    return Outcome.UNAVAILABLE if missing is Stage.IMPORTED else outcome, missing, None, detail
+
+
+def _stages(lines: Sequence[Line]) -> list[tuple[Stage, float]]:
+    found = []
+    for line in lines:
+        stage, seconds = _word(Stage, line.get("stage")), line.get("seconds")
+        if stage in STAGES and "end" not in line and isinstance(seconds, int | float):
+            found.append((stage, float(seconds)))
+    return found
+
+
+def _next_stage(stages: Sequence[tuple[Stage, float]], *, imported: bool) -> Stage:
+    reached = {stage for stage, _ in stages}
+    return next((stage for stage in STAGES[imported:] if stage not in reached), Stage.CLOSE)
+
+
+def _word(words: type[Word], text: object) -> Word | None:
+    try:
+        return words(str(text))
+    except ValueError:
+        return None

@@ -1,0 +1,173 @@
+"""Probe with a broker library in its own interpreter, within a deadline, whatever the library does.
+
+    worker = Worker("ib_insync", find_libraries()["ib_insync"], "/path/to/python")
+    probe = await worker.probe("127.0.0.1", 7497, client_id=9001, deadline=15.0)     # starts the interpreter if need be
+    probe.result, worker.installed, worker.unusable
+    await worker.stop()
+
+The import is done once; its time is not the probe's. A library that hangs, crashes, prints or forks is killed with all its
+children and its result says where it was. Systems that cannot fork get a new process for each probe (fresh.py).
+"""
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.clients.fresh import run_fresh
+from exporter.clients.libraries import Library
+from exporter.clients.pipes import Pipe
+from exporter.clients.reading import Death, find_end, read_result, unavailable
+from exporter.clients.record import Record
+from exporter.clients.zygote import CAN_FORK, Installed, UnusableError, Zygote, start_zygote
+from exporter.model import LayerResult, Stage
+
+IMPORT_LIMIT = 120.0  # seconds: nautilus_trader took 15 on two busy cores with a cold disk
+RETRY_AFTER = 300.0  # seconds until an import that failed is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class ClientProbe:
+    """A probe's result, and what it cost: CPU seconds, processes that had tried to escape, the end of what it printed."""
+
+    result: LayerResult
+    cpu: float | None = None
+    strays: int = 0
+    noise: str = ""
+
+
+class Worker:
+    """One client: a library as installed in one interpreter. At most one zygote, started when first needed."""
+
+    def __init__(
+        self,
+        client: str,
+        library: Library,
+        python: str,
+        *,
+        import_limit: float = IMPORT_LIMIT,
+        retry_after: float = RETRY_AFTER,
+        fork: bool = CAN_FORK,
+    ) -> None:
+        """Nothing is started yet. `client` is the name in the results."""
+        self.client = client
+        self.installed: Installed | None = None
+        self.unusable: str | None = None
+        self._library = library
+        self._python = python
+        self._import_limit = import_limit
+        self._retry_after = retry_after
+        self._fork = fork
+        self._zygote: Zygote | None = None
+        self._starting: asyncio.Task[Zygote] | None = None
+        self._failed_at = 0.0
+        self._numbers = itertools.count(1)
+
+    async def start(self) -> Installed:
+        """Import the library now. Raises UnusableError; idempotent."""
+        await self._ready()
+        if self.installed is None:
+            raise UnusableError(self.unusable or "not started")
+        return self.installed
+
+    async def probe(
+        self, host: str, port: int, client_id: int, deadline: float, spacing: float | None = None
+    ) -> ClientProbe:
+        """One probe, over within `deadline` seconds and a moment. `spacing` overrides the pause between two requests."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline
+        request = {"host": host, "port": port, "client_id": client_id}
+        if spacing is not None:
+            request["spacing"] = spacing
+        try:
+            if not self._fork:
+                return await self._run(request | {"deadline": deadline}, until)
+            async with asyncio.timeout_at(until):
+                zygote = await self._ready()
+        except TimeoutError:
+            detail = f"import {self._library.name} was not done after {deadline:g} s; it goes on"
+            return ClientProbe(unavailable(self.client, detail, Stage.IMPORTED))
+        except UnusableError as error:
+            return ClientProbe(unavailable(self.client, str(error), Stage.IMPORTED))
+        return await self._climb(zygote, request | {"deadline": until - loop.time()}, until)
+
+    async def stop(self) -> None:
+        """End the interpreter and everything in it."""
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        zygote, self._zygote = self._zygote, None
+        if zygote is not None:
+            await zygote.stop()
+
+    async def _ready(self) -> Zygote:
+        """The zygote, started if there is none; waiting for it may be given up without stopping the import."""
+        if self._zygote is not None and self._zygote.alive:
+            return self._zygote
+        if self._zygote is not None:
+            await self._zygote.stop()
+            self._zygote = None
+        if self._starting is None:
+            now = asyncio.get_running_loop().time()
+            if self.unusable is not None and now < self._failed_at + self._retry_after:
+                raise UnusableError(self.unusable)
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> Zygote:
+        try:
+            zygote, self.installed = await start_zygote(self._python, self._library, self._import_limit)
+        except UnusableError as error:
+            self.unusable, self._failed_at = str(error), asyncio.get_running_loop().time()
+            self.installed = None
+            raise
+        finally:
+            self._starting = None
+        self.unusable, self._zygote = None, zygote
+        return zygote
+
+    async def _climb(self, zygote: Zygote, request: Mapping[str, Any], until: float) -> ClientProbe:
+        """One probe in a copy of the zygote."""
+        loop = asyncio.get_running_loop()
+        started, number, record, over = loop.time(), next(self._numbers), Record(), False
+        with Pipe(record.feed.take) as lines, Pipe(record.noise.take) as noise:
+            try:
+                zygote.ask(number, request, _inlet(lines), _inlet(noise))
+                lines.close_inlet()
+                noise.close_inlet()
+                over = await record.wait(until)
+            except OSError:
+                zygote.kill()
+            finally:
+                elapsed = loop.time() - started
+                told = await asyncio.shield(zygote.reap(number)) if zygote.alive else {}
+        if not zygote.alive and find_end(record.lines) is None:
+            lost = unavailable(self.client, "the process that holds the library was lost")
+            return ClientProbe(lost, noise=record.noise.text)
+        imported = self.installed is not None and self.installed.copied
+        return self._judge(record, elapsed, Death(not over, told.get("status"), imported), told)
+
+    async def _run(self, request: Mapping[str, Any], until: float) -> ClientProbe:
+        """One probe in a process of its own."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        record, killed, status = await run_fresh(self._python, self._library, request, until)
+        return self._judge(record, loop.time() - started, Death(killed, status, imported=False), {})
+
+    def _judge(self, record: Record, elapsed: float, death: Death, told: Mapping[str, Any]) -> ClientProbe:
+        """The result, and from a library that was imported only now, its version."""
+        said = next((line for line in record.lines if line.get("stage") == Stage.IMPORTED and "version" in line), None)
+        if said is not None:
+            version, python, seconds = str(said["version"]), str(said.get("python", "")), float(said.get("seconds", 0.0))
+            self.installed = Installed(self._library.name, version, python, seconds, copied=False)
+        result = read_result(self.client, record.lines, elapsed, death, record.noise.text)
+        return ClientProbe(result, told.get("cpu"), told.get("strays", 0), record.noise.text)
+
+
+def _inlet(pipe: Pipe) -> int:
+    if pipe.inlet is None:
+        msg = "the pipe is closed"
+        raise OSError(msg)
+    return pipe.inlet
