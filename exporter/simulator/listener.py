@@ -28,11 +28,9 @@ class Listener:
         self._accepted = accepted
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._family = family
-        if port:
-            self._bound(address, shared=False).close()  # two sharing simulators would not notice each other
-        self._keeper: socket.socket | None = self._bound(address, shared=True)
+        self._keeper: socket.socket | None = self._kept(address)
         self._address = self._keeper.getsockname()
-        if not hasattr(socket, "SO_REUSEPORT"):
+        if not hasattr(socket, "SO_REUSEPORT"):  # then the port is ours only while we listen
             self._keeper.close()
             self._keeper = None
         self._sock: socket.socket | None = None
@@ -86,11 +84,19 @@ class Listener:
             self._keeper.close()
             self._keeper = None
 
-    def _bound(self, address: tuple[object, ...], *, shared: bool) -> socket.socket:
+    def _kept(self, address: tuple[object, ...]) -> socket.socket:
+        """The socket that keeps the port. Raises OSError if somebody has it, be it another keeper."""
+        self._bound(address, shared=False).close()  # sharing programs would not notice each other
+        try:
+            return self._bound(address, shared=True, reuse=False)  # without reuse, that check sees this keeper
+        except OSError:  # connections of an earlier server still wait for their end
+            return self._bound(address, shared=True)
+
+    def _bound(self, address: tuple[object, ...], *, shared: bool, reuse: bool = True) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         try:
             sock.settimeout(0)
-            if sys.platform != "win32":  # there it would let two programs share the port
+            if reuse and sys.platform != "win32":  # there it would let two programs share the port
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared and hasattr(socket, "SO_REUSEPORT"):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
