@@ -14,13 +14,9 @@ API_SETTINGS = (
     'Check: "Enable ActiveX and Socket Clients" is ticked (Gateway 10.41 and later has no such box), '
     "the socket port is {port}, and the trusted IPs include the address this probe comes from."
 )
-RESTART = (
-    "Restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API settings were kept."
-)
+RESTART = "Restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API settings were kept."
 VERIFY = "Then verify: ibkr-exporter diagnose {endpoint}"
-LOGIN = (
-    "See whether the gateway is logged in: a login that waits for two-factor approval, a dialog or a nightly restart keeps the API port shut."
-)
+LOGIN = "See whether the gateway is logged in: a login that waits for two-factor approval, a dialog or a nightly restart keeps the API port shut."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,10 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "The exporter could not carry out the probe: a resource ran out, or it has a bug. The gateway may be well.",
         (
             "Read the exporter's log: the fault is there with its traceback.",
-            'If the fault is "too many open files" or "cannot assign requested address", raise the limit of open files or free '
-            "local ports on the exporter's machine.",
+            (
+                'If the fault is "too many open files" or "cannot assign requested address", raise the limit of open files or '
+                "free local ports on the exporter's machine."
+            ),
             "Run ibkr-exporter diagnose {endpoint} from another process or machine to see the gateway itself.",
         ),
     ),
@@ -78,8 +76,10 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "A relay (socat, ssh, a container's port) is up with no gateway behind it, or the gateway does not trust our address.",
         (
             "Behind a relay or a published container port: look at the gateway, not at the network. " + LOGIN,
-            "If the gateway is logged in: add the address this probe comes from to the trusted IPs, or "
-            'untick "Allow connections from localhost only".',
+            (
+                "If the gateway is logged in: add the address this probe comes from to the trusted IPs, or "
+                'untick "Allow connections from localhost only".'
+            ),
             API_SETTINGS,
             VERIFY,
         ),
@@ -91,8 +91,8 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             API_SETTINGS,
             'Look at its window for a dialog ("Accept incoming connection attempt?", a message to confirm, a login) and answer it.',
-            RESTART,
             "If it was started in the last two minutes, give it time.",
+            RESTART,
             "If it comes back after restarts, look for clients that leave connections half closed (CLOSE_WAIT on port {port}).",
             VERIFY,
         ),
@@ -199,7 +199,19 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         ),
     ),
     Verdict.HEALTHY: Remedy("The gateway at {endpoint} is healthy", "Every layer that was probed answered in time."),
-    Verdict.UNKNOWN: Remedy("{endpoint} has not been probed yet", "There is no report that is recent enough to say anything."),
+    Verdict.UNKNOWN: Remedy(
+        "Nothing is known of {endpoint} now",
+        "There is no report that is recent enough to say anything: the exporter has just started, or its probes do not run.",
+        (
+            "Just after a start or a reload of the exporter: wait one interval for the first report.",
+            (
+                "If it lasts, read the exporter's log and its metric ibkr_exporter_probe_lag_seconds: is a probe stuck, or the machine "
+                "starved of processor time?"
+            ),
+            "Restart the exporter if its other targets are unknown too.",
+            VERIFY,
+        ),
+    ),
 }
 
 
