@@ -8,7 +8,7 @@ The pages need no script and nothing from elsewhere: they work under CONTENT_SEC
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -19,7 +19,7 @@ from markupsafe import Markup
 from exporter.history import TargetState, current_verdict
 from exporter.model import Verdict
 from exporter.page.api import moment, report_json, state_json, status
-from exporter.page.details import details
+from exporter.page.details import describe
 from exporter.page.views import SIGNS, WORST_FIRST, at, card, common_window, length, row, worst_first
 from exporter.remedy import REMEDIES
 from exporter.verdict import Severity, severity
@@ -83,8 +83,9 @@ def render_status(states: Sequence[TargetState], now: float, *, refresh: int | N
 def render_target(state: TargetState, now: float) -> str:
     """The page of one target."""
     window = common_window([state], now)
-    shown = details(state, now, window)
-    return _render("target.html", "../", {"details": shown, "worst": shown.card.row.tone, "window": length(window), "now": at(now, now)})
+    shown = describe(state, now, window)
+    context = {"details": shown, "worst": shown.card.row.tone, "window": length(window), "now": at(now, now)}
+    return _render("target.html", "../", context)
 
 
 def render_runbook(verdict: Verdict) -> str:
@@ -96,13 +97,15 @@ def render_runbook(verdict: Verdict) -> str:
 
 def render_runbooks() -> str:
     """The list of all runbooks."""
-    rows = [(verdict.value, severity(verdict).value, SIGNS[severity(verdict)], REMEDIES[verdict].meaning) for verdict in Verdict]
+    tones = {verdict: severity(verdict) for verdict in Verdict}
+    rows = [(verdict.value, tone.value, SIGNS[tone], REMEDIES[verdict].meaning) for verdict, tone in tones.items()]
     return _render("runbooks.html", "../", {"rows": rows, "worst": Severity.OK.value})
 
 
 def render_error(code: int, title: str, message: str, *, root: str = "../") -> str:
     """A page for a request that cannot be answered. `root` is the relative path to `/`."""
-    return _render("error.html", root, {"code": code, "title": title, "message": message, "worst": Severity.UNKNOWN.value})
+    context = {"code": code, "title": title, "message": message, "worst": Severity.UNKNOWN.value}
+    return _render("error.html", root, context)
 
 
 def static(name: str) -> bytes:
@@ -136,11 +139,11 @@ def _templates() -> Environment:
     )
 
 
-def _render(template: str, root: str, context: dict[str, object]) -> str:
+def _render(template: str, root: str, context: Mapping[str, object]) -> str:
     return _templates().get_template(template).render(_context(root, context))
 
 
-def _context(root: str, context: dict[str, object]) -> dict[str, object]:
+def _context(root: str, context: Mapping[str, object]) -> dict[str, object]:
     """Links are relative, so that the pages work below any prefix of a reverse proxy."""
     return {"root": root, **context}
 

@@ -67,7 +67,8 @@ def words(state: TargetState, now: float) -> Explanation:
         else f"The last report is from {moment(last.at)} and said {state.verdict.value}; one older than "
         f"{EXPIRY_INTERVALS} intervals ({EXPIRY_INTERVALS * target.interval:g} s) claims nothing any more."
     )
-    return Explanation(fill(remedy.headline, target), (evidence,), tuple(fill(action, target) for action in remedy.actions))
+    actions = tuple(fill(action, target) for action in remedy.actions)
+    return Explanation(fill(remedy.headline, target), (evidence,), actions)
 
 
 def since(state: TargetState, now: float) -> float | None:

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from exporter.history import Histogram, Judged, TargetState, claims
-from exporter.model import Layer, LayerResult, Outcome, Report, Stamp, Target, Verdict
-from exporter.page.views import SIGNS, WIRE, Card, Moment, at, card, length, spans
-from exporter.verdict import WORKING, duration, severity
+from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
+from exporter.page.views import DASH, SIGNS, Card, Moment, at, card, length, spans
+from exporter.verdict import duration, severity
 
-TESTS = {Layer.PORT: "Port check", Layer.HANDSHAKE: "API handshake", Layer.SESSION: "API session", Layer.CLIENT: "Client library"}
+TESTS = {
+    Layer.PORT: "Port check",
+    Layer.HANDSHAKE: "API handshake",
+    Layer.SESSION: "API session",
+    Layer.CLIENT: "Client library",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Details:
     facts: tuple[tuple[str, str], ...]
 
 
-def details(state: TargetState, now: float, window: float) -> Details:
+def describe(state: TargetState, now: float, window: float) -> Details:
     """A target with all that its state holds. Failures that are among the recent reports are shown there only."""
     target, report = state.target, claims(state, now)
     recent = {judged.report.at for judged in state.recent}
@@ -135,7 +140,7 @@ def _test(result: LayerResult, target: Target) -> Test:
     spoken = f"hello v{target.hello.minimum}..{target.hello.maximum}" if result.layer is Layer.HANDSHAKE else ""
     mark, sign = ("ok", "✓") if result.ok else ("fail", "✗")
     if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
-        mark, sign = "none", "–"
+        mark, sign = "none", DASH
     return Test(
         name=TESTS[result.layer],
         library=result.client or "our own socket",
@@ -176,7 +181,7 @@ def _counts(state: TargetState, now: float) -> tuple[Count, ...]:
 
 def _times(name: str, histogram: Histogram) -> Times:
     count = sum(histogram.counts)
-    mean = duration(histogram.total / count) if count else "–"
+    mean = duration(histogram.total / count) if count else DASH
     return Times(name, count, mean, _within(histogram, 0.5), _within(histogram, 0.99))
 
 
@@ -184,7 +189,7 @@ def _within(histogram: Histogram, share: float) -> str:
     """The bound that this share of the observations did not exceed."""
     running = list(accumulate(histogram.counts))
     if not running[-1]:
-        return "–"
+        return DASH
     place = bisect_left(running, share * running[-1])
     if place < len(histogram.bounds):
         return f"≤ {duration(histogram.bounds[place])}"

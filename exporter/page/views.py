@@ -11,18 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from exporter.history import EXPIRY_INTERVALS, Histogram, Judged, TargetState, claims, current_verdict, expired
-from exporter.model import Layer, LayerResult, Outcome, Report, Stamp, Target, Verdict
-from exporter.remedy import REMEDIES
+from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired
+from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.page.api import moment, since, words
+from exporter.remedy import REMEDIES
 from exporter.verdict import Severity, duration, severity
 
 WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 SIGNS = {Severity.CRITICAL: "✗", Severity.WARNING: "!", Severity.UNKNOWN: "?", Severity.OK: "✓"}
-HEIGHTS = {Severity.CRITICAL: 12, Severity.WARNING: 8, Severity.UNKNOWN: 1, Severity.OK: 4}  # of 12, in a strip
+TALLEST = 12
+HEIGHTS = {Severity.CRITICAL: TALLEST, Severity.WARNING: 8, Severity.UNKNOWN: 1, Severity.OK: 4}  # of a bar in a strip
 WINDOWS = (900.0, 3600.0, 2 * 3600.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0)  # seconds that a strip may show
 NARROWEST = 0.8  # percent of a strip: a failure of one tick stays visible
 WIRE = (Layer.PORT, Layer.HANDSHAKE, Layer.SESSION)
+DASH = "\N{EN DASH}"  # nothing to mark
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -177,10 +179,9 @@ def strip(shown: Sequence[Span], now: float, window: float) -> Strip:
         if span.end < start:
             continue
         tone = severity(span.verdict)
-        x = 100 * max(0.0, span.start - start) / window
-        width = max(100 * (span.end - start) / window - x, NARROWEST)
-        height = HEIGHTS[tone]
-        bars.append(Bar(tone.value, round(min(x, 100 - NARROWEST), 1), 12 - height, round(min(width, 100 - x + NARROWEST), 1), height))
+        x = min(100 * max(0.0, span.start - start) / window, 100 - NARROWEST)
+        width = min(max(100 * (span.end - start) / window - x, NARROWEST), 100 - x)
+        bars.append(Bar(tone.value, round(x, 1), TALLEST - HEIGHTS[tone], round(width, 1), HEIGHTS[tone]))
     latest = [f"{span.verdict.value} for {length(span.end - span.start)}" for span in reversed(shown[-4:])]
     return Strip(tuple(bars), ", before that ".join(latest) or "no history yet")
 
@@ -205,7 +206,7 @@ def length(seconds: float) -> str:
 
 def _rung(layer: Layer, result: LayerResult, target: Target) -> Rung:
     if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
-        return Rung(layer.value, "none", "–", result.outcome.value)
+        return Rung(layer.value, "none", DASH, result.outcome.value)
     if not result.ok:
         return Rung(layer.value, "fail", "✗", result.outcome.value, _took(result))
     if layer is Layer.HANDSHAKE and (result.seconds or 0.0) > target.slow_after:
@@ -217,13 +218,13 @@ def _clients(results: Sequence[LayerResult]) -> Rung:
     asked = [result for result in results if result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE)]
     passed = sum(result.ok for result in asked)
     if not asked:
-        return Rung("clients", "none", "–", "unavailable")
+        return Rung("clients", "none", DASH, "unavailable")
     mark, sign = ("ok", "✓") if passed == len(asked) else ("part", "!") if passed else ("fail", "✗")
     return Rung("clients", mark, sign, f"{passed} of {len(asked)} ok")
 
 
 def _blank(name: str, report: Report | None, *, reached: bool) -> Rung:
-    return Rung(name, "none", "–", "not known" if report is None else "not probed" if reached else "not reached")
+    return Rung(name, "none", DASH, "not known" if report is None else "not probed" if reached else "not reached")
 
 
 def _took(result: LayerResult | None) -> str:
