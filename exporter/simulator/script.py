@@ -79,41 +79,64 @@ def at_hello(mode: Mode, setup: Setup, version: int, now: float) -> Script:
     """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
     whole = speech.reply(version, setup.time_text(now))
     half = len(whole) // 2
-    scripts: dict[Hello, Script] = {
-        Hello.REPLY: (Step(whole),),
-        Hello.SLOW: (Step(whole, delay=setup.slow),),
-        Hello.BYTEWISE: bytewise((Step(whole),), setup.byte_pause),
-        Hello.SPLIT: (Step(whole[:half]), Step(whole[half:], delay=setup.split_pause)),
-        Hello.HALF: (Step(whole[:half]),),
-        Hello.HALF_CLOSE: (Step(whole[:half], ending=Ending.CLOSE),),
-        Hello.GARBAGE: (Step(frame(GARBAGE)),),
-        Hello.HUGE_LENGTH: (Step(HUGE_LENGTH),),
-        Hello.FLOOD: (Step(FLOOD_CHUNK, times=FLOOD_CHUNKS, ending=Ending.CLOSE),),
-        Hello.REDIRECT: (Step(frame(f"-1\0{setup.redirect_to}\0".encode())),),
-        Hello.TOO_OLD: (Step(speech.reply(OLD_VERSION, setup.time_text(now))),),
-        Hello.UPDATE_NEEDED: (Step(speech.error(OLD_VERSION, -1, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),),
-        Hello.CLOSE: CLOSE,
-    }
-    return scripts.get(mode.hello, SILENCE)
+    steps: Script
+    match mode.hello:
+        case Hello.REPLY | Hello.TOO_OLD:
+            steps = (Step(whole),)
+        case Hello.SLOW:
+            steps = (Step(whole, delay=setup.slow),)
+        case Hello.BYTEWISE:
+            steps = bytewise((Step(whole),), setup.byte_pause)
+        case Hello.SPLIT:
+            steps = (Step(whole[:half]), Step(whole[half:], delay=setup.split_pause))
+        case Hello.HALF:
+            steps = (Step(whole[:half]),)
+        case Hello.HALF_CLOSE:
+            steps = (Step(whole[:half], ending=Ending.CLOSE),)
+        case _:
+            steps = _unusable_reply(mode, setup)
+    return steps
+
+
+def _unusable_reply(mode: Mode, setup: Setup) -> Script:
+    steps: Script
+    match mode.hello:
+        case Hello.GARBAGE:
+            steps = (Step(frame(GARBAGE)),)
+        case Hello.HUGE_LENGTH:
+            steps = (Step(HUGE_LENGTH),)
+        case Hello.FLOOD:
+            steps = (Step(FLOOD_CHUNK, times=FLOOD_CHUNKS, ending=Ending.CLOSE),)
+        case Hello.REDIRECT:
+            steps = (Step(frame(f"-1\0{setup.redirect_to}\0".encode())),)
+        case Hello.UPDATE_NEEDED:
+            steps = (Step(speech.error(OLD_VERSION, speech.NO_REQUEST, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),)
+        case Hello.CLOSE:
+            steps = CLOSE
+        case _:
+            steps = SILENCE
+    return steps
 
 
 def at_start(mode: Mode, setup: Setup, version: int, now: float) -> Script:
     """The answer to a startApi whose client id is free."""
-    accounts = setup.other_accounts if mode.wrong_account else setup.accounts
-    managed = Step(speech.managed_accounts(version, accounts))
-    identity = Step(speech.next_valid_id(version, setup.next_order_id))
-    news = tuple(Step(data) for data in _notices(mode, setup, version, now))
-    scripts: dict[Start, Script] = {
-        Start.SESSION: (managed, identity, *news),
-        Start.ID_IN_USE: refusal(version, now),
-        Start.ID_IN_USE_OPEN: (Step(_error(version, now, ID_IN_USE)),),
-        Start.BAD_MESSAGE: (Step(_error(version, now, BAD_MESSAGE), ending=Ending.CLOSE),),
-        Start.CLOSE: CLOSE,
-        Start.RESET: RESET,
-        Start.NO_ACCOUNTS: (identity, *news),
-        Start.NO_NEXT_VALID_ID: (managed, *news),
-    }
-    return scripts.get(mode.start, SILENCE)
+    steps: Script
+    match mode.start:
+        case Start.SESSION | Start.NO_ACCOUNTS | Start.NO_NEXT_VALID_ID:
+            steps = tuple(Step(data) for data in _opening(mode, setup, version, now))
+        case Start.ID_IN_USE:
+            steps = refusal(version, now)
+        case Start.ID_IN_USE_OPEN:
+            steps = (Step(_error(version, now, ID_IN_USE)),)
+        case Start.BAD_MESSAGE:
+            steps = (Step(_error(version, now, BAD_MESSAGE), ending=Ending.CLOSE),)
+        case Start.CLOSE:
+            steps = CLOSE
+        case Start.RESET:
+            steps = RESET
+        case _:
+            steps = SILENCE
+    return steps
 
 
 def refusal(version: int, now: float) -> Script:
@@ -135,8 +158,7 @@ def at_request(mode: Mode, setup: Setup, version: int, message: Message, now: fl
         case Request.REQ_IDS:
             return (Step(speech.next_valid_id(version, setup.next_order_id)),)
         case Request.REQ_MANAGED_ACCOUNTS if mode.start is not Start.NO_ACCOUNTS:
-            accounts = setup.other_accounts if mode.wrong_account else setup.accounts
-            return (Step(speech.managed_accounts(version, accounts)),)
+            return (Step(speech.managed_accounts(version, _accounts(mode, setup))),)
         case Request.REQ_CONTRACT_DETAILS if mode.upstream is Upstream.CONNECTED:
             return tuple(Step(data) for data in contract.details(version, message, now))
         case _:
@@ -162,6 +184,19 @@ def bytewise(script: Script, pause: float) -> Script:
         for step in script
         for at in range(len(step.data))
     )
+
+
+def _opening(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[bytes]:
+    """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links."""
+    if mode.start is not Start.NO_ACCOUNTS:
+        yield speech.managed_accounts(version, _accounts(mode, setup))
+    if mode.start is not Start.NO_NEXT_VALID_ID:
+        yield speech.next_valid_id(version, setup.next_order_id)
+    yield from _notices(mode, setup, version, now)
+
+
+def _accounts(mode: Mode, setup: Setup) -> tuple[str, ...]:
+    return setup.other_accounts if mode.wrong_account else setup.accounts
 
 
 def _notices(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[bytes]:
