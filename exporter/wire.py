@@ -1,16 +1,17 @@
-"""The TWS API protocol: bytes to values and back. No sockets here, no clock, nothing that waits.
+r"""The TWS API protocol: bytes to values and back. No sockets here, no clock, nothing that waits.
 
 The opening handshake (facts: protocol, section 2; the bytes of every client were captured):
 
-    client  "API\\0" + length + "vMIN..MAX"           the hello
-    server  length + "VERSION\\0TIME\\0"              the reply; VERSION is min(server's, MAX)
+    client  "API\0" + length + "vMIN..MAX"           the hello
+    server  length + "VERSION\0TIME\0"              the reply; VERSION is min(server's, MAX)
 
 A length is four bytes, big endian, and counts what follows it. After the handshake every message is framed the same
 way, its payload in one of three framings, chosen by the negotiated version:
 
-    up to 200   "ID\\0FIELD\\0..."                    text
-    201..212    four-byte ID + "FIELD\\0..."          raw ids
-    213 on      four-byte ID + 200, then protobuf     protobuf, message by message (startApi, reqCurrentTime, reqIds at 213)
+    up to 200   "ID\0FIELD\0..."                    text
+    201..212    four-byte ID + "FIELD\0..."          raw ids
+    213 on      four-byte ID + 200, then protobuf     protobuf, message by message; these are the ones from 213 on:
+                                                      startApi, reqCurrentTime, reqIds
 """
 
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Reply:
 
 
 def hello(offer: Hello) -> bytes:
-    """The opening bytes, for example `API\\0`, 9, `v100..226`."""
+    r"""The opening bytes, for example `API\0`, 9, `v100..226`."""
     return b"API\0" + frame(f"v{offer.minimum}..{offer.maximum}".encode("ascii"))
 
 
@@ -123,11 +124,14 @@ def read_reply(data: bytes, offer: Hello) -> Reply | None:
     """The answer to the hello in the bytes received so far; None while it is incomplete.
 
     The text of the time may hold anything (zone names with spaces, any encoding): it is kept as Latin-1, which never
-    fails. Raises NotTheApiError as soon as no continuation of `data` could be a reply.
+    fails. Raises NotTheApiError as soon as the length or the beginning of the version rules a reply out; a banner
+    that has begun is waited for, so that the evidence is the same however the bytes were cut.
     """
     for banner, cause in BANNERS:
         if data.startswith(banner):
             raise NotTheApiError(cause, f"it said {quoted(data)}")
+    if any(banner.startswith(data) for banner, _ in BANNERS):
+        return None
     try:
         split = split_frame(data, MAX_REPLY)
     except ValueError as error:
@@ -167,8 +171,9 @@ def _interpreted(fields: list[bytes], rest: bytes, offer: Hello) -> Reply:
 def _check_beginning(data: bytes) -> None:
     """Raise if the payload's first bytes already rule out a version number."""
     start = data[LENGTH:]
-    digits = start.split(b"\0", 1)[0]
-    if digits and not _is_integer(digits) and digits != b"-":
+    digits, nul, _ = start.partition(b"\0")
+    undecided = not nul and digits in (b"", b"-")
+    if not undecided and not _is_integer(digits):
         raise NotTheApiError(Cause.MALFORMED, f"a frame that starts with {quoted(start)} instead of a version")
 
 
