@@ -1,0 +1,54 @@
+"""What every test gets: where CI=true, a skipped test is a failed one.
+
+A test that needs promtool or another interpreter skips where a contributor lacks it. In CI nothing may be lacking:
+there a skip would be a check that nobody runs.
+"""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STRICT = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where CI is set; an expected failure (xfail) stays what it is."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.stash[STRICT]:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and in CI nothing may be missing: {_reason(report)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module that skips itself, as pytest.importorskip does."""
+    report = yield
+    if report.skipped and collector.config.stash[STRICT]:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} was skipped, and in CI nothing may be missing: {_reason(report)}"
+    return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the environment once."""
+    config.stash[STRICT] = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    longrepr = report.longrepr
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
