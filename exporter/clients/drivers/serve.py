@@ -176,6 +176,7 @@ class Server:
         tell(self.channel, told)
 
     def bury(self, number):
+        """End a probe and everything that it started."""
         pid = self.children.pop(number)
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
@@ -190,15 +191,19 @@ class Server:
         }
 
     def strays(self):
-        """Kill the children that are no probe: they left their session and lost their parent (Linux: we inherited them)."""
+        """Kill the children that are no probe, and count those that lived: they left their session and lost their parent.
+
+        On Linux we inherit them; elsewhere they are out of reach.
+        """
         count = 0
         while True:
             found = [pid for pid in children() if pid not in self.children.values()]
             for pid in found:
                 with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-            count += len(found)
+                    if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                        os.kill(pid, signal.SIGKILL)
+                        os.waitpid(pid, 0)
+                        count += 1
             if not found:
                 return count
 

@@ -1,0 +1,91 @@
+"""Drivers that misbehave, written as files and run by a real interpreter."""
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+from exporter.clients.libraries import Library
+from exporter.clients.worker import Worker
+
+GOOD = """
+import os, signal, subprocess, sys, threading, time
+LIBRARY, PYTHONS = "fake", ((3, 8), (3, 99))
+
+def load():
+    return {"version": "1.2.3"}
+
+class Session:
+    def __init__(self, witness):
+        self.witness = witness
+        witness.opened = True
+    def ask_time(self):
+        self.witness.reach("time", 1)
+    def ask_contract(self):
+        self.witness.reach("contract", "")
+    def close(self, seconds):
+        pass
+
+def begin(host, port, client_id, witness):
+    witness.reach("connected", 176)
+    witness.reach("ready")
+    witness.reach("accounts", ["DU1234567"])
+    return Session(witness)
+"""
+
+# Keeps a process alive that has left its session and holds every descriptor; its number goes to the file in {path}.
+ESCAPE = """
+def escape(path):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open(path, "w").write(str(os.getpid()))
+            time.sleep(1000)
+        os._exit(0)
+    while not (os.path.exists(path) and open(path).read()):
+        time.sleep(0.01)
+"""
+
+
+def write_driver(folder: Path, extra: str = "", name: str = "fake") -> Library:
+    """A driver that works, with `extra` behind it to change that."""
+    path = folder / f"{name}_driver.py"
+    path.write_text(textwrap.dedent(GOOD) + textwrap.dedent(extra), "utf-8")
+    return Library(name, path, (3, 8), (3, 99))
+
+
+def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limit: float = 20.0) -> Worker:
+    """A client with such a driver, in this very interpreter."""
+    library = write_driver(folder, extra)
+    return Worker("fake-client", library, sys.executable, fork=fork, import_limit=import_limit)
+
+
+def alive(pid: int) -> bool:
+    """Whether such a process runs (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def descendants() -> set[int]:
+    """All processes below ours, zombies too."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as stat:
+                    parents[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found, edge = set(), {os.getpid()}
+    while edge:
+        edge = {pid for pid, parent in parents.items() if parent in edge} - found
+        found |= edge
+    return found
+
+
+def descriptors() -> int:
+    """How many files are open in this process."""
+    return len(os.listdir("/proc/self/fd"))
