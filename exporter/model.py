@@ -168,6 +168,20 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientSpec:
+    """A broker library as installed in one interpreter. Durations are in seconds.
+
+    `python` is the interpreter's path; None is the environment that `clients install` made for the library.
+    """
+
+    name: str
+    library: str
+    python: str | None = None
+    interval: float = 60.0
+    deadline: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerHello:
     """A gateway's answer to the hello: the negotiated version, and its clock as text (never relied on)."""
 

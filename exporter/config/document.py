@@ -1,0 +1,224 @@
+"""YAML with places: plain values, and for every path the line where it is written.
+
+Less than YAML on purpose. Aliases, tags and second documents are refused, so that a small file cannot become a large
+value; a survey of the events, which holds nothing in memory, refuses what is too deep or too long before anything is
+built. Only null, true and false, whole and decimal numbers have a type; all else (dates, octal, 1:30) stays text.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exporter.config.problem import ConfigError, Problem
+
+# libyaml is some ten times faster; the wheels of PyYAML have it, a build from source may not.
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 20_000  # a target takes about 20; a node costs about 500 bytes while the file is read
+MAX_DEPTH = 16
+
+WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
+DECIMAL = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}")
+TAG = "tag:yaml.org,2002:"
+
+Mark = Any  # of yaml or of its C part, which share no type: `line` and `column`, from 0
+Loc = Sequence[str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document: its plain values, and the nodes that know where they are written."""
+
+    file: str
+    data: Any
+    root: yaml.Node
+
+    def problem(self, loc: Loc, message: str, remedy: str) -> Problem:
+        """A fault of the value at `loc`, with the place of the deepest part of `loc` that is written."""
+        mark = _mark(self.root, loc)
+        return Problem(self.file, mark.line + 1, mark.column + 1, dotted(loc), message, remedy)
+
+
+def dotted(loc: Loc) -> str:
+    """`("targets", 0, "port")` as `targets[0].port`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """` Did you mean "port"?`, or an empty text when no known word is near."""
+    near = get_close_matches(word, known, n=1)
+    return f'Did you mean "{near[0]}"?' if near else ""
+
+
+def read(path: str | Path) -> Document:
+    """Read and parse the file. Raises ConfigError; never reads more than MAX_BYTES."""
+    return parse(_read_text(Path(path)), str(path))
+
+
+def parse(text: str, file: str) -> Document:
+    """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read."""
+    try:
+        fault = _survey(text)
+        if fault:
+            raise ConfigError([_problem(file, *fault)])
+        root = yaml.compose(text, Loader=LOADER)
+    except yaml.YAMLError as error:
+        raise ConfigError([_syntax_problem(error, text, file)]) from None
+    faults: list[Problem] = []
+    data = _value(root, (), file, faults) if root else None
+    if faults:
+        raise ConfigError(faults)
+    if root is None or data is None:
+        raise ConfigError(
+            [Problem(file, 1, 1, "", "the file is empty", "Write at least one target: targets: [{name, host, port}]")]
+        )
+    return Document(file, data, root)
+
+
+def _read_text(path: Path) -> str:
+    def problem(message: str, remedy: str) -> ConfigError:
+        return ConfigError([Problem(str(path), None, None, "", message, remedy)])
+
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise problem("there is no such file", "Give the path of the configuration with --config") from None
+    except IsADirectoryError:
+        remedy = "Name the file in it. Docker makes such a directory when the file to mount does not exist on the host"
+        raise problem("this is a directory", remedy) from None
+    except PermissionError:
+        raise problem(
+            "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise problem(f"the file cannot be read: {error}", "Give the path of a regular file") from None
+    if len(raw) > MAX_BYTES:
+        remedy = "Put what targets share under defaults, or split the targets between several exporters"
+        raise problem(f"the file is larger than {MAX_BYTES >> 20} MiB", remedy)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
+        raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
+
+
+Fault = tuple[Mark, str, str]
+
+
+def _survey(text: str) -> Fault | None:
+    """The first reason not to build this document. Holds one event at a time."""
+    nodes = depth = documents = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        mark: Mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            return mark, f"the alias *{event.anchor} is not read here", "Put what targets share under defaults"
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                return mark, "a second document begins here", "Keep one document: remove the line ---"
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if isinstance(event, yaml.NodeEvent):
+            tag = getattr(event, "tag", None)
+            if tag not in (None, "!"):
+                return mark, f"the tag {tag} is not read here", "Remove the tag, and put text in quotes"
+            nodes += 1
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            if depth > MAX_DEPTH:
+                return mark, f"the values are nested more than {MAX_DEPTH} deep", "Remove the excess brackets"
+            if nodes > MAX_NODES:
+                return mark, f"there are more than {MAX_NODES} values", "Split the targets between several exporters"
+    return None
+
+
+def _problem(file: str, mark: Mark, message: str, remedy: str) -> Problem:
+    return Problem(file, mark.line + 1, mark.column + 1, "", message, remedy)
+
+
+def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:  # a character that YAML forbids has a position only
+        position = getattr(error, "position", 0) or 0
+        line = text.count("\n", 0, position) + 1
+        message = "there is a character that YAML does not allow"
+        return Problem(
+            file, line, None, "", message, "Remove the control character, or write it as an escape in quotes"
+        )
+    lines = text.splitlines()
+    for number in (mark.line, mark.line - 1):
+        if 0 <= number < len(lines) and re.match(r" *\t", lines[number]):
+            column = lines[number].index("\t") + 1
+            return Problem(file, number + 1, column, "", "a tab indents this line", "Indent with spaces")
+    context = getattr(error, "context", None)
+    what = f"{getattr(error, 'problem', None) or 'it cannot be parsed'}{f' ({context})' if context else ''}"
+    remedy = "See the indentation, the brackets and the quotes of this line and the one before"
+    return Problem(file, mark.line + 1, mark.column + 1, "", f"this is not YAML: {what}", remedy)
+
+
+def _value(node: yaml.Node, loc: tuple[str | int, ...], file: str, faults: list[Problem]) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, (*loc, index), file, faults) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, loc, file, faults)
+    return _scalar(node)
+
+
+def _mapping(node: yaml.MappingNode, loc: tuple[str | int, ...], file: str, faults: list[Problem]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    first: dict[str, int] = {}
+    for key, value in node.value:
+        line, column = key.start_mark.line + 1, key.start_mark.column + 1
+        if not isinstance(key, yaml.ScalarNode):
+            faults.append(Problem(file, line, column, dotted(loc), "a key is not plain text", "Write key: value"))
+            continue
+        name = key.value
+        here = (*loc, name)
+        if not isinstance(_scalar(key), str):
+            message = f"YAML does not read the key {name} as text"
+            faults.append(Problem(file, line, column, dotted(here), message, "Put the key in quotes"))
+        if name in first:
+            message = f"this key is written twice, first on line {first[name]}"
+            faults.append(Problem(file, line, column, dotted(here), message, "Keep one of them"))
+        first.setdefault(name, line)
+        values[name] = _value(value, here, file, faults)
+    return values
+
+
+def _scalar(node: yaml.Node) -> str | int | float | bool | None:
+    kind, text = node.tag.removeprefix(TAG), node.value
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() in ("yes", "true", "on")
+    if kind == "int" and WHOLE.fullmatch(text):
+        return int(text)
+    if kind == "float" and DECIMAL.fullmatch(text):
+        return float(text)
+    return str(text)
+
+
+def _entries(node: yaml.Node) -> Iterator[tuple[str | int, Mark, yaml.Node]]:
+    """The parts of a collection, each with the place that a reader looks at: the key, or the item."""
+    if isinstance(node, yaml.MappingNode):
+        yield from ((key.value, key.start_mark, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from ((index, item.start_mark, item) for index, item in enumerate(node.value))
+
+
+def _mark(root: yaml.Node, loc: Loc) -> Mark:
+    """The place of the deepest part of `loc` that exists."""
+    node, mark = root, root.start_mark
+    for part in loc:
+        found = next((entry for entry in _entries(node) if entry[0] == part), None)
+        if found is None:
+            break
+        _, mark, node = found
+    return mark

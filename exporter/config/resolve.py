@@ -1,0 +1,167 @@
+"""From the file's sections to the core's values, with the rules between keys.
+
+Every rule looks at what is there and complains of what is wrong; none stops at the first. Sections that were faulty
+in themselves arrive here without the faulty keys (validate.py), so that the rules still find what else is wrong.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import combinations
+
+from exporter.config.document import Loc, suggestion
+from exporter.config.endpoint import MODES, Defaults, free_client_ids, is_address
+from exporter.config.fields import parse_versions
+from exporter.config.schema import DefaultsSection, Settings, TargetSection
+from exporter.model import AddressFamily, ClientSpec, Mode, Target
+
+LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")
+
+Complain = Callable[[Loc, str, str], None]
+
+
+def resolve_defaults(section: DefaultsSection, complain: Complain) -> Defaults:
+    """The defaults, their durations in order."""
+    defaults = Defaults(
+        interval=section.interval,
+        deadline=section.deadline,
+        slow_after=section.slow_after,
+        hello=parse_versions(section.api_versions),
+        address_family=AddressFamily(section.address_family),
+    )
+    _check_durations(("defaults",), defaults.interval, defaults.deadline, defaults.slow_after, complain)
+    return defaults
+
+
+def resolve_clients(settings: Settings, libraries: Collection[str], complain: Complain) -> dict[str, ClientSpec]:
+    """Every configured client, by name."""
+    for name, client in settings.clients.items():
+        if client.library not in libraries:
+            known = sorted(libraries)
+            remedy = suggestion(client.library, known) or f"Known are {', '.join(known)}"
+            complain(("clients", name, "library"), f'there is no driver for the library "{client.library}"', remedy)
+        _check_durations(("clients", name), client.interval, client.deadline, None, complain)
+    return {
+        name: ClientSpec(name, client.library, client.python, client.interval, client.deadline)
+        for name, client in settings.clients.items()
+    }
+
+
+def resolve_targets(
+    settings: Settings, defaults: Defaults, names: Collection[str], complain: Complain
+) -> tuple[Target, ...]:
+    """Every target, with its defaults. `names` are those of the clients, the faulty ones included."""
+    targets = []
+    for index, section in enumerate(settings.targets):
+        target = _target(section, defaults, tuple(settings.clients), ("targets", index), complain)
+        _check_target(section, target, names, ("targets", index), complain)
+        targets.append(target)
+    _check_names(targets, complain)
+    _check_shared_ids(targets, complain)
+    return tuple(targets)
+
+
+def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], loc: Loc, complain: Complain) -> Target:
+    mode = Mode(section.mode) if section.mode else MODES.get(section.port)
+    if mode is None:
+        remedy = "Add mode: paper, or mode: live"
+        complain((*loc, "mode"), f"port {section.port} does not tell whether this is paper or live", remedy)
+    ids = free_client_ids(section.avoid_client_ids) if section.client_ids is None else tuple(section.client_ids)
+    default_clients = clients if ids else ()
+    return Target(
+        name=section.name,
+        host=section.host,
+        port=section.port,
+        mode=mode or Mode.PAPER,
+        interval=defaults.interval if section.interval is None else section.interval,
+        deadline=defaults.deadline if section.deadline is None else section.deadline,
+        slow_after=defaults.slow_after if section.slow_after is None else section.slow_after,
+        hello=defaults.hello if section.api_versions is None else parse_versions(section.api_versions),
+        address_family=AddressFamily(section.address_family or defaults.address_family),
+        client_ids=ids,
+        avoid_client_ids=tuple(section.avoid_client_ids),
+        account=section.account,
+        clients=tuple(default_clients if section.clients is None else section.clients),
+        watch=len(ids) > 1 if section.watch is None else section.watch,
+        launcher_log=section.launcher_log,
+        labels=dict(section.labels),
+    )
+
+
+def _check_target(section: TargetSection, target: Target, names: Collection[str], loc: Loc, complain: Complain) -> None:
+    if any(value is not None for value in (section.interval, section.deadline, section.slow_after)):
+        _check_durations(loc, target.interval, target.deadline, target.slow_after, complain)
+    _check_ids(section, target, loc, complain)
+    for index, name in enumerate(target.clients):
+        if name not in names:
+            remedy = suggestion(name, sorted(names)) or f"Add it under clients, or remove it here{_known(names)}"
+            complain((*loc, "clients", index), f'there is no client "{name}"', remedy)
+        if name in target.clients[:index]:
+            complain((*loc, "clients", index), f'the client "{name}" is written twice', "Keep one of them")
+    if is_address(target.host):
+        family = AddressFamily.IPV6 if ":" in target.host else AddressFamily.IPV4
+        if target.address_family not in (AddressFamily.ANY, family):
+            message = f"{target.host} is no address of the family {target.address_family}"
+            complain((*loc, "address_family"), message, f"Write {family} or any")
+
+
+def _known(names: Collection[str]) -> str:
+    return f"; known are {', '.join(sorted(names))}" if names else ""
+
+
+def _check_ids(section: TargetSection, target: Target, loc: Loc, complain: Complain) -> None:
+    here = (*loc, "client_ids")
+    for index, client_id in enumerate(target.client_ids):
+        if client_id in target.client_ids[:index]:
+            complain((*here, index), f"client id {client_id} is written twice", "Keep one of them")
+        if client_id in target.avoid_client_ids:
+            message = (
+                f"client id {client_id} is in avoid_client_ids: a probe with it would throw the trading program off"
+            )
+            complain((*here, index), message, "Reserve an id that no program uses, such as 9001")
+    if not target.client_ids:
+        remedy = "Reserve one in client_ids, or remove this"
+        if section.clients:
+            complain((*loc, "clients"), "a client library needs a client id, and none is reserved", remedy)
+        if section.account:
+            complain((*loc, "account"), "the accounts cannot be read without a client id, and none is reserved", remedy)
+    if section.watch and len(set(target.client_ids)) < 2:  # noqa: PLR2004 - one for the watch, one for the probes
+        message = "the watch needs a client id beside that of the probes, and fewer than two are reserved"
+        complain((*loc, "watch"), message, "Reserve a second one in client_ids, or write watch: false")
+
+
+def _check_durations(loc: Loc, interval: float, deadline: float, slow_after: float | None, complain: Complain) -> None:
+    if deadline >= interval:
+        message = f"the deadline ({deadline:g}s) is not shorter than the interval ({interval:g}s)"
+        remedy = "Make it shorter, or the interval longer: a probe must end before the next begins"
+        complain((*loc, "deadline"), message, remedy)
+    if slow_after is not None and slow_after >= deadline:
+        message = f"slow_after ({slow_after:g}s) is not shorter than the deadline ({deadline:g}s)"
+        remedy = "Make it shorter: what takes longer than the deadline is a timeout, never slow"
+        complain((*loc, "slow_after"), message, remedy)
+
+
+def _check_names(targets: Sequence[Target], complain: Complain) -> None:
+    first: dict[str, int] = {}
+    for index, target in enumerate(targets):
+        if target.name in first:
+            message = f'the name "{target.name}" is that of targets[{first[target.name]}] already'
+            complain(("targets", index, "name"), message, "Give each target its own name")
+        first.setdefault(target.name, index)
+
+
+def _check_shared_ids(targets: Sequence[Target], complain: Complain) -> None:
+    for first, second, shared in _pairs(targets):
+        message = f"targets[{first}] probes the same gateway with client id {', '.join(map(str, shared))}"
+        remedy = "Give each its own client_ids: two probes with one id throw each other off"
+        complain(("targets", second, "client_ids"), message, remedy)
+
+
+def _pairs(targets: Sequence[Target]) -> Iterator[tuple[int, int, list[int]]]:
+    """Pairs of targets with the same endpoint, and the client ids that both have."""
+    together: dict[str, list[int]] = {}
+    for index, target in enumerate(targets):
+        together.setdefault(target.endpoint.lower(), []).append(index)
+    for members in together.values():
+        for first, second in combinations(members, 2):
+            shared = sorted(set(targets[first].client_ids) & set(targets[second].client_ids))
+            if shared:
+                yield first, second, shared

@@ -1,0 +1,171 @@
+"""The shape of the configuration file: every key with its type, its default and its meaning.
+
+Plain models: no value is changed here and no rule between keys is checked (resolve.py does both). From these models the
+JSON Schema and the reference are made: `python -m exporter.config` writes them.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from exporter.config.fields import (
+    Account,
+    ClientId,
+    Deadline,
+    Host,
+    Interval,
+    LabelName,
+    ListenAddress,
+    Name,
+    Network,
+    Port,
+    UsedId,
+    Versions,
+)
+
+Family = Literal["any", "ipv4", "ipv6"]
+
+EVERY = "How often the wire layers (port, handshake, session) are probed"
+WITHIN = "How long one probe of the wire layers may take altogether; less than the interval"
+SLOW = "A handshake that takes longer makes the verdict `slow`; less than the deadline"
+OFFER = "The lowest and the highest API version that our hello announces"
+FAMILY = "Which addresses of a host name are tried"
+
+
+class Section(BaseModel):
+    """A mapping with known keys; any other key is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False)
+
+
+class TargetSection(Section):
+    """One TWS or IB Gateway endpoint."""
+
+    name: Annotated[Name, Field(description="The value of the label `target`; unique")]
+    host: Annotated[Host, Field(description="Host name or IP address, without a port")]
+    port: Annotated[Port, Field(description="The API's socket port", examples=[7497, 4002])]
+    mode: Annotated[
+        Literal["paper", "live"] | None,
+        Field(
+            description="The kind of account; by default from the port (7497, 4002, 4004: paper; 7496, 4001, 4003: "
+            "live), required with any other port"
+        ),
+    ] = None
+    interval: Annotated[Interval | None, Field(description=f"{EVERY}. By default from `defaults`")] = None
+    deadline: Annotated[Deadline | None, Field(description=f"{WITHIN}. By default from `defaults`")] = None
+    slow_after: Annotated[Deadline | None, Field(description=f"{SLOW}. By default from `defaults`")] = None
+    api_versions: Annotated[Versions | None, Field(description=f"{OFFER}. By default from `defaults`")] = None
+    address_family: Annotated[Family | None, Field(description=f"{FAMILY}. By default from `defaults`")] = None
+    client_ids: Annotated[
+        list[ClientId] | None,
+        Field(
+            description="Client ids reserved for our probes: never 0, none that a trading program uses. By default the "
+            "first two from 9001 on that are free of `avoid_client_ids`. With [] only port and handshake are probed"
+        ),
+    ] = None
+    avoid_client_ids: Annotated[
+        list[UsedId], Field(description="Client ids of the trading programs; refused in client_ids")
+    ] = []
+    account: Annotated[Account | None, Field(description="An account that the gateway must manage")] = None
+    clients: Annotated[
+        list[str] | None,
+        Field(description="Which of the top-level `clients` are tried against this target. By default all; [] is none"),
+    ] = None
+    watch: Annotated[
+        bool | None,
+        Field(
+            description="Keep one connection open that sees an upstream loss between probes; it holds the last of "
+            "client_ids. By default on where two or more client_ids are reserved"
+        ),
+    ] = None
+    launcher_log: Annotated[
+        str | None,
+        Field(
+            description="Path of the gateway's launcher log, where it is mounted; gives the login phase", min_length=1
+        ),
+    ] = None
+    labels: Annotated[dict[LabelName, str], Field(description="More labels for `ibkr_target_info`")] = {}
+
+
+class ClientSection(Section):
+    """One broker library as installed in one interpreter."""
+
+    library: Annotated[str, Field(description="Which library it is", examples=["ib_async"])]
+    python: Annotated[
+        str | None,
+        Field(
+            description="The interpreter to test, such as that of the bot's own environment. By default the "
+            "environment that `clients install` made",
+            min_length=1,
+        ),
+    ] = None
+    interval: Annotated[Interval, Field(description="How often the library is tried against each target")] = 60.0
+    deadline: Annotated[Deadline, Field(description="How long one try may take altogether; less than the interval")] = (
+        15.0
+    )
+
+
+class DefaultsSection(Section):
+    """What a target gets that does not say otherwise."""
+
+    interval: Annotated[Interval, Field(description=EVERY)] = 15.0
+    deadline: Annotated[Deadline, Field(description=WITHIN)] = 5.0
+    slow_after: Annotated[Deadline, Field(description=SLOW)] = 1.0
+    api_versions: Annotated[Versions, Field(description=OFFER)] = "100..226"
+    address_family: Annotated[Family, Field(description=FAMILY)] = "any"
+
+
+class WebSection(Section):
+    """Where and how HTTP is served."""
+
+    listen: Annotated[
+        ListenAddress | None,
+        Field(
+            description="Address and port; `:9497` is every address of this machine. By default the environment's "
+            "IBKR_EXPORTER_LISTEN, else 127.0.0.1:9497"
+        ),
+    ] = None
+    config_file: Annotated[str | None, Field(description="Reserved for TLS and passwords; must be null for now")] = None
+
+
+class ProbeSection(Section):
+    """What `/probe` may be asked for."""
+
+    allow: Annotated[
+        list[Network],
+        Field(description="Networks in which `/probe` accepts a HOST:PORT that is not a configured target"),
+    ] = []
+
+
+class LogSection(Section):
+    """The exporter's own log, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="The least severe that is written")
+    ] = "info"
+    format: Annotated[Literal["console", "json"], Field(description="For people, or one JSON object a line")] = (
+        "console"
+    )
+
+
+class Settings(Section):
+    """The configuration of ibkr-exporter. Durations are seconds as numbers, or 500ms, 15s, 2m, 1h."""
+
+    targets: Annotated[list[TargetSection], Field(description="What is watched")] = []
+    clients: Annotated[
+        dict[Name, ClientSection], Field(description="The broker libraries that are tried, by a name of your choice")
+    ] = {}
+    defaults: Annotated[DefaultsSection, Field(description="For every target that does not say otherwise")] = (
+        DefaultsSection()
+    )
+    web: Annotated[WebSection, Field(description="Where and how HTTP is served")] = WebSection()
+    probe: Annotated[ProbeSection, Field(description="What `/probe` may be asked for")] = ProbeSection()
+    log: Annotated[LogSection, Field(description="The exporter's own log, on standard error")] = LogSection()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors. It knows the shape, not the rules between keys."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema = head | Settings.model_json_schema()
+    schema["title"] = "ibkr-exporter configuration"
+    return schema

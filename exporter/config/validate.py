@@ -1,0 +1,109 @@
+"""From a document to sections: what is wrong with single values is reported, and the rest is kept for the other rules.
+
+A faulty key is left out and, where one must be there, a stand-in put in of which no rule complains. So the rules
+between keys find what else is wrong, and nobody has to correct a file three times to see its last fault.
+"""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from pydantic import ValidationError
+
+from exporter.config.document import Document, Loc
+from exporter.config.problem import ConfigError, Problem
+from exporter.config.schema import (
+    ClientSection,
+    DefaultsSection,
+    LogSection,
+    ProbeSection,
+    Section,
+    Settings,
+    TargetSection,
+    WebSection,
+)
+from exporter.config.wording import reword
+
+DURATIONS = ("interval", "deadline", "slow_after")  # they are compared with each other: one faulty, none is known
+COLLECTIONS = ("targets", "clients")
+SECTIONS: Mapping[str, type[Section]] = {
+    "targets": TargetSection,
+    "clients": ClientSection,
+    "defaults": DefaultsSection,
+    "web": WebSection,
+    "probe": ProbeSection,
+    "log": LogSection,
+}
+STAND_IN_IDS = 2**30  # those of the target at index n are 2n and 2n + 1 above this
+
+
+def validate(document: Document, problems: list[Problem]) -> Settings:
+    """The document as sections. Appends to `problems`; raises ConfigError for a document that is no mapping at all."""
+    if not isinstance(document.data, dict):
+        message = "the file is not a mapping"
+        raise ConfigError([document.problem((), message, "Begin with targets: and put the targets below, one an item")])
+    try:
+        return Settings.model_validate(document.data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+    for fault in faults:
+        loc = written(fault["loc"])
+        problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
+    return Settings.model_validate(_salvage(document.data, [written(fault["loc"]) for fault in faults]))
+
+
+def client_names(document: Document) -> tuple[str, ...]:
+    """The names under `clients`, the faulty ones included: a reference to one of those is not at fault itself."""
+    clients = document.data.get("clients")
+    return tuple(clients) if isinstance(clients, dict) else ()
+
+
+def written(loc: Loc) -> Loc:
+    """The place without the `[key]` that pydantic adds where the key itself is faulty."""
+    return loc[:-1] if loc[-1] == "[key]" else loc
+
+
+def _known_keys(loc: Loc) -> list[str]:
+    """The keys of the mapping in which the value at `loc` is."""
+    section = SECTIONS[str(loc[0])] if len(loc) > 1 else Settings
+    return list(section.model_fields)
+
+
+def _salvage(data: dict[str, Any], faulty: Iterable[Loc]) -> dict[str, Any]:
+    """The data without the faulty keys and with the stand-ins. The order of lists, and so every place, is kept."""
+    sound = deepcopy(data)
+    for loc in faulty:
+        _drop(sound, loc[: 3 if loc[0] in COLLECTIONS else 2])
+    durations_known = not any(loc[0] == "defaults" and loc[-1] in DURATIONS for loc in faulty)
+    for index, target in enumerate(sound.get("targets", ())):
+        _stand_in(target, index)
+        for key in () if durations_known else DURATIONS:
+            target.pop(key, None)
+    for client in sound.get("clients", {}).values():
+        client.setdefault("library", "")
+    return sound
+
+
+def _drop(sound: dict[str, Any], loc: Loc) -> None:
+    """Leave out what is at `loc`: of a mapping the key, of a list the item's content."""
+    holder: Any = sound
+    for part in loc[:-1]:
+        if isinstance(holder, dict) and part not in holder:
+            return  # left out already
+        holder = holder[part]
+    last = loc[-1]
+    if isinstance(holder, list):
+        holder[int(last)] = {}
+        return
+    for key in DURATIONS if last in DURATIONS else (last,):
+        holder.pop(key, None)
+    if last == "client_ids":
+        holder["client_ids"] = None
+
+
+def _stand_in(target: dict[str, Any], index: int) -> None:
+    if "host" not in target or "port" not in target:
+        target.update(host=f"{index}.invalid", port=7497)
+    target.setdefault("name", f"-{index}-")
+    if target.get("client_ids", ()) is None:
+        target["client_ids"] = [STAND_IN_IDS + 2 * index, STAND_IN_IDS + 2 * index + 1]
