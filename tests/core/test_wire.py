@@ -165,6 +165,12 @@ def test_any_other_error_is_told_as_it_is() -> None:
     assert reply == Reply(None, Cause.API_ERROR, r"error 502: no\x07")
 
 
+def test_a_version_of_four_with_too_few_fields_for_an_error_is_a_version() -> None:
+    reply = wire.read_reply(wire.frame(b"4\x0020231021\x00x\x00"), OFFER)
+    assert reply is not None
+    assert (reply.server, reply.cause) == (ServerHello(4, "20231021"), Cause.TOO_OLD)
+
+
 def test_bytes_after_a_refusal_are_handed_back() -> None:
     refusals = [wire.read_reply(data + b"more", OFFER) for data in (REDIRECT, TOO_OLD_ERROR)]
     assert [refusal.rest for refusal in refusals if refusal] == [b"more", b"more"]
@@ -193,7 +199,8 @@ def test_a_length_that_no_reply_has_is_refused_at_once(length: int) -> None:
 
 
 def test_the_longest_possible_reply_is_waited_for() -> None:
-    assert wire.read_reply(wire.MAX_REPLY.to_bytes(4, "big") + b"1", OFFER) is None
+    assert wire.read_reply(b"\x00\x00\x10\x00" + b"1", OFFER) is None
+    assert refused(b"\x00\x00\x10\x01" + b"1").cause is Cause.OVERSIZED
 
 
 MALFORMED = [b"", b"\x00", b"176", b"\x00\x00", b"seven\x00t\x00", b"1 7\x00t\x00", b"1_7\x00t\x00", b"+17\x00t\x00"]
@@ -201,6 +208,7 @@ MALFORMED += [
     b"1" * 10 + b"\x00t\x00",
     "١٧٦".encode() + b"\x00t\x00",
     b"--1\x00t\x00",
+    b"1\xb2\x00t\x00",
     b"-\x00t\x00",
     b"\x00\x00\x00\xd1\x08\x01",
 ]
