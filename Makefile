@@ -39,8 +39,8 @@ format: $(ready) ## put the formatting right
 	$(bin)/ruff format
 
 .PHONY: bench
-bench: $(ready) ## what the exporter costs
-	@for script in benchmarks/*.py; do echo "# $$script"; $(bin)/python "$$script" $(args) || exit 1; done
+bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes build/bench.md and .json
+	@$(bin)/python benchmarks/run.py $(args)
 
 .PHONY: lock
 lock: ## pin the newest versions that pyproject.toml permits (needs uv)

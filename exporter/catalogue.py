@@ -57,10 +57,16 @@ FAILURES = Metric(
     "Probes that did not end with outcome ok.",
 )
 LAST_PROBE = Metric(
-    "ibkr_last_probe_timestamp_seconds", Kind.GAUGE, ("target", "layer"), "When the layer was last probed, in unix time."
+    "ibkr_last_probe_timestamp_seconds",
+    Kind.GAUGE,
+    ("target", "layer"),
+    "When the layer was last probed, in unix time.",
 )
 CONNECTIONS = Metric(
-    "ibkr_connections_opened_total", Kind.COUNTER, ("target",), "TCP connections that the exporter opened to the gateway."
+    "ibkr_connections_opened_total",
+    Kind.COUNTER,
+    ("target",),
+    "TCP connections that the exporter opened to the gateway.",
 )
 BUILD_INFO = Metric(
     "ibkr_exporter_build_info", Kind.GAUGE, ("version", "python"), "Always 1: the exporter's version and its Python."
@@ -75,7 +81,10 @@ RELOAD_TIME = Metric(
     "When the configuration was last loaded with success, in unix time.",
 )
 LAG = Metric(
-    "ibkr_exporter_probe_lag_seconds", Kind.HISTOGRAM, (), "How late ticks started: the exporter's own load, no target's."
+    "ibkr_exporter_probe_lag_seconds",
+    Kind.HISTOGRAM,
+    (),
+    "How late ticks started: the exporter's own load, no target's.",
 )
 SKIPPED_TICKS = Metric(
     "ibkr_exporter_ticks_skipped_total", Kind.COUNTER, (), "Ticks that were skipped because the probe before overran."

@@ -60,7 +60,9 @@ Lines = Callable[[View], str]
 
 def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool = False) -> Iterator[str]:
     """The families of all targets, in chunks. The exporter's own families come from `exporter_exposition`."""
-    views = [View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name)) for state in states]
+    views = [
+        View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name)) for state in states
+    ]
     views.sort(key=lambda view: view.label)
     extra = sorted({name for view in views for name in view.state.target.labels})
     for metric in catalogue.BY_TARGET:
@@ -72,11 +74,9 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
 
 def exporter_exposition(exporter: ExporterState, *, openmetrics: bool = False) -> Iterator[str]:
     """The families of the exporter itself."""
+    build = f'version="{escaped(exporter.version)}",python="{escaped(exporter.python)}"'
     values: tuple[tuple[Metric, str], ...] = (
-        (
-            catalogue.BUILD_INFO,
-            f'ibkr_exporter_build_info{{version="{escaped(exporter.version)}",python="{escaped(exporter.python)}"}} 1\n',
-        ),
+        (catalogue.BUILD_INFO, f"{catalogue.BUILD_INFO.name}{{{build}}} 1\n"),
         (catalogue.RELOAD_SUCCESS, f"{catalogue.RELOAD_SUCCESS.name} {int(exporter.reload_successful)}\n"),
         (catalogue.RELOAD_TIME, f"{catalogue.RELOAD_TIME.name} {exporter.reloaded_at!r}\n"),
         (catalogue.LAG, _filled(LAG_TEMPLATE, exporter.lag)),
@@ -94,7 +94,9 @@ def header(metric: Metric, *, openmetrics: bool) -> str:
 
 def escaped(value: str) -> str:
     """A label value as both text formats write it."""
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace(HERE, "\N{REPLACEMENT CHARACTER}")
+    return (
+        value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace(HERE, "\N{REPLACEMENT CHARACTER}")
+    )
 
 
 def _of_claim(metric: Metric, value: Callable[[View, Report], object]) -> Lines:
@@ -191,7 +193,8 @@ def _last_probe(view: View) -> str:
     for (layer, _), at in view.state.probed_at.items():
         latest[layer] = max(at, latest.get(layer, 0.0))
     return "".join(
-        f'ibkr_last_probe_timestamp_seconds{{target="{view.label}",layer="{layer}"}} {at!r}\n' for layer, at in latest.items()
+        f'ibkr_last_probe_timestamp_seconds{{target="{view.label}",layer="{layer}"}} {at!r}\n'
+        for layer, at in latest.items()
     )
 
 

@@ -81,23 +81,17 @@ class Service:
             answer.cancel()  # without effect once there is a result
         return report
 
-    def record(self, report: Report) -> None:
-        """Judge a report of a watched target and fold it into the target's state."""
+    def record(self, report: Report) -> TargetState:
+        """Judge a report of a watched target, fold it into the target's state, and return that."""
         before = self._states[report.target]
         verdict = judge(report, before.target)
-        self._states[report.target] = fold(before, report, verdict)
+        state = self._states[report.target] = fold(before, report, verdict)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
         if verdict is not before.verdict:
-            explanation = explain(report, before.target, verdict)
-            self._log.info(
-                "verdict changed",
-                target=report.target,
-                endpoint=before.target.endpoint,
-                verdict=verdict.value,
-                before=before.verdict.value,
-                headline=explanation.headline,
-                evidence=list(explanation.evidence),
-            )
+            headline = explain(report, before.target, verdict).headline
+            words = {"verdict": verdict.value, "before": before.verdict.value, "headline": headline}
+            self._log.info("verdict changed", target=report.target, **words)
+        return state
 
     async def _tick(self, target: Target, due: float, origin: float) -> None:
         """The clock of one target: probe at `due`, then along the grid that starts at `origin` (loop time)."""

@@ -34,7 +34,9 @@ class Severity(StrEnum):
     UNKNOWN = "unknown"
 
 
-WARNINGS = frozenset({Verdict.CLIENT_FAULT, Verdict.FARM_DOWN, Verdict.SLOW, Verdict.PROBE_BROKEN, Verdict.CLIENT_ID_IN_USE})
+WARNINGS = frozenset(
+    {Verdict.CLIENT_FAULT, Verdict.FARM_DOWN, Verdict.SLOW, Verdict.PROBE_BROKEN, Verdict.CLIENT_ID_IN_USE}
+)
 
 # The verdicts under which a trading program could connect now: the API answers the opening of a connection. What is
 # wrong then is data, an account, one library, or only our own client ids.
@@ -85,7 +87,9 @@ def explain(report: Report, target: Target, verdict: Verdict) -> Explanation:
     evidence += [sentence(result, target) for result in report.results if result.outcome is not Outcome.SKIPPED]
     if verdict in AT_THE_DOOR and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
-    return Explanation(fill(remedy.headline, target), tuple(evidence), tuple(fill(action, target) for action in remedy.actions))
+    return Explanation(
+        fill(remedy.headline, target), tuple(evidence), tuple(fill(action, target) for action in remedy.actions)
+    )
 
 
 def sentence(result: LayerResult, target: Target) -> str:
@@ -96,7 +100,10 @@ def sentence(result: LayerResult, target: Target) -> str:
     else:
         cause = result.cause.value if result.cause else result.outcome.value
         said = FAILURES.get((result.layer, result.cause), f"{result.layer.value} failed: {cause}").format(
-            endpoint=target.endpoint, host=target.host, offer=f"v{target.hello.minimum}..{target.hello.maximum}", took=took
+            endpoint=target.endpoint,
+            host=target.host,
+            offer=f"v{target.hello.minimum}..{target.hello.maximum}",
+            took=took,
         )
     who = f"{result.client}: " if result.client else ""
     return f"{who}{said}" + (f" ({result.detail})" if result.detail else "")

@@ -64,7 +64,7 @@ class Connection:
                 return Cause.NO_ROUTE
             raise
         self._sock = sock
-        sock.setblocking(False)
+        sock.settimeout(0)
         stamps.enable(sock)
         self.opened += 1
         code = sock.connect_ex(address.sockaddr)

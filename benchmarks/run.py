@@ -1,0 +1,284 @@
+"""The bench: this exporter beside blackbox_exporter, in one run, on the same scripted server. `make bench` runs it.
+
+Ratios are of one run on one machine; seconds drift with the machine. What is compared: ours does the whole handshake,
+judges it and folds it into a state; blackbox_exporter (Debian's) does the TCP connect only, because it cannot do more.
+Writes build/bench.json and build/bench.md, and exits with 1 if a bound below is not kept.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import shutil
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from parts import Process, every_second, quantile, spread, timed_get
+
+HERE = Path(__file__).parent
+BLACKBOX = "prometheus-blackbox-exporter"
+COUNTS = (1, 64, 500, 1000)
+WAVES = {1: 400, 64: 40, 500: 8, 1000: 6}
+RIVAL_SECONDS = 8.0
+SIZES = (1, 100, 1000)
+BOUNDS = {  # from the issue that asked for the bench
+    "cpu_ratio": 0.4,
+    "p50_error_seconds": 0.00005,
+    "p99_error_seconds": 0.003,
+    "scrape_seconds": 0.060,
+    "hold_seconds": 0.010,
+    "rest_mb": 80.0,
+    "loaded_mb": 150.0,
+    "first_verdict_seconds": 1.5,
+}
+Figures = dict[str, Any]
+
+
+async def measure_exporter_cpu(server: Process, seconds: float) -> Figures:
+    """Processor seconds per 1,000 whole ticks of the real command, a thousand targets at an interval of one second."""
+    async with exporter(server.port, 1000, 1.0) as (process, _, _):
+        await asyncio.sleep(4.0)  # past the start
+        await server.ask("report")
+        before, began = process.cpu(), time.perf_counter()
+        await asyncio.sleep(seconds)
+        used, lasted = process.cpu() - before, time.perf_counter() - began
+        probes = (await server.ask("report"))["connections"]
+    return {"probes": probes, "per_second": probes / lasted, "cpu_seconds_per_1000": used / probes * 1000}
+
+
+async def measure_blackbox(server: Process) -> Figures:
+    """The rival's processor seconds per 1,000 TCP connects, its memory, and the durations it reports."""
+    config = "modules:\n  tcp_connect:\n    prober: tcp\n    timeout: 20s\n"
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(config)
+        file.flush()
+        port = free_port()
+        command = (
+            BLACKBOX,
+            f"--config.file={file.name}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=error",
+        )
+        async with (
+            Process.start(*command) as process,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False) as session,
+        ):
+            base = f"http://127.0.0.1:{port}"
+            await answering(session, f"{base}/-/healthy")
+            resting = process.resident()
+            reported = {}
+            for count in COUNTS:
+                values: list[float] = []
+                for _ in range(WAVES[count]):
+                    urls = [f"{base}/probe?module=tcp_connect&target={address(n)}:{server.port}" for n in range(count)]
+                    values += await asyncio.gather(*(blackbox_probe(session, url) for url in urls))
+                reported[count] = spread(values)
+            before, done = process.cpu(), 0
+            began = time.perf_counter()
+            while time.perf_counter() - began < RIVAL_SECONDS:  # sixteen at once: its cheapest
+                urls = [f"{base}/probe?module=tcp_connect&target={address(n)}:{server.port}" for n in range(16)]
+                await asyncio.gather(*(blackbox_probe(session, url) for url in urls))
+                done += len(urls)
+            cpu = (process.cpu() - before) / done * 1000
+            return {
+                "cpu_seconds_per_1000": cpu,
+                "probes": done,
+                "rest_mb": resting,
+                "loaded_mb": process.resident(),
+                "reported_connect": reported,
+            }
+
+
+async def blackbox_probe(session: aiohttp.ClientSession, url: str) -> float:
+    """The duration that the rival reports for one probe, which must have succeeded."""
+    async with session.get(url) as response:
+        lines = (await response.text()).splitlines()
+    values = dict(line.split() for line in lines if line and not line.startswith("#"))
+    if values["probe_success"] != "1":
+        msg = "a TCP connect of blackbox_exporter failed"
+        raise RuntimeError(msg)
+    return float(values["probe_duration_seconds"])
+
+
+async def measure_accuracy(server: Process) -> Figures:
+    """The reported handshake time against the server's own truth, at several numbers of probes at once."""
+    figures: Figures = {}
+    command = (sys.executable, str(HERE / "exporter_under_load.py"), str(server.port), "1000")
+    async with Process.start(*command) as process, aiohttp.ClientSession(auto_decompress=False) as session:
+        url = f"http://127.0.0.1:{await process.line()}/metrics"
+        await asyncio.sleep(4.0)
+        for count in COUNTS:
+            figures[str(count)] = await waves(process, server, count)
+        scrapes: list[float] = []
+        scraper = asyncio.create_task(every_second(session, url, scrapes))
+        figures["1000, scraped every second"] = await waves(process, server, 1000, pause=0.3)
+        scraper.cancel()
+        figures["holds"] = await measure_holds(process, session, url)
+        figures["scrapes_meanwhile"] = spread(scrapes)
+    return figures
+
+
+async def waves(process: Process, server: Process, count: int, pause: float = 0.05) -> Figures:
+    """Several waves of `count` probes at once; the reported times, the true ones, and their differences."""
+    reported: list[float] = []
+    true: list[float] = []
+    for _ in range(WAVES[count]):
+        await server.ask("report")
+        answer = await process.ask(f"wave {count}")
+        await asyncio.sleep(pause)
+        truths = (await server.ask("report"))["truths"]
+        for host, seconds in answer.items():
+            if seconds is None or len(truths.get(host, ())) != 1:
+                msg = f"a handshake with {host} failed or has no single truth"
+                raise RuntimeError(msg)
+            reported.append(seconds)
+            true.append(truths[host][0])
+    errors = [abs(ours - truth) for ours, truth in zip(reported, true, strict=True)]
+    return {
+        "probes": len(reported),
+        "reported": spread(reported),
+        "true": spread(true),
+        "error_of_each": spread(errors),
+        "p50_error": abs(statistics.median(reported) - statistics.median(true)),
+        "p99_error": abs(quantile(reported, 0.99) - quantile(true, 0.99)),
+    }
+
+
+async def measure_holds(process: Process, session: aiohttp.ClientSession, url: str) -> Figures:
+    """How long the event loop is held at most: with nothing to do, and while `/metrics` of 1,000 targets is scraped."""
+    idle = await process.ask("hold 3")
+    asked = asyncio.create_task(process.ask("hold 5"))
+    for _ in range(20):
+        await timed_get(session, url, {"Accept-Encoding": "gzip"})
+        await asyncio.sleep(0.1)
+    return {"idle_seconds": idle["longest"], "scraped_seconds": (await asked)["longest"]}
+
+
+async def measure_scrapes(server: Process) -> Figures:
+    """What a scrape of the real command costs with 1, 100 and 1,000 targets; its memory; its first verdict."""
+    figures: Figures = {}
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        for size in SIZES:
+            async with exporter(server.port, size, 15.0) as (process, url, first):
+                await asyncio.sleep(4.0)
+                row: Figures = {"first_verdict_seconds": first, "rest_mb": process.resident()}
+                for name, headers in (
+                    ("gzip", {"Accept-Encoding": "gzip"}),
+                    ("identity", {"Accept-Encoding": "identity"}),
+                ):
+                    before = process.cpu()
+                    got = [await timed_get(session, f"{url}metrics", headers) for _ in range(20)]
+                    row[name] = spread([seconds for seconds, _ in got]) | {
+                        "bytes": got[-1][1],
+                        "cpu_seconds": (process.cpu() - before) / len(got),
+                    }
+                await asyncio.sleep(31.0 if size == SIZES[-1] else 0.0)  # two whole rounds with histories filling
+                row["loaded_mb"] = process.resident()
+                figures[str(size)] = row
+    return figures
+
+
+class exporter:  # noqa: N801 - used as a context, like a function
+    """The real command with `size` targets: gives the process, its URL, and the seconds to its first verdict."""
+
+    def __init__(self, port: int, size: int, interval: float) -> None:
+        """Write the configuration."""
+        self._listen = free_port()
+        self._directory = tempfile.TemporaryDirectory()
+        rows = "".join(
+            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper}}\n" for n in range(size)
+        )
+        durations = {"interval": interval, "deadline": min(interval / 2, 5.0), "slow_after": min(interval / 4, 1.0)}
+        defaults = f"defaults: {json.dumps(durations)}\n"
+        self._config = Path(self._directory.name) / "config.yaml"
+        self._config.write_text(f"{defaults}web: {{listen: '127.0.0.1:{self._listen}'}}\ntargets:\n{rows}")
+
+    async def __aenter__(self) -> tuple[Process, str, float]:
+        """Start it and wait for the first verdict."""
+        command = shutil.which("ibkr-exporter", path=str(Path(sys.executable).parent)) or "ibkr-exporter"
+        self._started = Process.start(command, "serve", "--config", str(self._config))
+        began = time.perf_counter()
+        process = await self._started.__aenter__()
+        url = f"http://127.0.0.1:{self._listen}/"
+        async with aiohttp.ClientSession() as session:
+            await answering(session, f"{url}-/ready")
+            while '"gateway-0000",verdict="healthy"} 1' not in await text(session, f"{url}metrics"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return process, url, time.perf_counter() - began
+
+    async def __aexit__(self, *error: object) -> None:
+        """End it."""
+        await self._started.__aexit__(None, None, None)
+        self._directory.cleanup()
+
+
+async def text(session: aiohttp.ClientSession, url: str) -> str:
+    """The body of an answer."""
+    async with session.get(url) as response:
+        return await response.text()
+
+
+async def answering(session: aiohttp.ClientSession, url: str) -> None:
+    """Wait until something answers, for ten seconds at most."""
+    for _ in range(1000):
+        try:
+            await text(session, url)
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.01)
+        else:
+            return
+    msg = f"{url} does not answer"
+    raise RuntimeError(msg)
+
+
+def address(number: int) -> str:
+    """The loopback address of a target."""
+    return f"127.0.{1 + number // 250}.{1 + number % 250}"
+
+
+def free_port() -> int:
+    """A port that is free at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+async def main() -> int:
+    """Measure all, write it down, hold it against the bounds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("build"), help="the directory for bench.json and bench.md")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long the processor time is measured")
+    options = parser.parse_args()
+    if shutil.which(BLACKBOX) is None:
+        print(f"{BLACKBOX} is missing: apt-get install {BLACKBOX}", file=sys.stderr)
+        return 2
+    async with Process.start(sys.executable, str(HERE / "scripted_server.py")) as server:
+        server.port = int(await server.line())
+        figures: Figures = {"python": platform.python_version(), "machine": platform.platform()}
+        for name, measure in (
+            ("blackbox", measure_blackbox(server)),
+            ("cpu", measure_exporter_cpu(server, options.seconds)),
+            ("accuracy", measure_accuracy(server)),
+            ("scrapes", measure_scrapes(server)),
+        ):
+            print(f"measuring: {name}", file=sys.stderr)
+            figures[name] = await measure
+    from report import as_markdown, verdicts  # noqa: PLC0415 - beside this file
+
+    figures["bounds"] = verdicts(figures, BOUNDS)
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
+    table = as_markdown(figures)
+    (options.output / "bench.md").write_text(table)
+    print(table)
+    return 0 if all(row["kept"] for row in figures["bounds"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

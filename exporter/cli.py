@@ -1,0 +1,227 @@
+"""The command line, and the composition root: here the parts are put together, and nowhere else.
+
+Exit codes: 0 all is well; 1 the target is not healthy, or the port is taken; 2 usage or configuration; 3 the probe
+itself is at fault. Imports that only one command needs are made by that command: a scrape target should start fast.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from exporter import __version__, logs
+from exporter.config import Config, ConfigError, from_environment, load, parse_endpoint, target_for_endpoint
+from exporter.model import Target, Verdict
+
+UNHEALTHY, USAGE, BROKEN = 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Says whether TWS / IB Gateway or the client library is at fault.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="The configuration (YAML).", metavar="FILE")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.callback()
+def _options(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False
+) -> None:
+    if version:
+        typer.echo(f"ibkr-exporter {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(config: ConfigFile = None) -> None:
+    """Probe on schedule and serve /metrics and the status page."""
+    from exporter import server  # noqa: PLC0415
+
+    def read() -> Config:
+        return from_environment(os.environ) if config is None else load(config, os.environ)
+
+    loaded = _read(read)
+    logs.configure(loaded.log_level, loaded.log_format)
+    try:
+        _run(server.serve(loaded, read, lambda _: None))
+    except server.ListenError as error:
+        _fail(str(error), UNHEALTHY)
+
+
+@app.command()
+def demo(
+    listen: Annotated[str, typer.Option(help="Where to serve.", metavar="HOST:PORT")] = "127.0.0.1:9497",
+) -> None:
+    """Watch a small fleet of simulated gateways fail in many ways. Needs no TWS and no configuration."""
+    from exporter import demo as demonstration  # noqa: PLC0415
+    from exporter import server  # noqa: PLC0415
+
+    host, port = _endpoint(listen)
+    logs.configure("info", "console")
+    try:
+        _run(demonstration.show(host, port, typer.echo))
+    except server.ListenError as error:
+        _fail(str(error), UNHEALTHY)
+
+
+@app.command()
+def diagnose(
+    target: Annotated[str | None, typer.Argument(help="A configured target, or HOST:PORT.", show_default=False)] = None,
+    *,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for the whole probe.", min=0.1, max=300.0)] = None,
+) -> None:
+    """Probe every layer once, from the outside in, and say what is wrong and what to do."""
+    from exporter.probes.ladder import probe_target  # noqa: PLC0415
+    from exporter.probes.names import Resolver  # noqa: PLC0415
+    from exporter.verdict import WORKING, judge  # noqa: PLC0415
+
+    wanted = _wanted(target, config)
+    logs.configure("error", "console")
+
+    async def probe_once() -> Any:
+        return await probe_target(wanted, Resolver(), timeout)
+
+    report = _run(probe_once())
+    verdict = judge(report, wanted)
+    if as_json:
+        from exporter.page.api import report_json  # noqa: PLC0415
+
+        typer.echo(json.dumps(report_json(wanted, report, verdict)))
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        from exporter.terminal import print_report  # noqa: PLC0415
+
+        print_report(Console(), wanted, report, verdict)
+    if verdict in WORKING:
+        raise typer.Exit
+    raise typer.Exit(BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY)
+
+
+@app.command("check-config")
+def check_config(file: Annotated[Path, typer.Argument(help="The configuration (YAML).")]) -> None:
+    """Check a configuration file: every error at once, each with its place and remedy."""
+    checked = _read(lambda: load(file, os.environ))
+    typer.echo(f"{file}: good: {len(checked.targets)} targets, {len(checked.clients)} clients")
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 7497,
+    mode: Annotated[str, typer.Option(help="What the gateway does; --list shows every mode.")] = "ok",
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    list_modes: Annotated[bool, typer.Option("--list", help="List the modes.")] = False,
+    control: Annotated[int | None, typer.Option(help="A loopback HTTP port to change the mode by.")] = None,
+    script: Annotated[str | None, typer.Option(help="Modes over time: 0s:ok,30s:silent,60s:repeat.")] = None,
+    server_version: Annotated[int, typer.Option(help="The API version of the gateway.", min=1, max=999)] = 226,
+    slow: Annotated[float, typer.Option(help="Seconds to an answer in the mode `slow`.", min=0.0)] = 2.0,
+    freeze_after: Annotated[
+        float, typer.Option(help="Seconds to the freeze in the mode `freeze_after`.", min=0.0)
+    ] = 60.0,
+    account: Annotated[list[str], typer.Option(help="A managed account; may be repeated.")] = ["DU1234567"],  # noqa: B006
+    client_id_in_use: Annotated[list[int], typer.Option(help="A client id that is taken; may be repeated.")] = [],  # noqa: B006
+) -> None:
+    """Simulate one TWS with a chosen fault."""
+    from exporter.simulator import command  # noqa: PLC0415
+    from exporter.simulator.setup import Setup  # noqa: PLC0415
+
+    if list_modes:
+        _print_modes(command.mode_rows())
+        return
+    setup = Setup(
+        server_version=server_version,
+        accounts=tuple(account),
+        taken_client_ids=frozenset(client_id_in_use),
+        slow=slow,
+        freeze_after=freeze_after,
+    )
+    keyboard = sys.stdin if sys.stdin is not None and sys.stdin.isatty() else None
+    code = command.run(
+        port=port, mode=mode, host=host, setup=setup, control_port=control, script=script, keyboard=keyboard
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def metrics(
+    style: Annotated[str, typer.Option("--format", help="md or json.", metavar="md|json")] = "md",
+) -> None:
+    """Print the metric catalogue."""
+    from exporter.reference import as_json, as_markdown  # noqa: PLC0415
+
+    if style not in ("md", "json"):
+        _fail(f"--format {style}: must be md or json", USAGE)
+    typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
+
+
+def _wanted(asked: str | None, config: Path | None) -> Target:
+    """The one target to diagnose: by name, by HOST:PORT, or the only one that is configured."""
+    configured = () if asked and config is None and ":" in asked else _configured(config).targets
+    named = [target for target in configured if asked in (None, target.name, target.endpoint)]
+    if len(named) == 1:
+        return named[0]
+    if asked is None:
+        _fail(f"which target? One of {', '.join(target.name for target in configured)}, or HOST:PORT", USAGE)
+    host, port = _endpoint(asked, ", ".join(target.name for target in configured))
+    return target_for_endpoint(host, port)
+
+
+def _configured(config: Path | None) -> Config:
+    return _read(lambda: from_environment(os.environ) if config is None else load(config, os.environ))
+
+
+def _endpoint(text: str, known: str = "") -> tuple[str, int]:
+    try:
+        return parse_endpoint(text)
+    except ConfigError as error:
+        _fail(f"{error}" + (f"\nThe configured targets are: {known}" if known else ""), USAGE)
+
+
+def _read(read: Any) -> Config:
+    try:
+        loaded: Config = read()
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(USAGE) from None
+    return loaded
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end. On Windows with select(): its other loop cannot wait for bare sockets."""
+    loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _print_modes(rows: list[tuple[str, str, str, str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("mode", "what a client sees", "verdict of the handshake", "verdict with a session", box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"ibkr-exporter: {message}", err=True)
+    raise typer.Exit(code)

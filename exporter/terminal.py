@@ -1,0 +1,73 @@
+"""What `diagnose` prints for people: the table of layers, the verdict, the evidence and the required actions."""
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from exporter.model import LayerResult, Outcome, Report, Target, Verdict
+from exporter.verdict import Severity, duration, explain, severity
+
+COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "dim"}
+QUESTIONS = {
+    "port": "TCP connect",
+    "handshake": "API handshake",
+    "session": "API session",
+    "client": "Client library",
+}
+
+
+def print_report(console: Console, target: Target, report: Report, verdict: Verdict) -> None:
+    """The whole answer of `diagnose`, in the order in which one reads it at 6 a.m."""
+    explanation = explain(report, target, verdict)
+    colour = COLOURS[severity(verdict)]
+    console.print(_layers(report.results), Text(""))
+    console.print(Text.assemble(("Verdict: ", "bold"), (verdict.value, f"bold {colour}"), f"  {explanation.headline}"))
+    _print_list(console, "Evidence", explanation.evidence)
+    _print_list(console, "Required actions", explanation.actions, numbered=True)
+
+
+def _layers(results: Iterable[LayerResult]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Test", "Result", "Time", "Details"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "Details")
+    for result in results:
+        test = QUESTIONS[result.layer.value] + (f" {result.client}" if result.client else "")
+        table.add_row(test, _outcome(result), _took(result), Text(_details(result)))
+    return table
+
+
+def _outcome(result: LayerResult) -> Text:
+    if result.outcome is Outcome.OK:
+        return Text("✓ ok", "green")
+    if result.outcome is Outcome.SKIPPED:
+        return Text("- skipped", "dim")
+    return Text(f"✗ {result.outcome.value}", "red")
+
+
+def _took(result: LayerResult) -> str:
+    return "" if result.seconds is None else duration(result.seconds)
+
+
+def _details(result: LayerResult) -> str:
+    if result.outcome is Outcome.SKIPPED:
+        return "not reached"
+    parts = [] if result.server is None else [f"server version {result.server.version}"]
+    if result.stage is not None:
+        parts.append(f"at {result.stage.value}" + (f": {result.cause.value}" if result.cause else ""))
+    return "; ".join([*parts, *([result.detail] if result.detail else [])])
+
+
+def _print_list(console: Console, title: str, lines: Iterable[str], *, numbered: bool = False) -> None:
+    rows = list(lines)
+    if not rows:
+        return
+    console.print(Text(f"\n{title}", "bold"))
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, row in enumerate(rows, 1):
+        grid.add_row(f"  {number}." if numbered else "  -", Text(row))
+    console.print(grid)

@@ -1,0 +1,279 @@
+"""The HTTP routes: each a function of the present states.
+
+Only `/probe` starts a probe, and only `/-/reload` changes anything. Whatever is long is made in pieces, and others get
+their turn in between, so that no scrape and no page delays a probe.
+"""
+
+import asyncio
+import math
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from exporter import page
+from exporter.config import ConfigError, parse_endpoint, target_for_endpoint
+from exporter.history import TargetState, fold
+from exporter.metrics import exporter_exposition, exposition
+from exporter.model import Report, Target, Verdict
+from exporter.page.api import status
+from exporter.service import Service
+from exporter.verdict import CONNECTABLE, explain, judge
+
+GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
+FASTEST = 1  # metric text shrinks twenty-fold at any level
+HOLD = 0.002  # seconds that a scrape or page holds the event loop before others get their turn
+ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+SCRAPE_TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
+
+Network = IPv4Network | IPv6Network
+Reload = Callable[[], Awaitable[list[str]]]  # gives the problems; none if the new configuration is in force
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(service: Service, reload: Reload, allowed: Callable[[], Iterable[Network]]) -> web.Application:
+    """The routes of interface.md. `allowed` are the networks that `/probe` may reach beyond the configured targets."""
+    routes = Routes(service, reload, allowed)
+    app = web.Application(middlewares=[_hardened])
+    app.add_routes(
+        [
+            web.get("/metrics", routes.metrics),
+            web.get("/", routes.status_page),
+            web.get("/targets/{name}", routes.target_page),
+            web.get("/runbooks", routes.runbooks),
+            web.get("/runbooks/{verdict}", routes.runbook),
+            web.get("/static/{name}", routes.static),
+            web.get("/api/v1/status", routes.status),
+            web.get("/probe", routes.probe),
+            web.get("/-/healthy", routes.healthy),
+            web.get("/-/ready", routes.healthy),
+            web.post("/-/reload", routes.reload),
+        ]
+    )
+    return app
+
+
+class Routes:
+    """One method a route."""
+
+    def __init__(self, service: Service, reload: Reload, allowed: Callable[[], Iterable[Network]]) -> None:
+        """Show what `service` knows."""
+        self._service = service
+        self._reload = reload
+        self._allowed = allowed
+        self._registry = CollectorRegistry()  # of this process, never the library's global one
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._compressor = ThreadPoolExecutor(1, thread_name_prefix="gzip")
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """Every family of every target, in the format that the scraper asks for."""
+        encoder, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+        openmetrics = _is_openmetrics(content_type)
+        states, now = list(self._service.states.values()), time.time()
+        process = encoder(self._registry).decode().removesuffix("# EOF\n")
+
+        def chunks() -> Iterator[str]:
+            yield from exposition(states, now, openmetrics=openmetrics)
+            yield from exporter_exposition(self._service.exporter, openmetrics=openmetrics)
+            yield process
+            if openmetrics:
+                yield "# EOF\n"
+
+        return await self._sent(request, chunks(), content_type)
+
+    async def status_page(self, request: web.Request) -> web.StreamResponse:
+        """Every target, worst first."""
+        refresh = None if request.query.get("refresh") == "off" else 10
+        chunks = page.status_chunks(list(self._service.states.values()), time.time(), refresh=refresh)
+        return await self._sent(request, chunks, "text/html; charset=utf-8")
+
+    async def target_page(self, request: web.Request) -> web.StreamResponse:
+        """One target in full."""
+        state = self._service.states.get(request.match_info["name"])
+        if state is None:
+            return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
+        return await self._sent(request, iter([page.render_target(state, time.time())]), "text/html; charset=utf-8")
+
+    async def runbooks(self, request: web.Request) -> web.StreamResponse:
+        """The list of runbooks."""
+        return await self._sent(request, iter([page.render_runbooks()]), "text/html; charset=utf-8")
+
+    async def runbook(self, request: web.Request) -> web.StreamResponse:
+        """The runbook of one verdict."""
+        try:
+            verdict = Verdict(request.match_info["verdict"])
+        except ValueError:
+            return _missing("No such runbook", "The runbooks are named after the verdicts; /runbooks lists them.")
+        return await self._sent(request, iter([page.render_runbook(verdict)]), "text/html; charset=utf-8")
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        """The style sheet and its like; only names that the package itself holds."""
+        name = request.match_info["name"]
+        try:
+            body = page.static(name)
+        except (KeyError, FileNotFoundError):
+            return _missing("No such file", "There is no such file.")
+        kind = "text/css" if name.endswith(".css") else "image/svg+xml"
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers={hdrs.CACHE_CONTROL: "max-age=3600"})
+
+    async def status(self, _: web.Request) -> web.StreamResponse:
+        """The page's content as JSON."""
+        return web.json_response(status(list(self._service.states.values()), time.time()))
+
+    async def healthy(self, _: web.Request) -> web.StreamResponse:
+        """The process serves; it does so only once its configuration is in force."""
+        return web.Response(text="OK\n")
+
+    async def reload(self, request: web.Request) -> web.StreamResponse:
+        """Read the configuration again; a bad one changes nothing."""
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return web.Response(status=403, text="a reload is not for other sites' pages to ask for\n")
+        problems = await self._reload()
+        if problems:
+            return web.Response(status=422, text="the running configuration is kept:\n" + "\n".join(problems) + "\n")
+        return web.Response(text="reloaded\n")
+
+    async def probe(self, request: web.Request) -> web.StreamResponse:
+        """Probe one target now, in the multi-target exporter manner."""
+        try:
+            target, limit = self._wanted(request)
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        report = await self._service.probe(target, limit)
+        known = self._service.states.get(target.name)
+        if known is not None and known.target is target:
+            state = self._service.record(report)
+        else:
+            state = fold(TargetState(target), report, judge(report, target))
+        if request.query.get("debug") == "true":
+            return web.Response(text="".join(_debug(state, report)))
+        _, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+        return await self._sent(request, _probe_chunks(state, report, _is_openmetrics(content_type)), content_type)
+
+    def _wanted(self, request: web.Request) -> tuple[Target, float]:
+        """The target that a `/probe` asks for, and the seconds it may take. Raises ValueError."""
+        asked = request.query.get("target", "")
+        if not asked:
+            msg = "which target? Ask for /probe?target=NAME or /probe?target=HOST:PORT"
+            raise ValueError(msg)
+        state = self._service.states.get(asked)
+        target = self._unconfigured(asked) if state is None else state.target
+        header = request.headers.get(SCRAPE_TIMEOUT)
+        timeout = math.inf if header is None else float(header)
+        if not timeout > ANSWERING:
+            msg = f"{SCRAPE_TIMEOUT}: {header} leaves no time for a probe; it must be above {ANSWERING}"
+            raise ValueError(msg)
+        return target, min(target.deadline, timeout - ANSWERING)
+
+    def _unconfigured(self, asked: str) -> Target:
+        """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
+        try:
+            host, port = parse_endpoint(asked)
+            address = ip_address(host)
+        except (ConfigError, ValueError):
+            address = None
+        if address is None or not any(address in network for network in self._allowed()):
+            msg = (
+                f"{asked}: not a configured target, and no address in a network of probe.allow. "
+                "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
+            )
+            raise ValueError(msg)
+        return target_for_endpoint(host, port)
+
+    async def _sent(self, request: web.Request, chunks: Iterator[str], content_type: str) -> web.Response:
+        """All chunks as one body, gzipped where the client takes that, the event loop never held for long."""
+        gzipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+        body = await (self._gzipped(chunks) if gzipped else _joined(chunks))
+        headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
+        if gzipped:
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    async def _gzipped(self, chunks: Iterator[str]) -> bytes:
+        """Compressed in a thread while the next piece is being made: zlib lets go of the interpreter."""
+        loop = asyncio.get_running_loop()
+        packer = zlib.compressobj(FASTEST, zlib.DEFLATED, GZIP)
+        packed = [loop.run_in_executor(self._compressor, packer.compress, piece) async for piece in _pieces(chunks)]
+        packed.append(loop.run_in_executor(self._compressor, packer.flush))
+        return b"".join(await asyncio.gather(*packed))
+
+
+async def _pieces(chunks: Iterator[str]) -> AsyncIterator[bytes]:
+    """The chunks as bytes, several in a piece; after each the loop gets its turn."""
+    loop = asyncio.get_running_loop()
+    taken: list[str] = []
+    began = loop.time()
+    for chunk in chunks:
+        taken.append(chunk)
+        if loop.time() - began > HOLD:
+            yield "".join(taken).encode()
+            taken.clear()
+            await asyncio.sleep(0)
+            began = loop.time()
+    yield "".join(taken).encode()
+
+
+async def _joined(chunks: Iterator[str]) -> bytes:
+    return b"".join([piece async for piece in _pieces(chunks)])
+
+
+def _is_openmetrics(content_type: str) -> bool:
+    return content_type.startswith("application/openmetrics-text")
+
+
+def _probe_chunks(state: TargetState, report: Report, openmetrics: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
+    success = int(state.verdict in CONNECTABLE)
+    yield "# HELP probe_success 1 if a trading program could connect now.\n# TYPE probe_success gauge\n"
+    yield f"probe_success {success}\n"
+    yield "# HELP probe_duration_seconds How long the probe took.\n# TYPE probe_duration_seconds gauge\n"
+    yield f"probe_duration_seconds {report.seconds!r}\n"
+    yield from exposition([state], report.at, openmetrics=openmetrics)
+    if openmetrics:
+        yield "# EOF\n"
+
+
+def _debug(state: TargetState, report: Report) -> Iterator[str]:
+    """What blackbox_exporter's users know as the debug output: the log of the probe, then its metrics."""
+    explanation = explain(report, state.target, state.verdict)
+    yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{explanation.headline}\n\nEvidence:\n"
+    yield from (f"  {line}\n" for line in explanation.evidence)
+    yield "\nRequired actions:\n"
+    yield from (f"  {number}. {line}\n" for number, line in enumerate(explanation.actions, 1))
+    yield "\nMetrics:\n"
+    yield from _probe_chunks(state, report, openmetrics=False)
+
+
+def _missing(title: str, message: str) -> web.Response:
+    return web.Response(status=404, text=page.render_error(404, title, message), content_type="text/html")
+
+
+@web.middleware
+async def _hardened(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = web.Response(status=error.status, text=f"{error.status} {error.reason}\n", headers=_allow(error))
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers[hdrs.SERVER] = "ibkr-exporter"
+    return response
+
+
+def _allow(error: web.HTTPException) -> dict[str, str]:
+    return {hdrs.ALLOW: error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
