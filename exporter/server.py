@@ -19,7 +19,7 @@ from exporter import __version__
 from exporter.config import Config, ConfigError
 from exporter.metrics import ExporterState
 from exporter.service import Service
-from exporter.web import application
+from exporter.web import Reload, application
 
 if sys.platform != "win32":
     import resource
@@ -59,7 +59,7 @@ async def serve(config: Config, load: Load, announce: Callable[[str], None]) -> 
 
 
 @asynccontextmanager
-async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Callable[[], "asyncio.Future[list[str]]"]]]:
+async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload]]:
     """The service on its port: gives its URL and its reload. Raises ListenError before anything is probed."""
     log = structlog.get_logger(__name__)
     listening = _listen(config.listen_host, config.listen_port)

@@ -173,7 +173,7 @@ SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.CLIENT: _passed,
 }
 
-NOT_A_REPLY = "The answer to the hello {offer} is {what}, which no TWS or IB Gateway sends"
+NO_GATEWAY = ", which no TWS or IB Gateway sends"
 FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.PORT, Cause.NAME_UNKNOWN): "The name {host} has no address",
     (Layer.PORT, Cause.NAME_TIMEOUT): "The name {host} got no answer from the resolver{took}",
@@ -187,14 +187,10 @@ FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.HANDSHAKE, Cause.REDIRECT): "The hello {offer} was answered by a redirect",
     (Layer.HANDSHAKE, Cause.TOO_OLD): "The hello {offer} was answered with too old a version",
     (Layer.HANDSHAKE, Cause.API_ERROR): "The hello {offer} was answered by an error",
-} | {
-    (Layer.HANDSHAKE, cause): NOT_A_REPLY.replace("{what}", what)
-    for cause, what in (
-        (Cause.HTTP, "HTTP"),
-        (Cause.TLS, "a TLS alert"),
-        (Cause.VNC, "a VNC banner"),
-        (Cause.SSH, "an SSH banner"),
-        (Cause.OVERSIZED, "an impossible length"),
-        (Cause.MALFORMED, "garbled"),
-    )
+    (Layer.HANDSHAKE, Cause.HTTP): "The answer to the hello {offer} is HTTP" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.TLS): "The answer to the hello {offer} is a TLS alert" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.VNC): "The answer to the hello {offer} is a VNC banner" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.SSH): "The answer to the hello {offer} is an SSH banner" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.OVERSIZED): "The answer to the hello {offer} begins with an impossible length" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.MALFORMED): "The answer to the hello {offer} is garbled" + NO_GATEWAY,
 }

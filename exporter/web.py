@@ -8,9 +8,10 @@ import asyncio
 import math
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -42,7 +43,7 @@ HEADERS = {
 SCRAPE_TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
 
 Network = IPv4Network | IPv6Network
-Reload = Callable[[], Awaitable[list[str]]]  # gives the problems; none if the new configuration is in force
+Reload = Callable[[], Coroutine[Any, Any, list[str]]]  # gives the problems; none if the new configuration is in force
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -185,16 +186,15 @@ class Routes:
         """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
         try:
             host, port = parse_endpoint(asked)
-            address = ip_address(host)
+            if any(ip_address(host) in network for network in self._allowed()):
+                return target_for_endpoint(host, port)
         except (ConfigError, ValueError):
-            address = None
-        if address is None or not any(address in network for network in self._allowed()):
-            msg = (
-                f"{asked}: not a configured target, and no address in a network of probe.allow. "
-                "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
-            )
-            raise ValueError(msg)
-        return target_for_endpoint(host, port)
+            pass  # no address at all: refused like one that is not allowed
+        msg = (
+            f"{asked}: not a configured target, and no address in a network of probe.allow. "
+            "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
+        )
+        raise ValueError(msg)
 
     async def _sent(self, request: web.Request, chunks: Iterator[str], content_type: str) -> web.Response:
         """All chunks as one body, gzipped where the client takes that, the event loop never held for long."""
