@@ -8,23 +8,14 @@
 An empty variable counts as unset, as in `IB_ACCOUNT_ID=`. Others, such as IB_MARKET_DATA_TYPE, mean nothing here.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from exporter.config.endpoint import (
-    MAX_CLIENT_ID,
-    Listen,
-    Unfit,
-    check_host,
-    free_client_ids,
-    parse_listen,
-    parse_port,
-    target_for_endpoint,
-)
-from exporter.config.fields import ACCOUNT
+from exporter.config.contents import Listen
+from exporter.config.endpoint import free_client_ids, parse_listen, target_for_endpoint
 from exporter.config.problem import Problem
+from exporter.config.values import Unfit, check_account, check_client_id, check_host, parse_port, whole
 from exporter.model import Target
 
 T = TypeVar("T")
@@ -46,7 +37,9 @@ def read_target(environ: Mapping[str, str], problems: list[Problem]) -> Target |
     host = _read(problems, "IB_HOST", check_host, values["IB_HOST"] or "127.0.0.1")
     port = _read(problems, "IB_PORT", _port, values["IB_PORT"])
     used = _read(problems, "IB_CLIENT_ID", _client_id, values["IB_CLIENT_ID"]) if values["IB_CLIENT_ID"] else None
-    account = _read(problems, "IB_ACCOUNT_ID", _account, values["IB_ACCOUNT_ID"]) if values["IB_ACCOUNT_ID"] else None
+    account = (
+        _read(problems, "IB_ACCOUNT_ID", check_account, values["IB_ACCOUNT_ID"]) if values["IB_ACCOUNT_ID"] else None
+    )
     if len(problems) > before or host is None or port is None:
         return None
     avoid = () if used is None else (used,)
@@ -76,15 +69,8 @@ def _port(text: str) -> int:
 
 
 def _client_id(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text[:11]) > MAX_CLIENT_ID:
+    number = whole(text)
+    if number is None:
         remedy = "Give the whole number that the trading program connects with, or leave it out"
         raise Unfit(f'"{text}" is not a client id', remedy)
-    return int(text)
-
-
-def _account(text: str) -> str:
-    if not re.fullmatch(ACCOUNT, text):
-        raise Unfit(
-            f'"{text}" is not an account number', "Write it as TWS shows it, such as DU1234567, or leave it out"
-        )
-    return text
+    return check_client_id(number)

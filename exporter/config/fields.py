@@ -8,44 +8,30 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from exporter.config.endpoint import MAX_CLIENT_ID, MAX_PORT, Unfit, check_host, parse_listen
-from exporter.model import Hello
+from exporter.config.endpoint import parse_listen
+from exporter.config.values import (
+    ACCOUNT,
+    MAX_CLIENT_ID,
+    MAX_PORT,
+    VERSIONS,
+    Unfit,
+    check_account,
+    check_client_id,
+    check_host,
+    check_port,
+    parse_duration,
+    parse_versions,
+)
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
 NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
-ACCOUNT = r"^[A-Z]{1,4}[0-9]{4,12}[A-Z]{0,2}$"
 LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
-VERSIONS = r"^v?([0-9]{3})\.\.v?([0-9]{3})$"
 DAY = 86_400.0
-# 100 is where the handshake of today begins; beyond 999 the hello itself would have another shape
-OLDEST_VERSION = 100
 
 # Every label that a metric of ours has, and those that Prometheus adds: a second one would overwrite the first.
-RESERVED_LABELS = frozenset(
-    [
-        "target",
-        "host",
-        "port",
-        "mode",
-        "job",
-        "instance",
-        "le",
-        "quantile",
-        "stage",
-        "kind",
-        "farm",
-        "client",
-        "layer",
-        "outcome",
-        "verdict",
-        "window",
-        "phase",
-        "library",
-        "version",
-        "python",
-    ]
-)
+OURS = "target host port mode layer client outcome verdict stage kind farm window phase library version python"
+PROMETHEUS = "job instance le quantile"
+RESERVED_LABELS = frozenset(f"{OURS} {PROMETHEUS}".split())
 
 
 def unfit(message: str, remedy: str) -> PydanticCustomError:
@@ -76,17 +62,6 @@ def matching(pattern: str, what: str, remedy: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def parse_duration(value: Any) -> float:
-    """Seconds from a number of them, or from text such as `15s`, `2m`, `500ms`, `1h`. Raises Unfit."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", value) if isinstance(value, str) else None
-    if match is None:
-        shown = f'"{value}"' if isinstance(value, str) else "this"
-        raise Unfit(f"{shown} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
-    return float(match[1]) * UNITS[match[2] or "s"]
-
-
 def duration(least: float, meaning: str) -> Any:
     """A duration of `least` seconds to a day; `meaning` is what is wrong with less."""
 
@@ -106,14 +81,6 @@ def duration(least: float, meaning: str) -> Any:
 
 def _shown(seconds: float) -> str:
     return f"{seconds:g}s"
-
-
-def parse_versions(text: str) -> Hello:
-    """The range of API versions to announce, from `100..226` or `v100..226`. Raises Unfit."""
-    match = re.fullmatch(VERSIONS.strip("^$"), text)
-    if match is None or not OLDEST_VERSION <= int(match[1]) <= int(match[2]):
-        raise Unfit(f'"{text}" is not a range of API versions', "Write the lowest and the highest: 100..226")
-    return Hello(int(match[1]), int(match[2]))
 
 
 def _versions(text: str) -> str:
@@ -157,18 +124,6 @@ def _client_id(number: int) -> int:
     return number
 
 
-def _port(number: int) -> int:
-    if not 1 <= number <= MAX_PORT:
-        raise Unfit(f"{number} is not a port", "Give a whole number from 1 to 65535; paper TWS listens on 7497")
-    return number
-
-
-def _used_id(number: int) -> int:
-    if not 0 <= number <= MAX_CLIENT_ID:
-        raise Unfit(f"{number} is not a client id", f"Give a whole number from 0 to {MAX_CLIENT_ID}")
-    return number
-
-
 def _whole(least: int, most: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
@@ -183,14 +138,10 @@ Interval = duration(1.0, "every probe costs the gateway a connection")
 Deadline = duration(0.01, "nothing answers faster")
 Name = Annotated[str, matching(NAME, "a name", SHAPE), _text(NAME, "paper")]
 Host = Annotated[str, AfterValidator(checked(check_host)), Field(examples=["127.0.0.1", "ib-gateway"], min_length=0)]
-Port = Annotated[int, AfterValidator(checked(_port)), _whole(1, MAX_PORT)]
+Port = Annotated[int, AfterValidator(checked(check_port)), _whole(1, MAX_PORT)]
 ClientId = Annotated[int, AfterValidator(checked(_client_id)), _whole(1, MAX_CLIENT_ID)]
-UsedId = Annotated[int, AfterValidator(checked(_used_id)), _whole(0, MAX_CLIENT_ID)]
-Account = Annotated[
-    str,
-    matching(ACCOUNT, "an account number", "Write it as TWS shows it, in capitals, such as DU1234567"),
-    _text(ACCOUNT, "DU1234567"),
-]
+UsedId = Annotated[int, AfterValidator(checked(check_client_id)), _whole(0, MAX_CLIENT_ID)]
+Account = Annotated[str, AfterValidator(checked(check_account)), _text(ACCOUNT, "DU1234567")]
 LabelName = Annotated[str, AfterValidator(checked(_label)), _text(LABEL, "desk")]
 Versions = Annotated[str, AfterValidator(checked(_versions)), _text(VERSIONS, "100..226")]
 ListenAddress = Annotated[

@@ -7,13 +7,12 @@ in themselves arrive here without the faulty keys (validate.py), so that the rul
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations
 
+from exporter.config.contents import Defaults
 from exporter.config.document import Loc, suggestion
-from exporter.config.endpoint import MODES, Defaults, free_client_ids, is_address
-from exporter.config.fields import parse_versions
+from exporter.config.endpoint import MODES, free_client_ids
 from exporter.config.schema import DefaultsSection, Settings, TargetSection
+from exporter.config.values import is_address, parse_versions
 from exporter.model import AddressFamily, ClientSpec, Mode, Target
-
-LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")
 
 Complain = Callable[[Loc, str, str], None]
 

@@ -1,0 +1,53 @@
+"""From a configuration file to a Config. Imported only where there is a file: it takes pydantic and PyYAML."""
+
+from collections.abc import Collection, Mapping
+from ipaddress import ip_network
+from pathlib import Path
+
+from exporter.config.contents import Config, Listen
+from exporter.config.document import Loc, read
+from exporter.config.endpoint import parse_listen
+from exporter.config.environment import LISTEN, read_listen
+from exporter.config.problem import ConfigError, Problem
+from exporter.config.resolve import resolve_clients, resolve_defaults, resolve_targets
+from exporter.config.schema import Settings
+from exporter.config.validate import client_names, validate
+
+
+def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collection[str]) -> Config:
+    """What `exporter.config.load` promises."""
+    document = read(path)
+    problems: list[Problem] = []
+    settings = validate(document, problems)
+
+    def complain(loc: Loc, message: str, remedy: str) -> None:
+        problems.append(document.problem(loc, message, remedy))
+
+    listen = _listen(settings, environ, problems)
+    if settings.web.config_file is not None:
+        remedy = "Write null, and put a reverse proxy with TLS and passwords in front"
+        complain(("web", "config_file"), "this is not supported yet", remedy)
+    defaults = resolve_defaults(settings.defaults, complain)
+    clients = resolve_clients(settings, libraries, complain)
+    targets = resolve_targets(settings, defaults, client_names(document), complain)
+    if not problems and not targets and not settings.probe.allow:
+        complain(("targets",), "nothing to watch", "Add a target (name, host, port), or a network under probe.allow")
+    if problems:
+        raise ConfigError(problems)
+    return Config(
+        targets=targets,
+        clients=clients,
+        listen_host=listen.host,
+        listen_port=listen.port,
+        probe_allow=tuple(ip_network(network) for network in settings.probe.allow),
+        log_level=settings.log.level,
+        log_format=settings.log.format,
+        defaults=defaults,
+        source=str(path),
+    )
+
+
+def _listen(settings: Settings, environ: Mapping[str, str], problems: list[Problem]) -> Listen:
+    if settings.web.listen is not None:
+        return parse_listen(settings.web.listen)
+    return read_listen({LISTEN: environ.get(LISTEN, "")}, problems)
