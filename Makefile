@@ -38,6 +38,10 @@ format: $(ready) ## put the formatting right
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
+.PHONY: generate
+generate: $(ready) ## write what is generated from the code: schema, reference
+	@$(bin)/python scripts/generate.py
+
 .PHONY: bench
 bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes build/bench.md and .json
 	@$(bin)/python benchmarks/run.py $(args)

@@ -6,7 +6,7 @@ JSON Schema and the reference are made: `python -m exporter.config` writes them.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exporter.config.fields import (
     Account,
@@ -35,7 +35,16 @@ FAMILY = "Which addresses of a host name are tried"
 class Section(BaseModel):
     """A mapping with known keys; any other key is a fault."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_means_the_default(cls, data: Any) -> Any:
+        """`web:` with every line below it commented out, or `account: null`, is as good as left out."""
+        if not isinstance(data, dict):
+            return data
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {key: value for key, value in data.items() if value is not None or key not in optional}
 
 
 class TargetSection(Section):

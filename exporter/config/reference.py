@@ -1,0 +1,76 @@
+"""The configuration as documents: its JSON Schema, and a table for each section. `make generate` writes them."""
+
+import json
+from typing import Any
+
+from exporter.config.schema import (
+    ClientSection,
+    DefaultsSection,
+    LogSection,
+    ProbeSection,
+    Section,
+    Settings,
+    TargetSection,
+    WebSection,
+    json_schema,
+)
+
+TITLES: dict[str, type[Section]] = {
+    "The file": Settings,
+    "targets[]": TargetSection,
+    "clients.NAME": ClientSection,
+    "defaults": DefaultsSection,
+    "web": WebSection,
+    "probe": ProbeSection,
+    "log": LogSection,
+}
+
+
+def schema_text() -> str:
+    """The text of config.schema.json."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def key_tables() -> str:
+    """Markdown: for each section every key with its kind of value, its default and its meaning."""
+    return "\n".join(_table(title, section) for title, section in TITLES.items())
+
+
+def _table(title: str, section: type[Section]) -> str:
+    head = f"### `{title}`\n" if title.islower() or "." in title else f"### {title}\n"
+    schema = section.model_json_schema()
+    rows = (
+        f"| `{name}` | {_kind(value)} | {_default(name, value, schema)} | {_meaning(section, name)} |"
+        for name, value in schema["properties"].items()
+    )
+    return "\n".join([head, "| key | value | default | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _meaning(section: type[Section], name: str) -> str:
+    return (section.model_fields[name].description or "").replace("|", "\\|")
+
+
+def _default(name: str, value: dict[str, Any], schema: dict[str, Any]) -> str:
+    if name in schema.get("required", ()):
+        return "required"
+    default = value.get("default")
+    if default is None or (isinstance(default, dict) and default):
+        return ""  # where null has a meaning, the description says which; a section has its own table
+    return f"`{json.dumps(default)}`" if not isinstance(default, float) else f"`{default:g}s`"
+
+
+def _kind(value: dict[str, Any]) -> str:
+    """What is written there, in a word."""
+    if "anyOf" in value:
+        members = [member for member in value["anyOf"] if member.get("type") != "null"]
+        if [member.get("type") for member in members] == ["number", "string"]:
+            return "duration"
+        return _kind(members[0])
+    if "enum" in value:
+        return " or ".join(f"`{word}`" for word in value["enum"])
+    kind = value.get("type")
+    if kind == "array":
+        return f"list of {_kind(value['items'])}s"
+    if "$ref" in value or kind == "object":
+        return "mapping"
+    return {"string": "text", "integer": "whole number", "boolean": "`true` or `false`"}[str(kind)]

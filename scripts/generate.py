@@ -1,0 +1,23 @@
+"""Write what is generated from the code: the configuration's JSON Schema and the tables of its reference.
+
+A contract test proves the committed files equal.
+"""
+
+from pathlib import Path
+
+from exporter.config.reference import key_tables, schema_text
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- generated: make generate -->\n", "<!-- end of what is generated -->\n"
+
+
+def main() -> None:
+    """Write the files."""
+    (ROOT / "exporter/config.schema.json").write_text(schema_text(), "utf-8")
+    page = ROOT / "docs/configuration.md"
+    before, _, rest = page.read_text("utf-8").partition(BEGIN)
+    page.write_text(before + BEGIN + "\n" + key_tables() + "\n" + END + rest.partition(END)[2], "utf-8")
+
+
+if __name__ == "__main__":
+    main()
