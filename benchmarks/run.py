@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ async def measure_blackbox(server: Process) -> Figures:
 
 async def blackbox_probe(session: aiohttp.ClientSession, url: str) -> float:
     """The duration that the rival reports for one probe, which must have succeeded."""
-    async with session.get(url) as response:
+    async with session.get(url, headers={"Accept-Encoding": "identity"}) as response:  # it need not compress
         lines = (await response.text()).splitlines()
     values = dict(line.split() for line in lines if line and not line.startswith("#"))
     if values["probe_success"] != "1":
@@ -262,13 +263,13 @@ async def main() -> int:
         server.port = int(await server.line())
         figures: Figures = {"python": platform.python_version(), "machine": platform.platform()}
         for name, measure in (
-            ("blackbox", measure_blackbox(server)),
-            ("cpu", measure_exporter_cpu(server, options.seconds)),
-            ("accuracy", measure_accuracy(server)),
-            ("scrapes", measure_scrapes(server)),
+            ("blackbox", measure_blackbox),
+            ("cpu", partial(measure_exporter_cpu, seconds=options.seconds)),
+            ("accuracy", measure_accuracy),
+            ("scrapes", measure_scrapes),
         ):
             print(f"measuring: {name}", file=sys.stderr)
-            figures[name] = await measure
+            figures[name] = await measure(server)
     from report import as_markdown, verdicts  # noqa: PLC0415 - beside this file
 
     figures["bounds"] = verdicts(figures, BOUNDS)

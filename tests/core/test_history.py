@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.history import (
+    HANDSHAKE_BUCKETS,
+    KEPT_CHANGES,
+    KEPT_FAILURES,
+    KEPT_REPORTS,
+    Histogram,
+    TargetState,
+    claims,
+    current_verdict,
+    expired,
+    fold,
+)
+from exporter.model import Cause, Layer, Outcome, Verdict
+from tests.core.states import HEALTHY, T0, TARGET, grown, handshake_failed, port_failed, report
+
+SILENT = handshake_failed(Cause.SILENCE)
+CLOSED = port_failed(Cause.CONNECT_REFUSED)
+
+
+def test_a_state_begins_knowing_nothing() -> None:
+    state = TargetState(TARGET)
+    assert current_verdict(state, T0) is Verdict.UNKNOWN
+    assert claims(state, T0) is None
+
+
+def test_a_verdict_keeps_its_beginning_until_it_changes() -> None:
+    state = grown(HEALTHY, SILENT, SILENT, SILENT)
+    assert (state.verdict, state.since) == (Verdict.API_SILENT, T0 + TARGET.interval)
+    assert [change.verdict for change in state.changes] == [Verdict.HEALTHY, Verdict.API_SILENT]
+
+
+def test_counters_count_what_was_probed_and_not_what_was_skipped() -> None:
+    state = grown(HEALTHY, CLOSED, SILENT)
+    assert state.probes == {(Layer.PORT, ""): 3, (Layer.HANDSHAKE, ""): 2}
+    assert state.failed == {(Layer.PORT, "", Outcome.REFUSED): 1, (Layer.HANDSHAKE, "", Outcome.TIMEOUT): 1}
+    assert state.connections == 3
+    assert state.probed_at == {
+        (Layer.PORT, ""): T0 + 2 * TARGET.interval,
+        (Layer.HANDSHAKE, ""): T0 + 2 * TARGET.interval,
+    }
+
+
+def test_only_successes_are_observed_as_durations() -> None:
+    state = grown(HEALTHY, SILENT, CLOSED)
+    assert sum(state.connect.counts) == 2
+    assert sum(state.handshake.counts) == 1
+    assert state.handshake.total == 0.0042
+
+
+def test_failures_are_kept_longer_than_successes() -> None:
+    state = grown(*[SILENT] * 3, *[HEALTHY] * (KEPT_REPORTS + 5))
+    assert all(judged.verdict is Verdict.HEALTHY for judged in state.recent)
+    assert [judged.verdict for judged in state.failures] == [Verdict.API_SILENT] * 3
+
+
+def test_nothing_grows_without_bound() -> None:
+    state = grown(*[HEALTHY, SILENT, CLOSED] * 100)
+    assert (len(state.recent), len(state.failures), len(state.changes)) == (KEPT_REPORTS, KEPT_FAILURES, KEPT_CHANGES)
+
+
+def test_a_state_older_than_three_intervals_claims_nothing() -> None:
+    state = grown(HEALTHY)
+    still, over = T0 + 3 * TARGET.interval, T0 + 3 * TARGET.interval + 0.001
+    assert not expired(state, still)
+    assert claims(state, still) is state.last
+    assert expired(state, over)
+    assert claims(state, over) is None
+    assert current_verdict(state, over) is Verdict.UNKNOWN
+
+
+def test_a_fault_of_ours_claims_nothing_about_the_target() -> None:
+    state = fold(grown(HEALTHY), report((), T0 + 15, fault="MemoryError: "), Verdict.PROBE_BROKEN)
+    assert claims(state, T0 + 15) is None
+    assert state.verdict is Verdict.PROBE_BROKEN
+
+
+def test_folding_leaves_the_state_before_as_it_was() -> None:
+    before = grown(HEALTHY)
+    copy = replace(before, probes=dict(before.probes))
+    fold(before, report(SILENT, T0 + 15), Verdict.API_SILENT)
+    assert before == copy
+
+
+@given(st.lists(st.floats(0.0, 20.0), max_size=50))
+def test_a_histogram_counts_every_observation_in_the_first_bucket_that_holds_it(values: list[float]) -> None:
+    histogram = Histogram.empty(HANDSHAKE_BUCKETS)
+    for value in values:
+        histogram = histogram.observe(value)
+    bounds = (*HANDSHAKE_BUCKETS, float("inf"))
+    expected = [0] * len(bounds)
+    for value in values:
+        expected[next(place for place, bound in enumerate(bounds) if value <= bound)] += 1
+    assert list(histogram.counts) == expected

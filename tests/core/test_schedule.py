@@ -1,0 +1,57 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import schedule
+
+intervals = st.floats(1.0, 300.0)
+counts = st.integers(1, 2000)
+
+
+@given(st.data(), counts, intervals)
+def test_the_first_probe_comes_within_the_warm_up(data: st.DataObject, count: int, interval: float) -> None:
+    index = data.draw(st.integers(0, count - 1))
+    due = schedule.first_tick(100.0, index, count, interval)
+    assert 100.0 <= due < 100.0 + min(schedule.WARM_UP, interval)
+
+
+def test_a_single_target_is_probed_at_once() -> None:
+    assert schedule.first_tick(100.0, 0, 1, 15.0) == 100.0
+
+
+def test_the_grids_of_the_targets_are_spread_evenly_over_the_interval() -> None:
+    origins = [schedule.grid_origin(0.0, index, 10, 15.0) for index in range(10)]
+    assert origins == [index * 1.5 for index in range(10)]
+
+
+def test_a_quick_probe_is_followed_by_the_next_point_of_the_grid() -> None:
+    assert schedule.next_tick(3.0, 15.0, now=18.05, last=18.0) == (33.0, 0)
+
+
+def test_ticks_missed_by_a_slow_probe_are_skipped_and_counted_never_queued() -> None:
+    assert schedule.next_tick(3.0, 15.0, now=18.0 + 31.0, last=18.0) == (63.0, 2)
+
+
+def test_a_probe_that_ends_on_a_point_of_the_grid_waits_for_the_one_after() -> None:
+    assert schedule.next_tick(0.0, 15.0, now=30.0, last=15.0).due == 45.0
+
+
+@given(st.data(), counts, intervals)
+def test_the_second_probe_keeps_half_an_interval_away_and_expires_nothing(
+    data: st.DataObject, count: int, interval: float
+) -> None:
+    index = data.draw(st.integers(0, count - 1))
+    first = schedule.first_tick(1000.0, index, count, interval)
+    origin = schedule.grid_origin(1000.0, index, count, interval)
+    due = schedule.next_tick(origin, interval, now=first + 0.001, last=first).due
+    assert interval * 0.499 <= due - first <= interval * 1.501
+
+
+@given(intervals, st.floats(0.0, 1e6), st.floats(0.0, 1000.0))
+def test_the_next_tick_lies_ahead_on_the_grid(interval: float, origin: float, overrun: float) -> None:
+    last = origin + 7 * interval
+    now = last + overrun
+    due, skipped = schedule.next_tick(origin, interval, now, last)
+    steps = (due - origin) / interval
+    assert due >= now - 1e-6
+    assert abs(steps - round(steps)) < 1e-6
+    assert skipped == round((due - last) / interval) - 1

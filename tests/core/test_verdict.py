@@ -1,0 +1,96 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
+from exporter.remedy import REMEDIES
+from exporter.verdict import CLAIMLESS, CONNECTABLE, RULES, Severity, duration, explain, judge, severity
+from tests.core.states import HANDSHAKE_OK, HEALTHY, PORT_OK, TARGET, handshake_failed, port_failed, report
+
+CASES = [
+    (port_failed(Cause.NAME_UNKNOWN, Outcome.UNAVAILABLE), Verdict.NAME_UNRESOLVED),
+    (port_failed(Cause.NAME_TIMEOUT, Outcome.TIMEOUT), Verdict.NAME_UNRESOLVED),
+    (port_failed(Cause.CONNECT_TIMEOUT, Outcome.TIMEOUT), Verdict.UNREACHABLE),
+    (port_failed(Cause.NO_ROUTE, Outcome.UNAVAILABLE), Verdict.UNREACHABLE),
+    (port_failed(Cause.CONNECT_REFUSED), Verdict.PORT_CLOSED),
+    (handshake_failed(Cause.EOF, Outcome.CLOSED), Verdict.CLOSED_BEFORE_HANDSHAKE),
+    (handshake_failed(Cause.RESET, Outcome.CLOSED), Verdict.CLOSED_BEFORE_HANDSHAKE),
+    (handshake_failed(Cause.SILENCE), Verdict.API_SILENT),
+    (handshake_failed(Cause.UNFINISHED), Verdict.API_SILENT),
+    (handshake_failed(Cause.HTTP, Outcome.GARBLED), Verdict.NOT_TWS_API),
+    (handshake_failed(Cause.TLS, Outcome.GARBLED), Verdict.NOT_TWS_API),
+    (handshake_failed(Cause.VNC, Outcome.GARBLED), Verdict.NOT_TWS_API),
+    (handshake_failed(Cause.SSH, Outcome.GARBLED), Verdict.NOT_TWS_API),
+    (handshake_failed(Cause.OVERSIZED, Outcome.GARBLED), Verdict.NOT_TWS_API),
+    (handshake_failed(Cause.MALFORMED, Outcome.GARBLED), Verdict.NOT_TWS_API),
+    (handshake_failed(Cause.REDIRECT, Outcome.REJECTED), Verdict.SERVER_REDIRECT),
+    (handshake_failed(Cause.TOO_OLD, Outcome.REJECTED), Verdict.SERVER_TOO_OLD),
+    (handshake_failed(Cause.API_ERROR, Outcome.REJECTED), Verdict.SESSION_REFUSED),
+    ((PORT_OK, replace(HANDSHAKE_OK, seconds=1.5)), Verdict.SLOW),
+    (HEALTHY, Verdict.HEALTHY),
+]
+
+
+@pytest.mark.parametrize(("results", "verdict"), CASES, ids=lambda value: value if isinstance(value, Verdict) else "")
+def test_each_way_to_end_has_its_verdict(results: tuple[LayerResult, ...], verdict: Verdict) -> None:
+    assert judge(report(results), TARGET) is verdict
+
+
+@pytest.mark.parametrize(("results", "verdict"), CASES, ids=lambda value: value if isinstance(value, Verdict) else "")
+def test_each_verdict_is_explained_by_the_layer_that_decided(
+    results: tuple[LayerResult, ...], verdict: Verdict
+) -> None:
+    explanation = explain(report(results), TARGET, verdict)
+    assert "127.0.0.1" in explanation.headline
+    assert explanation.evidence
+    assert not re.search(r"\{\w+\}", " ".join((explanation.headline, *explanation.evidence, *explanation.actions)))
+    assert bool(explanation.actions) is (verdict is not Verdict.HEALTHY)
+
+
+def test_a_fault_of_ours_is_never_the_targets() -> None:
+    broken = report(handshake_failed(Cause.SILENCE), fault="OSError: too many open files")
+    assert judge(broken, TARGET) is Verdict.PROBE_BROKEN
+    assert explain(broken, TARGET, Verdict.PROBE_BROKEN).evidence[0] == "We failed: OSError: too many open files"
+
+
+def test_a_case_without_a_rule_is_our_fault_and_not_health() -> None:
+    odd = (PORT_OK, LayerResult(Layer.HANDSHAKE, Outcome.CRASHED, 0.1, Stage.REPLY, None))
+    assert judge(report(odd), TARGET) is Verdict.PROBE_BROKEN
+    assert judge(report(()), TARGET) is Verdict.PROBE_BROKEN
+
+
+def test_the_rules_stand_in_the_order_of_the_contract() -> None:
+    order = list(Verdict)
+    places = [order.index(verdict) for verdict, _ in RULES]
+    assert places == sorted(places)
+
+
+def test_a_handshake_at_the_limit_is_not_slow() -> None:
+    at_limit = (PORT_OK, replace(HANDSHAKE_OK, seconds=TARGET.slow_after))
+    assert judge(report(at_limit), TARGET) is Verdict.HEALTHY
+
+
+def test_every_verdict_has_words_and_a_severity() -> None:
+    assert set(REMEDIES) == set(Verdict)
+    assert severity(Verdict.HEALTHY) is Severity.OK
+    assert severity(Verdict.UNKNOWN) is Severity.UNKNOWN
+    assert severity(Verdict.SLOW) is Severity.WARNING
+    assert severity(Verdict.API_SILENT) is Severity.CRITICAL
+
+
+def test_no_verdict_that_claims_nothing_is_up() -> None:
+    assert not CONNECTABLE & CLAIMLESS
+
+
+def test_hostile_bytes_of_a_peer_cannot_break_the_evidence() -> None:
+    detail = "{endpoint} {0} %s <b>\n"
+    odd = (PORT_OK, LayerResult(Layer.HANDSHAKE, Outcome.GARBLED, 0.1, Stage.REPLY, Cause.MALFORMED, detail))
+    assert detail in explain(report(odd), TARGET, Verdict.NOT_TWS_API).evidence[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.00031, "0.31 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (5.0, "5.0 s"), (61.26, "61.3 s")]
+)
+def test_durations_are_written_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
