@@ -76,33 +76,13 @@ def test_no_test_replaces_parts_behind_the_programs_back(repository: Path) -> No
     assert [place for place, line in lines(sources) if words.search(line)] == []
 
 
-@pytest.fixture(scope="module")
-def contracts(repository: Path) -> dict[str, dict[str, list[str]]]:
-    """The import contracts by the first word that tells them apart."""
+def test_every_core_module_is_kept_from_io(repository: Path) -> None:
+    """By the import contract in pyproject.toml, which takes no names of modules that are not there."""
     tool = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    found = tool["importlinter"]["contracts"]
-    return {word: contract for contract in found for word in ("core", "simulator") if word in contract["name"].lower()}
-
-
-@pytest.fixture(scope="module")
-def rooms(repository: Path) -> set[str]:
-    """The modules and packages directly in exporter/."""
+    [contract] = [one for one in tool["importlinter"]["contracts"] if "core" in one["name"]]
     package = repository / "exporter"
-    return {file.stem for file in package.glob("*.py")} | {file.parent.name for file in package.glob("*/__init__.py")}
-
-
-def test_every_core_module_is_kept_from_io(contracts: dict[str, dict[str, list[str]]], rooms: set[str]) -> None:
-    listed = {name.removeprefix("exporter.") for name in contracts["core"]["source_modules"]}
-    assert listed == CORE & rooms
-
-
-def test_the_simulator_is_kept_from_every_room_at_or_below_its_floor(
-    contracts: dict[str, dict[str, list[str]]], rooms: set[str]
-) -> None:
-    """Rooms above it are kept from it by the layers."""
-    above = {"__init__", "__main__", "cli", "demo", "logs", "server", "service", "web"}
-    listed = {name.removeprefix("exporter.") for name in contracts["simulator"]["forbidden_modules"]}
-    assert listed == rooms - above - {"model", "wire", "simulator"}
+    rooms = {file.stem for file in package.glob("*.py")} | {file.parent.name for file in package.glob("*/__init__.py")}
+    assert {name.removeprefix("exporter.") for name in contract["source_modules"]} == CORE & rooms
 
 
 def test_the_wheel_holds_every_file_of_the_package(repository: Path, tmp_path: Path) -> None:
