@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from exporter import __version__
+from exporter import __version__, logs
 from exporter.metrics import ExporterState
 from exporter.model import Layer, Mode, Target
 from exporter.server import settle_memory
@@ -62,6 +62,7 @@ async def hold(seconds: float) -> dict[str, float]:
 
 async def main(port: int, count: int) -> None:
     """Serve until standard input ends."""
+    logs.configure("warning")  # to standard error; standard output is for answers
     wanted = targets(port, count)
     service = Service(ExporterState(__version__, "3"), most_at_once=4000)
 

@@ -171,14 +171,16 @@ def metrics(
 
 def _wanted(asked: str | None, config: Path | None) -> Target:
     """The one target to diagnose: by name, by HOST:PORT, or the only one that is configured."""
-    configured = () if asked and config is None and ":" in asked else _configured(config).targets
+    if asked and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
+        return target_for_endpoint(*_endpoint(asked))
+    configured = _configured(config).targets
     named = [target for target in configured if asked in (None, target.name, target.endpoint)]
     if len(named) == 1:
         return named[0]
+    known = ", ".join(target.name for target in configured)
     if asked is None:
-        _fail(f"which target? One of {', '.join(target.name for target in configured)}, or HOST:PORT", USAGE)
-    host, port = _endpoint(asked, ", ".join(target.name for target in configured))
-    return target_for_endpoint(host, port)
+        _fail(f"which target? One of {known}, or HOST:PORT", USAGE)
+    return target_for_endpoint(*_endpoint(asked, known))
 
 
 def _configured(config: Path | None) -> Config:
