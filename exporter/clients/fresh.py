@@ -1,4 +1,4 @@
-"""A new process for each probe, for systems that cannot fork. It costs an import each time; the promises are the same."""
+"""A new process for each probe, for systems that cannot fork. It costs an import each time and promises the same."""
 
 import asyncio
 import contextlib
@@ -30,6 +30,7 @@ class Ears(asyncio.SubprocessProtocol):
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """The end of one of the streams."""
+        del exc
         if fd == 1:
             self.record.over.set()
 
@@ -44,7 +45,7 @@ async def run_fresh(
 ) -> tuple[Record, bool, int | None]:
     """Run one probe in a new process, until the loop's clock is at `until` and a moment.
 
-    Returns what it said, whether it was killed, and its wait status. Raises UnusableError if the interpreter does not start.
+    Returns what it said, whether it was killed, and its wait status. Raises UnusableError if it does not start.
     """
     record = Record()
     command = [python, "-I", str(RUNNER), str(library.driver), "--once"]

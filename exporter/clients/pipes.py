@@ -1,6 +1,6 @@
 """Reading what a worker says and prints, without waiting for it and without keeping much of it.
 
-Pipes of our own, not asyncio's: a process that escapes from a worker may hold its end open for ever, and must not keep us.
+Pipes of our own, not asyncio's: a process that escapes from a worker may hold its end open for ever.
 """
 
 import asyncio
@@ -68,7 +68,9 @@ class Pipe:
         self._loop.add_reader(self._outlet, self._read)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Take what is still there, then close both ends."""
         self.close_inlet()
         for _ in range(16):  # a megabyte at most: a worker that still prints must not hold us

@@ -96,12 +96,15 @@ def last_line(noise: str) -> str:
     return next((line.strip() for line in reversed(noise.splitlines()) if line.strip()), "")
 
 
-def _ended(
-    end: Line | None, death: Death, missing: Stage, noise: str
-) -> tuple[Outcome, Stage, Cause | None, str]:
+def _ended(end: Line | None, death: Death, missing: Stage, noise: str) -> tuple[Outcome, Stage, Cause | None, str]:
     if end is not None:
         outcome = _word(Outcome, end["end"]) or Outcome.CRASHED
-        return outcome, _word(Stage, end.get("stage")) or missing, _word(Cause, end.get("cause")), str(end.get("detail") or "")
+        return (
+            outcome,
+            _word(Stage, end.get("stage")) or missing,
+            _word(Cause, end.get("cause")),
+            str(end.get("detail") or ""),
+        )
     if death.killed and death.status in (None, signal.SIGKILL):
         outcome, detail = Outcome.TIMEOUT, "it hung and was killed at the deadline"
     else:

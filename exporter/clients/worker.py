@@ -5,8 +5,8 @@
     probe.result, worker.installed, worker.unusable
     await worker.stop()
 
-The import is done once; its time is not the probe's. A library that hangs, crashes, prints or forks is killed with all its
-children and its result says where it was. Systems that cannot fork get a new process for each probe (fresh.py).
+The import is done once; its time is not the probe's. A library that hangs, crashes, prints or forks is killed with all
+its children and its result says where it was. Systems that cannot fork get a new process for each probe (fresh.py).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ RETRY_AFTER = 300.0  # seconds until an import that failed is tried again
 
 @dataclass(frozen=True, slots=True)
 class ClientProbe:
-    """A probe's result, and what it cost: CPU seconds, processes that had tried to escape, the end of what it printed."""
+    """A probe's result, its CPU seconds, how many processes had tried to escape, and the end of what it printed."""
 
     result: LayerResult
     cpu: float | None = None
@@ -74,7 +74,7 @@ class Worker:
     async def probe(
         self, host: str, port: int, client_id: int, deadline: float, spacing: float | None = None
     ) -> ClientProbe:
-        """One probe, over within `deadline` seconds and a moment. `spacing` overrides the pause between two requests."""
+        """One probe, over in `deadline` seconds and a moment. `spacing` overrides the pause between two requests."""
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline
         request = {"host": host, "port": port, "client_id": client_id}
@@ -160,7 +160,11 @@ class Worker:
         """The result, and from a library that was imported only now, its version."""
         said = next((line for line in record.lines if line.get("stage") == Stage.IMPORTED and "version" in line), None)
         if said is not None:
-            version, python, seconds = str(said["version"]), str(said.get("python", "")), float(said.get("seconds", 0.0))
+            version, python, seconds = (
+                str(said["version"]),
+                str(said.get("python", "")),
+                float(said.get("seconds", 0.0)),
+            )
             self.installed = Installed(self._library.name, version, python, seconds, copied=False)
         result = read_result(self.client, record.lines, elapsed, death, record.noise.text)
         return ClientProbe(result, told.get("cpu"), told.get("strays", 0), record.noise.text)

@@ -1,7 +1,7 @@
 """The process that has imported a library and is copied for each probe: started, asked, listened to, ended.
 
-What it and we say to each other stands in drivers/serve.py. One Unix socket carries it, with the descriptors of a probe's pipes;
-when that socket closes, by our death too, the zygote kills its copies and ends.
+What it and we say to each other stands in drivers/serve.py. One Unix socket carries it, with the descriptors of a
+probe's pipes; when that socket closes, by our death too, the zygote kills its copies and ends.
 """
 
 import asyncio
@@ -163,7 +163,9 @@ async def start_zygote(python: str, library: Library, limit: float, *, lazy: boo
     if not said:
         wait_status = -status if status < 0 else status << 8
         said_last = last_line(zygote.tail.text)
-        msg = f"{python} {describe_status(wait_status)} before {library.name} was imported" + (f": {said_last}" if said_last else "")
+        msg = f"{python} {describe_status(wait_status)} before {library.name} was imported" + (
+            f": {said_last}" if said_last else ""
+        )
         raise UnusableError(msg)
     if "unavailable" in said:
         await zygote.stop()
@@ -173,7 +175,9 @@ async def start_zygote(python: str, library: Library, limit: float, *, lazy: boo
         await zygote.stop()
         zygote, _ = await start_zygote(python, library, limit, lazy=True)
     version = str(hello["version"] or "")
-    return zygote, Installed(library.name, version, str(hello["python"]), float(hello["import_seconds"]), bool(hello["forks"]) and not lazy)
+    return zygote, Installed(
+        library.name, version, str(hello["python"]), float(hello["import_seconds"]), bool(hello["forks"]) and not lazy
+    )
 
 
 async def _spawn(python: str, library: Library, *, lazy: bool) -> Zygote:

@@ -63,8 +63,7 @@ def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limi
 def alive(pid: int) -> bool:
     """Whether such a process runs (a zombie does not)."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -72,14 +71,15 @@ def alive(pid: int) -> bool:
 def descendants() -> set[int]:
     """All processes below ours, zombies too."""
     parents = {}
-    for name in os.listdir("/proc"):
+    for name in (path.name for path in Path("/proc").iterdir()):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as stat:
-                    parents[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
+                stat = Path(f"/proc/{name}/stat").read_text("ascii", "replace")
+                parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
             except OSError:
                 continue
-    found, edge = set(), {os.getpid()}
+    found: set[int] = set()
+    edge = {os.getpid()}
     while edge:
         edge = {pid for pid, parent in parents.items() if parent in edge} - found
         found |= edge
@@ -88,4 +88,4 @@ def descendants() -> set[int]:
 
 def descriptors() -> int:
     """How many files are open in this process."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))

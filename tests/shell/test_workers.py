@@ -85,7 +85,9 @@ async def test_a_library_that_works_gives_every_stage_and_its_versions(make: Mak
 
 
 async def test_the_import_is_done_once_for_many_probes(make: Make, tmp_path: Path) -> None:
-    worker = make(f"def load():\n    open({str(tmp_path / 'imports')!r}, 'a').write('x')\n    return {{'version': '1'}}\n")
+    worker = make(
+        f"def load():\n    open({str(tmp_path / 'imports')!r}, 'a').write('x')\n    return {{'version': '1'}}\n"
+    )
     for _ in range(5):
         assert (await probe(worker)).result.ok
     assert (tmp_path / "imports").read_text() == "x"
@@ -111,9 +113,13 @@ async def test_a_hang_after_a_stage_is_told_as_the_next_stage(make: Make) -> Non
     assert [stage for stage, _ in done.result.stages] == [Stage.CONNECTED, Stage.READY]
 
 
-async def test_silence_that_the_driver_notices_itself_is_told_in_time_and_closed_in_order(make: Make, tmp_path: Path) -> None:
+async def test_silence_that_the_driver_notices_itself_is_told_in_time_and_closed_in_order(
+    make: Make, tmp_path: Path
+) -> None:
     closed = tmp_path / "closed"
-    worker = make(f"Session.ask_time = lambda self: None\nSession.close = lambda self, s: open({str(closed)!r}, 'w').close()")
+    worker = make(
+        f"Session.ask_time = lambda self: None\nSession.close = lambda self, s: open({str(closed)!r}, 'w').close()"
+    )
     started = time.monotonic()
     done = await probe(worker, 1.0)
     assert time.monotonic() - started < 1.0
@@ -180,7 +186,9 @@ async def test_a_grandchild_that_leaves_the_session_does_not_hold_the_deadline(
 
 
 async def test_a_worker_that_works_but_leaves_children_is_cleaned_up_too(make: Make, tmp_path: Path) -> None:
-    worker = make(ESCAPE + begin_with(f"escape({str(tmp_path / 'pid')!r})\nwitness.reach('ready'); witness.reach('accounts', [])"))
+    worker = make(
+        ESCAPE + begin_with(f"escape({str(tmp_path / 'pid')!r})\nwitness.reach('ready'); witness.reach('accounts', [])")
+    )
     done = await probe(worker)
     assert done.result.ok
     assert not alive(int((tmp_path / "pid").read_text()))
@@ -229,7 +237,9 @@ async def test_an_import_that_never_ends_is_killed_at_its_own_limit(make: Make) 
         ("os._exit(9)", "exited with 9"),
     ],
 )
-async def test_an_import_that_fails_is_unavailable_with_the_reason(make: Make, load: str, said: str, *, fork: bool) -> None:
+async def test_an_import_that_fails_is_unavailable_with_the_reason(
+    make: Make, load: str, said: str, *, fork: bool
+) -> None:
     worker = make(f"def load():\n    {load}\n", fork=fork)
     done = await probe(worker)
     assert (done.result.outcome, done.result.stage) == (Outcome.UNAVAILABLE, Stage.IMPORTED)
@@ -339,7 +349,10 @@ async def test_several_targets_are_probed_at_once_with_one_client(make: Make) ->
 
 
 async def test_our_own_violent_death_takes_the_workers_along(tmp_path: Path) -> None:
-    library = write_driver(tmp_path, f"def begin(h, p, c, w):\n    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n    time.sleep(1000)\n")
+    library = write_driver(
+        tmp_path,
+        f"def begin(h, p, c, w):\n    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n    time.sleep(1000)\n",
+    )
     script = f"""
 import asyncio, sys
 from pathlib import Path
@@ -367,7 +380,9 @@ asyncio.run(worker.probe("127.0.0.1", 1, 9001, 60.0))
 
 
 async def test_many_probes_some_of_them_hung_leave_no_process_file_or_memory(make: Make) -> None:
-    worker = make("Session.ask_time = lambda self: self.witness.reach('time', 1) if os.getpid() % 10 else time.sleep(1000)")
+    worker = make(
+        "Session.ask_time = lambda self: self.witness.reach('time', 1) if os.getpid() % 10 else time.sleep(1000)"
+    )
     await worker.start()
     for _ in range(3):
         await asyncio.gather(*(probe(worker, 0.4) for _ in range(8)))

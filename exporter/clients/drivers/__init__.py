@@ -1,1 +1,1 @@
-"""Scripts for the interpreters that hold a broker library. Nothing of the exporter imports them: they are run by path."""
+"""Scripts for the interpreters that hold a broker library, run by path and imported by nobody here."""

@@ -40,14 +40,14 @@ class Session:
             self.ib.wrapper.clientId = client_id
             self.loop.create_task(self.connect(host, port, client_id))
             self.loop.run_forever()
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the result
+        except Exception as error:
             self.witness.fail(error)
 
     async def connect(self, host, port, client_id):
         """`Client.connectAsync` with no timeout of its own: it ends by an event or by our deadline."""
         try:
             await self.ib.client.connectAsync(host, port, client_id, 0)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.witness.fail(error)
         else:
             self.witness.reach("accounts", self.ib.client.getAccounts())
@@ -92,7 +92,7 @@ class Session:
         async def answered():
             try:
                 self.witness.reach(stage, value(await request()))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.witness.fail(error)
 
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(answered()))

@@ -1,4 +1,4 @@
-"""IBKR's own library, from 9.81.1 to the 10.x editions with protobuf, under whichever distribution name it was installed."""
+"""IBKR's own library, from 9.81.1 to the 10.x editions with protobuf, whatever its distribution is called."""
 
 import threading
 
@@ -46,7 +46,8 @@ class Session:
         witness.watch(connection)
         self.contract = euro(contract.Contract())
         self.witness = witness
-        self.client = client.EClient(wrapper(witness, lambda: self.client.serverVersion()))
+        self.client = client.EClient(None)
+        self.client.wrapper = wrapper(witness, self.client.serverVersion)
 
     def run(self, host, port, client_id):
         """The thread: connect, then the library's own message loop until the connection ends."""
@@ -55,7 +56,7 @@ class Session:
             if self.client.isConnected():
                 self.client.run()
             self.witness.finish("gave_up", "the library stopped")
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the result
+        except Exception as error:
             self.witness.fail(error)
 
     def ask_time(self):
@@ -108,7 +109,7 @@ def wrapper(witness, server_version):
 
 
 def code_and_text(told):
-    """Of the arguments of error(): (id, code, text[, json]), and from 10.37 on (id, milliseconds, code, text[, json])."""
+    """Of the arguments of error(): (id, code, text[, json]), since 10.37 (id, milliseconds, code, text[, json])."""
     return told[2:4] if len(told) >= 4 and isinstance(told[2], int) else told[1:3]
 
 

@@ -1,6 +1,6 @@
 """How far does a library get, and what stopped it? Runs inside the foreign interpreter; standard library, Python 3.8.
 
-A driver starts its library in a thread and tells a `Witness` what it sees; `climb` waits, stage by stage, in the main thread:
+A driver starts its library in a thread and tells a `Witness` what it sees; `climb` waits in the main thread:
 
     stage      reached when                                       sent for it
     connected  the library has taken the answer to its hello      hello, startApi
@@ -26,7 +26,8 @@ import socket
 import time
 import types
 
-SPACING = 1.1  # seconds between two requests: Gateway 10.45 drops the second of two within one second (facts: failures, row 42)
+# Seconds between two requests: Gateway 10.45 drops the second of two within one second (facts: failures, row 42).
+SPACING = 1.1
 SETTLE = 0.1  # seconds for a library to decode what arrived before the end of the connection: an error 326, say
 LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
 OLDEST_VERSION = 100
@@ -181,9 +182,10 @@ class Failure(Exception):
 
 
 def climb(driver, request, say, started):
-    """Run one probe of `request` ({"host", "port", "client_id", "deadline"}) and `say` a line for each stage and the end.
+    """Run one probe and `say` a line for each stage and one for the end.
 
-    `deadline` is in seconds from `started`; a little of it is kept for closing in order.
+    `request` is {"host", "port", "client_id", "deadline"} and maybe {"spacing"}. `deadline` is in
+    seconds from `started`; a little of it is kept for closing in order.
     """
     witness = Witness()
     margin = min(LINGER + 0.25, 0.25 * request["deadline"])
@@ -264,7 +266,7 @@ def check_reply(head):
 
 
 def check_errors(witness, stage):
-    """Raise if the peer has refused in so many words: a fatal error, or any error and then the end before the session."""
+    """Raise if the peer has refused in so many words: a fatal error, or any error and then an early end."""
     for code, text in list(witness.errors):
         if code in FATAL or (stage in ("connected", "ready") and witness.end is not None):
             raise Failure("rejected", "too_old" if code == 503 else "api_error", "error %d: %s" % (code, text), code)

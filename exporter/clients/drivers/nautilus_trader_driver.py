@@ -42,7 +42,7 @@ class Session:
         try:
             self.loop.run_until_complete(self.start(host, port, client_id))
             self.loop.run_forever()
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the result
+        except Exception as error:
             self.witness.fail(error)
 
     async def start(self, host, port, client_id):
@@ -122,7 +122,7 @@ class Session:
                     self.witness.finish("gave_up", "its request timed out")
                 else:
                     self.witness.reach("contract", "" if found else "EUR.USD: %s" % (self.witness.last or "not found"))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.witness.fail(error)
 
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(answered()))

@@ -1,7 +1,10 @@
-"""The first file that a foreign interpreter reads: `python -I run.py DRIVER.py CONTROL_FD [--lazy]` or `... DRIVER.py --once`.
+"""The first file that a foreign interpreter reads.
 
-It only looks at the Python it runs under, in a syntax that every Python 3 understands, so that an old one can say so, and
-then hands over to serve.py beside it. `-I` keeps this directory off sys.path; the files here are loaded by path.
+    python -I run.py DRIVER.py CHANNEL_FD [--lazy]
+    python -I run.py DRIVER.py --once
+
+It only looks at the Python it runs under, in a syntax that every Python 3 understands, so that an old one can say so,
+and then hands over to serve.py beside it. `-I` keeps this directory off sys.path; the files here are loaded by path.
 """
 
 import importlib.util

@@ -1,21 +1,21 @@
-"""Import a library once, then probe with it in a fresh copy of this process each time. Runs inside the foreign interpreter.
+"""Import a library once, then probe with it in a copy of this process each time. Runs in the foreign interpreter.
 
 The control channel is a Unix socket; one JSON object a line. Ours to the exporter:
 
-    {"hello": {"library", "version", "python", "import_seconds", "forks"}}   ready; forks false: threads forbid forking
+    {"hello": {"library", "version", "python", "import_seconds", "forks"}}   forks false: threads forbid forking
     {"unavailable": TEXT}                          the library cannot be used here
     {"started": N, "pid": PID}                     probe N runs in that process, the leader of its own session
     {"reaped": N, "status": WAIT_STATUS, "cpu": S, "strays": COUNT}
 
-The exporter's to us: {"probe": N, "host", "port", "client_id", "deadline"} with two descriptors, one for the lines of the
-probe, one for whatever the library prints; and {"reap": N}: kill that session and every stray child, then say "reaped".
-A process is only waited for when the exporter says so: until then its number cannot be another's.
+The exporter's to us: {"probe": N, "host", "port", "client_id", "deadline"} with two descriptors, one for the lines of
+the probe, one for whatever the library prints; and {"reap": N}: kill that session and every stray child, then say
+"reaped". A process is only waited for when the exporter says so: until then its number cannot be another's.
 
-The lines of a probe: {"stage": STAGE, "seconds": S} for each stage reached, {"end": OUTCOME, "stage", "cause", "detail", "code",
-"seconds"}, and {"closed": true} after the connection has been closed in order.
+The lines of a probe: {"stage": STAGE, "seconds": S} for each stage reached, {"end": OUTCOME, "stage", "cause",
+"detail", "code", "seconds"}, and {"closed": true} after the connection has been closed in order.
 
-With `--lazy` the library is imported anew in each copy, with `--once` in this very process, which takes one request from
-standard input and writes its lines to standard output: for systems that cannot fork.
+With `--lazy` the library is imported anew in each copy, with `--once` in this very process, which takes one request
+from standard input and writes its lines to standard output: for systems that cannot fork.
 """
 
 import contextlib
@@ -62,13 +62,12 @@ def imported(driver):
     """What load() tells, or why it failed, with the Python version where that is the likely cause."""
     try:
         return driver.load()
-    except BaseException as error:  # noqa: BLE001 - a library may raise anything, SystemExit too
+    except BaseException as error:
         text = "%s: %s" % (type(error).__name__, error)
         oldest, newest = driver.PYTHONS
         if not oldest <= sys.version_info[:2] <= newest:
-            text += "; %s needs Python %d.%d to %d.%d, and this is %d.%d" % (
-                (driver.LIBRARY,) + oldest + newest + tuple(sys.version_info[:2])
-            )
+            span = "%d.%d to %d.%d" % (oldest + newest)
+            text += "; %s needs Python %s, and this is %s" % (driver.LIBRARY, span, python_version())
         traceback.print_exc()
         return {"unavailable": "import %s failed: %s" % (driver.LIBRARY, text)}
 
@@ -191,7 +190,7 @@ class Server:
         }
 
     def strays(self):
-        """Kill the children that are no probe, and count those that lived: they left their session and lost their parent.
+        """Kill the children that are no probe, and count those that lived: they left their session and their parent.
 
         On Linux we inherit them; elsewhere they are out of reach.
         """
@@ -233,7 +232,7 @@ def climb(driver, ladder, request, lines, started, lazy):
         say(dict(told, stage="imported", seconds=seconds, python=python_version()))
     try:
         ladder.climb(driver, request, say, started)
-    except Exception as error:  # noqa: BLE001 - the library's fault, whatever it is
+    except Exception as error:
         traceback.print_exc()
         say({"end": "crashed", "stage": None, "detail": "%s: %s" % (type(error).__name__, error)})
         return 1
