@@ -1,0 +1,157 @@
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.catalogue import BY_TARGET, CATALOGUE
+from exporter.history import Histogram, TargetState, fold
+from exporter.metrics import ExporterState, exporter_exposition, exposition
+from exporter.model import Cause, Mode, Outcome, Target, Verdict
+from exporter.verdict import judge
+from tests.core.states import HEALTHY, T0, TARGET, grown, handshake_failed, port_failed, report
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NOW = T0 + 31.0
+EXPORTER = ExporterState("0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2)
+
+
+def named(name: str, **changes: object) -> Target:
+    return replace(TARGET, name=name, **changes)  # type: ignore[arg-type]
+
+
+def fleet() -> list[TargetState]:
+    silent = handshake_failed(Cause.SILENCE)
+    broken = grown(HEALTHY, target=named("probe-broken"))
+    fault = report((), T0 + 15, broken.target, fault="OSError: too many open files")
+    return [
+        grown(HEALTHY, HEALTHY, HEALTHY, target=named("healthy", labels={"desk": "fx"})),
+        grown(HEALTHY, silent, silent, target=named("frozen", mode=Mode.LIVE, port=7496)),
+        grown(port_failed(Cause.CONNECT_REFUSED), target=named("closed")),
+        grown(port_failed(Cause.NAME_UNKNOWN, Outcome.UNAVAILABLE), target=named("unresolved", host="tws.invalid")),
+        fold(broken, fault, judge(fault, broken.target)),
+        grown(HEALTHY, target=named("expired", interval=5.0)),
+        TargetState(named("unprobed")),
+    ]
+
+
+def text(states: Iterable[TargetState], now: float = NOW, *, openmetrics: bool = False) -> str:
+    chunks = [*exposition(states, now, openmetrics=openmetrics)]
+    chunks += exporter_exposition(replace(EXPORTER, lag=ExporterState("", "").lag.observe(0.002)), openmetrics=openmetrics)
+    return "".join(chunks) + ("# EOF\n" if openmetrics else "")
+
+
+def samples(states: Iterable[TargetState], now: float = NOW) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse_text(text(states, now))
+        for sample in family.samples
+    }
+
+
+def of(states: Iterable[TargetState], name: str, now: float = NOW) -> dict[str, float]:
+    """The values of a family with no label but the target, by target."""
+    return {dict(labels)["target"]: value for (found, labels), value in samples(states, now).items() if found == name}
+
+
+@pytest.mark.parametrize(("openmetrics", "file"), [(False, "metrics.txt"), (True, "metrics.openmetrics.txt")])
+def test_the_exposition_is_the_golden_file(openmetrics: bool, file: str) -> None:  # noqa: FBT001
+    made = text(fleet(), openmetrics=openmetrics)
+    if os.environ.get("UPDATE_GOLDEN"):
+        (GOLDEN / file).write_text(made)
+    assert made == (GOLDEN / file).read_text()
+
+
+def test_the_golden_file_shows_every_metric_of_the_catalogue() -> None:
+    families = {family.name for family in parse_openmetrics((GOLDEN / "metrics.openmetrics.txt").read_text())}
+    assert families == {metric.name.removesuffix("_total") for metric in CATALOGUE}
+
+
+def test_both_formats_are_read_by_the_reference_parsers_as_the_same_samples() -> None:
+    plain = {(s.name, *sorted(s.labels.items()), s.value) for f in parse_text(text(fleet())) for s in f.samples}
+    opened = {
+        (s.name, *sorted(s.labels.items()), s.value)
+        for f in parse_openmetrics(text(fleet(), openmetrics=True))
+        for s in f.samples
+    }
+    assert plain == opened
+
+
+def test_every_sample_has_the_labels_of_the_catalogue() -> None:
+    extra = {"le"}
+    labels = {metric.name: set(metric.labels) for metric in CATALOGUE} | {"ibkr_target_info": {"desk"}}
+    for family in parse_text(text(fleet())):
+        for sample in family.samples:
+            known = next(labels[name] for name in (family.name, f"{family.name}_total") if name in labels)
+            if family.name == "ibkr_target_info":
+                known = {"target", "host", "port", "mode", "desk"}
+            assert set(sample.labels) - extra == known, sample
+
+
+def test_health_series_disappear_with_an_expired_state() -> None:
+    state = grown(HEALTHY)
+    healthy = {"ibkr_up", "ibkr_port_open", "ibkr_handshake_success", "ibkr_server_version"}
+    healthy |= {"ibkr_handshake_last_duration_seconds", "ibkr_verdict_since_timestamp_seconds"}
+    fresh = {name for name, _ in samples([state], T0 + 45.0)}
+    stale = {name for name, _ in samples([state], T0 + 45.1)}
+    assert fresh - stale == healthy
+    assert "ibkr_last_probe_timestamp_seconds" in stale
+
+
+def test_an_expired_state_has_the_verdict_unknown() -> None:
+    found = samples([grown(HEALTHY)], T0 + 46.0)
+    ones = [dict(labels)["verdict"] for (name, labels), value in found.items() if name == "ibkr_verdict" and value]
+    assert ones == [Verdict.UNKNOWN]
+
+
+def test_a_fault_of_ours_shows_no_health_at_all() -> None:
+    assert "probe-broken" not in of(fleet(), "ibkr_up")
+    assert "probe-broken" not in of(fleet(), "ibkr_port_open")
+
+
+def test_exactly_one_verdict_of_each_target_is_one() -> None:
+    ones: dict[str, list[str]] = {}
+    for (name, labels), value in samples(fleet()).items():
+        if name == "ibkr_verdict" and value:
+            ones.setdefault(dict(labels)["target"], []).append(dict(labels)["verdict"])
+    assert ones == {
+        "healthy": ["healthy"],
+        "frozen": ["api_silent"],
+        "closed": ["port_closed"],
+        "unresolved": ["name_unresolved"],
+        "probe-broken": ["probe_broken"],
+        "expired": ["unknown"],
+        "unprobed": ["unknown"],
+    }
+
+
+def test_an_open_port_with_a_silent_api_is_not_up() -> None:
+    assert of(fleet(), "ibkr_up") == {"healthy": 1, "frozen": 0, "closed": 0, "unresolved": 0}
+    assert of(fleet(), "ibkr_port_open") == {"healthy": 1, "frozen": 1, "closed": 0, "unresolved": 0}
+    assert of(fleet(), "ibkr_handshake_success") == {"healthy": 1, "frozen": 0, "closed": 0, "unresolved": 0}
+
+
+def test_the_duration_of_a_failed_handshake_is_not_shown_as_one() -> None:
+    assert set(of(fleet(), "ibkr_handshake_last_duration_seconds")) == {"healthy"}
+
+
+def test_a_target_named_to_hurt_is_escaped_everywhere() -> None:
+    name = 'a"b\\c\nd%s{}\0'
+    state = grown(HEALTHY, handshake_failed(Cause.SILENCE), target=named(name, labels={"x": '"\n'}))
+    shown = {
+        sample.labels["target"]
+        for family in parse_openmetrics(text([state], openmetrics=True))
+        for sample in family.samples
+        if "target" in sample.labels
+    }
+    assert shown == {name.replace("\0", "\N{REPLACEMENT CHARACTER}")}
+
+
+def test_chunks_of_many_targets_are_small_and_whole_lines() -> None:
+    states = [grown(HEALTHY, target=named(f"t{number}")) for number in range(600)]
+    chunks = list(exposition(states, T0))
+    assert all(chunk.endswith("\n") for chunk in chunks if chunk)
+    assert len(chunks) == len(BY_TARGET) * (1 + 3)
