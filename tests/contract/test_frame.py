@@ -94,3 +94,13 @@ def test_the_wheel_holds_every_file_of_the_package(repository: Path, tmp_path: P
     expected = {file.relative_to(repository).as_posix() for file in committed(repository, "exporter")}
     assert expected - held == set()
     assert wheel.name.startswith("ibkr_exporter-")
+
+
+@pytest.mark.parametrize(("ci", "code"), [("true", pytest.ExitCode.TESTS_FAILED), ("", pytest.ExitCode.OK)])
+def test_a_skip_fails_in_ci_and_only_there(repository: Path, tmp_path: Path, ci: str, code: int) -> None:
+    (tmp_path / "conftest.py").write_bytes((repository / "tests" / "conftest.py").read_bytes())
+    (tmp_path / "test_it.py").write_text("import pytest\n\ndef test_it() -> None:\n    pytest.skip('no promtool')\n")
+    run = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(run, check=False, capture_output=True, text=True, env={**os.environ, "CI": ci}, cwd=tmp_path)
+    assert done.returncode == code, done.stdout
+    assert ("in CI nothing may be missing: Skipped: no promtool" in done.stdout) is (ci == "true")
