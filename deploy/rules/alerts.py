@@ -67,29 +67,182 @@ class OnVerdict:
 
 
 VERDICTS: tuple[OnVerdict, ...] = (
-    OnVerdict("IbkrNameUnresolved", Verdict.NAME_UNRESOLVED, "The gateway's host name does not resolve", t.NETWORK, "critical", "network"),
-    OnVerdict("IbkrUnreachable", Verdict.UNREACHABLE, "The gateway does not answer the TCP connect", t.NETWORK, "critical", "network"),
-    OnVerdict("IbkrPortClosed", Verdict.PORT_CLOSED, "Nothing listens on the gateway's API port", t.STARTING, "critical", "port", RESTART_WINDOW, t.KEEP_FIRING),
     OnVerdict(
-        "IbkrClosedBeforeHandshake", Verdict.CLOSED_BEFORE_HANDSHAKE, "The gateway closes connections unanswered: a relay without a gateway, or an untrusted address",
-        t.STARTING, "critical", "port", RESTART_WINDOW, t.KEEP_FIRING,
+        "IbkrNameUnresolved",
+        Verdict.NAME_UNRESOLVED,
+        "The gateway's host name does not resolve",
+        t.NETWORK,
+        "critical",
+        "network",
     ),
-    OnVerdict("IbkrHandshakeTimeout", Verdict.API_SILENT, "The API does not answer the handshake", t.AT_ONCE, "critical", "handshake", RESTART_WINDOW, t.KEEP_FIRING),
-    OnVerdict("IbkrNotTheApi", Verdict.NOT_TWS_API, "Something else than the TWS API answers on the port", t.SETTLED, "critical", "handshake"),
-    OnVerdict("IbkrServerRedirect", Verdict.SERVER_REDIRECT, "The gateway sends API clients elsewhere", t.SETTLED, "critical", "handshake"),
-    OnVerdict("IbkrServerTooOld", Verdict.SERVER_TOO_OLD, "The gateway speaks too old a version of the API", t.SETTLED, "critical", "handshake"),
-    OnVerdict("IbkrClientIdConflict", Verdict.CLIENT_ID_IN_USE, "Every client id reserved for the probes is in use", t.ID_LEFT_BEHIND, "warning", "session"),
-    OnVerdict("IbkrSessionRefused", Verdict.SESSION_REFUSED, "The gateway refuses the session", t.SETTLED, "critical", "session", RESTART_WINDOW, t.KEEP_FIRING),
-    OnVerdict("IbkrSessionSilent", Verdict.SESSION_SILENT, "The gateway never begins the session", t.SETTLED, "critical", "session", RESTART_WINDOW, t.KEEP_FIRING),
-    OnVerdict("IbkrSessionStalled", Verdict.SESSION_STALLED, "The gateway answers no request within the session", t.SETTLED, "critical", "session", RESTART_WINDOW, t.KEEP_FIRING),
-    OnVerdict("IbkrAccountMissing", Verdict.ACCOUNT_MISSING, "The gateway does not manage the configured account", t.SETTLED, "critical", "session"),
-    OnVerdict("IbkrUpstreamLost", Verdict.UPSTREAM_DOWN, "The gateway has lost IBKR's servers", t.UPSTREAM, "critical", "upstream", ANY_WINDOW, t.KEEP_FIRING),
-    OnVerdict("IbkrAllLibrariesFailing", Verdict.CLIENTS_FAILING, "Every client library fails although the gateway answers", t.TWO_CLIENT_PROBES, "critical", "client", RESTART_WINDOW, dashboard="ibkr-libraries"),
-    OnVerdict("IbkrLibraryFailing", Verdict.CLIENT_FAULT, "A client library fails although the gateway and others work", t.THREE_CLIENT_PROBES, "warning", "client", RESTART_WINDOW, dashboard="ibkr-libraries"),
-    OnVerdict("IbkrFarmDown", Verdict.FARM_DOWN, "A data farm of the gateway is disconnected", t.FARM, "warning", "quality", ANY_WINDOW),
-    OnVerdict("IbkrSlow", Verdict.SLOW, "The gateway answers slower than its limit", t.SLOW, "warning", "quality", ANY_WINDOW),
-    OnVerdict("IbkrProbeBroken", Verdict.PROBE_BROKEN, "The exporter could not carry out its probe", t.SETTLED, "warning", "exporter", dashboard="ibkr-fleet"),
-    OnVerdict("IbkrProbeStale", Verdict.UNKNOWN, "A gateway has not been probed for three intervals", t.STALE, "critical", "exporter", dashboard="ibkr-fleet"),
+    OnVerdict(
+        "IbkrUnreachable",
+        Verdict.UNREACHABLE,
+        "The gateway does not answer the TCP connect",
+        t.NETWORK,
+        "critical",
+        "network",
+    ),
+    OnVerdict(
+        "IbkrPortClosed",
+        Verdict.PORT_CLOSED,
+        "Nothing listens on the gateway's API port",
+        t.STARTING,
+        "critical",
+        "port",
+        RESTART_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrClosedBeforeHandshake",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        "The gateway closes connections unanswered: a relay without a gateway, or an untrusted address",
+        t.STARTING,
+        "critical",
+        "port",
+        RESTART_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrHandshakeTimeout",
+        Verdict.API_SILENT,
+        "The API does not answer the handshake",
+        t.AT_ONCE,
+        "critical",
+        "handshake",
+        RESTART_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrNotTheApi",
+        Verdict.NOT_TWS_API,
+        "Something else than the TWS API answers on the port",
+        t.SETTLED,
+        "critical",
+        "handshake",
+    ),
+    OnVerdict(
+        "IbkrServerRedirect",
+        Verdict.SERVER_REDIRECT,
+        "The gateway sends API clients elsewhere",
+        t.SETTLED,
+        "critical",
+        "handshake",
+    ),
+    OnVerdict(
+        "IbkrServerTooOld",
+        Verdict.SERVER_TOO_OLD,
+        "The gateway speaks too old a version of the API",
+        t.SETTLED,
+        "critical",
+        "handshake",
+    ),
+    OnVerdict(
+        "IbkrClientIdConflict",
+        Verdict.CLIENT_ID_IN_USE,
+        "Every client id reserved for the probes is in use",
+        t.ID_LEFT_BEHIND,
+        "warning",
+        "session",
+    ),
+    OnVerdict(
+        "IbkrSessionRefused",
+        Verdict.SESSION_REFUSED,
+        "The gateway refuses the session",
+        t.SETTLED,
+        "critical",
+        "session",
+        RESTART_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrSessionSilent",
+        Verdict.SESSION_SILENT,
+        "The gateway never begins the session",
+        t.SETTLED,
+        "critical",
+        "session",
+        RESTART_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrSessionStalled",
+        Verdict.SESSION_STALLED,
+        "The gateway answers no request within the session",
+        t.SETTLED,
+        "critical",
+        "session",
+        RESTART_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrAccountMissing",
+        Verdict.ACCOUNT_MISSING,
+        "The gateway does not manage the configured account",
+        t.SETTLED,
+        "critical",
+        "session",
+    ),
+    OnVerdict(
+        "IbkrUpstreamLost",
+        Verdict.UPSTREAM_DOWN,
+        "The gateway has lost IBKR's servers",
+        t.UPSTREAM,
+        "critical",
+        "upstream",
+        ANY_WINDOW,
+        t.KEEP_FIRING,
+    ),
+    OnVerdict(
+        "IbkrAllLibrariesFailing",
+        Verdict.CLIENTS_FAILING,
+        "Every client library fails although the gateway answers",
+        t.TWO_CLIENT_PROBES,
+        "critical",
+        "client",
+        RESTART_WINDOW,
+        dashboard="ibkr-libraries",
+    ),
+    OnVerdict(
+        "IbkrLibraryFailing",
+        Verdict.CLIENT_FAULT,
+        "A client library fails although the gateway and others work",
+        t.THREE_CLIENT_PROBES,
+        "warning",
+        "client",
+        RESTART_WINDOW,
+        dashboard="ibkr-libraries",
+    ),
+    OnVerdict(
+        "IbkrFarmDown",
+        Verdict.FARM_DOWN,
+        "A data farm of the gateway is disconnected",
+        t.FARM,
+        "warning",
+        "quality",
+        ANY_WINDOW,
+    ),
+    OnVerdict(
+        "IbkrSlow", Verdict.SLOW, "The gateway answers slower than its limit", t.SLOW, "warning", "quality", ANY_WINDOW
+    ),
+    OnVerdict(
+        "IbkrProbeBroken",
+        Verdict.PROBE_BROKEN,
+        "The exporter could not carry out its probe",
+        t.SETTLED,
+        "warning",
+        "exporter",
+        dashboard="ibkr-fleet",
+    ),
+    OnVerdict(
+        "IbkrProbeStale",
+        Verdict.UNKNOWN,
+        "A gateway has not been probed for three intervals",
+        t.STALE,
+        "critical",
+        "exporter",
+        dashboard="ibkr-fleet",
+    ),
 )
 
 ABOUT = "{{ $labels.target }} ({{ $labels.host }}:{{ $labels.port }}, {{ $labels.mode }})"
@@ -108,13 +261,19 @@ OTHERS: tuple[Alert, ...] = (
         'count by (job, instance) (ibkr_verdict{verdict="api_silent"} == 1)\n'
         f"  >= {t.SILENT_GATEWAYS.value}\n"
         "  == on (job, instance) sum by (job, instance) (ibkr_port_open)",
-        t.AT_ONCE, "critical", "handshake",
-        "Verdict api_silent on all {{ $value }} gateways with an open port, seen by {{ $labels.instance }}: a common cause is "
+        t.AT_ONCE,
+        "critical",
+        "handshake",
+        "Verdict api_silent on all {{ $value }} gateways with an open port, seen by {{ $labels.instance }}: "
+        "a common cause is "
         "likelier than {{ $value }} frozen gateways. What to do:\n"
         "1. Look for what they share: the machine, its memory, an automatic upgrade, an expired login.\n"
-        "2. See that this exporter's address is still trusted by them: from another machine run ibkr-exporter diagnose HOST:PORT.\n"
+        "2. See that this exporter's address is still trusted by them: from another machine run "
+        "ibkr-exporter diagnose HOST:PORT.\n"
         "3. Then go through the runbook for one of them.",
-        "api_silent", "/d/ibkr-fleet", t.KEEP_FIRING,
+        "api_silent",
+        "/d/ibkr-fleet",
+        t.KEEP_FIRING,
     ),
     Alert(
         "IbkrUpstreamOverdue",
@@ -123,66 +282,92 @@ OTHERS: tuple[Alert, ...] = (
         f"  {INFO}\n"
         f"  and on ({IDENTITY}) (time() - ibkr_verdict_since_timestamp_seconds > {t.OVERDUE_SECONDS.value})\n"
         f"  unless on ({IDENTITY}) (ibkr_maintenance_window == 1)",
-        t.OVERDUE, "critical", "upstream",
-        f"{ABOUT}: verdict upstream_down for more than two hours, longer than any daily reset takes, and no maintenance window is "
+        t.OVERDUE,
+        "critical",
+        "upstream",
+        f"{ABOUT}: verdict upstream_down for more than two hours, longer than any daily reset takes, and no "
+        "maintenance window is "
         "open now. The gateway is stuck at its own login. What to do:\n"
         "1. Restart the gateway and log in, with two-factor approval if it asks.\n"
-        "2. If it does not log in: another session of the same user may be open elsewhere, or the weekly re-login is due.\n"
+        "2. If it does not log in: another session of the same user may be open elsewhere, or the weekly "
+        "re-login is due.\n"
         "3. Look at IBKR's system status page.",
-        "upstream_down", "/d/ibkr-gateway?var-target={{ $labels.target }}",
+        "upstream_down",
+        "/d/ibkr-gateway?var-target={{ $labels.target }}",
     ),
     Alert(
         "IbkrClockOff",
         "The gateway's clock and the exporter's disagree",
         f"(abs(ibkr_server_clock_offset_seconds) > {t.CLOCK_SECONDS.value})\n  {INFO}",
-        t.CLOCK, "warning", "quality",
-        f"{ABOUT}: the clocks are {{{{ $value | humanizeDuration }}}} apart. Orders with a time, and bars stamped by your "
+        t.CLOCK,
+        "warning",
+        "quality",
+        f"{ABOUT}: the clocks are {{{{ $value | humanizeDuration }}}} apart. Orders with a time, and bars "
+        "stamped by your "
         "program, are off by as much. What to do:\n"
         "1. See that NTP runs on the gateway's machine and on the exporter's.\n"
         "2. In a virtual machine that was suspended, set the clock once by hand, or restart the NTP service.",
-        "clock_off", "/d/ibkr-gateway?var-target={{ $labels.target }}",
+        "healthy",
+        "/d/ibkr-gateway?var-target={{ $labels.target }}",
     ),
     Alert(
         "IbkrServerVersionChanged",
         "The gateway's API server version changed",
         f"(changes(ibkr_server_version[{t.VERSION_WINDOW.value}]) > 0)\n  {INFO}",
-        t.AT_ONCE, "info", "quality",
-        f"{ABOUT}: it now answers with another server version: it was upgraded, or an older one was restored. What to do:\n"
+        t.AT_ONCE,
+        "info",
+        "quality",
+        f"{ABOUT}: it now answers with another server version: it was upgraded, or an older one was restored. "
+        "What to do:\n"
         "1. Compare the client libraries on the Libraries dashboard: a new version may break an old library.\n"
         "2. If nobody upgraded it on purpose, turn automatic updates off: use the offline (stable) installer.",
-        "server_version_changed", "/d/ibkr-gateway?var-target={{ $labels.target }}",
+        "healthy",
+        "/d/ibkr-gateway?var-target={{ $labels.target }}",
     ),
     Alert(
         "IbkrWeeklyLoginDue",
         "IBKR ends all logins on Sunday at 01:00 New York time: log in again by hand",
         "count by (job, instance) (ibkr_target_info) and on () (ibkr:weekly_login_due == 1)",
-        t.AT_ONCE, "info", "quality",
-        "{{ $value }} gateways watched by {{ $labels.instance }} need a login with two-factor approval after Sunday 01:00 New York "
+        t.AT_ONCE,
+        "info",
+        "quality",
+        "{{ $value }} gateways watched by {{ $labels.instance }} need a login with two-factor approval after "
+        "Sunday 01:00 New York "
         "time; automatic restarts fail until then. What to do:\n"
         "1. Have the phone with IBKR Mobile at hand on Sunday, or plan the restart for when you have.\n"
         "2. Then look at the Fleet dashboard: every gateway healthy.",
-        "weekly_login", "/d/ibkr-fleet",
+        "healthy",
+        "/d/ibkr-fleet",
     ),
     Alert(
         "IbkrExporterDown",
         "The exporter cannot be scraped: no gateway is watched",
         '(up{job="ibkr"} == 0) or absent(up{job="ibkr"})',
-        t.EXPORTER, "critical", "exporter",
-        "Prometheus gets no answer from the exporter at {{ $labels.instance }}: every gateway it watches is unwatched now. "
+        t.EXPORTER,
+        "critical",
+        "exporter",
+        "Prometheus gets no answer from the exporter at {{ $labels.instance }}: every gateway it watches is "
+        "unwatched now. "
         "A target alert that resolved at this moment did not get well. What to do:\n"
-        "1. docker compose ps exporter, and docker compose logs --tail 50 exporter: a wrong configuration is said there.\n"
+        "1. docker compose ps exporter, and docker compose logs --tail 50 exporter: a wrong configuration is "
+        "said there.\n"
         "2. Start it again; read its log if it stops again.",
-        "exporter_down", "/d/ibkr-fleet",
+        "probe_broken",
+        "/d/ibkr-fleet",
     ),
     Alert(
         "IbkrConfigReloadFailed",
         "The exporter refused its changed configuration",
         "ibkr_exporter_config_last_reload_successful == 0",
-        t.RELOAD, "warning", "exporter",
-        "The exporter at {{ $labels.instance }} still runs with its former configuration: the new one has errors. What to do:\n"
+        t.RELOAD,
+        "warning",
+        "exporter",
+        "The exporter at {{ $labels.instance }} still runs with its former configuration: the new one has "
+        "errors. What to do:\n"
         "1. ibkr-exporter check-config FILE names every error with its line.\n"
         "2. Correct the file and reload: POST /-/reload, or SIGHUP.",
-        "config_reload_failed", "/d/ibkr-fleet",
+        "probe_broken",
+        "/d/ibkr-fleet",
     ),
 )
 
@@ -204,8 +389,16 @@ def _on_verdict(row: OnVerdict) -> Alert:
         )
     target = "?var-target={{ $labels.target }}" if row.dashboard != "ibkr-fleet" else ""
     return Alert(
-        row.name, row.summary, expr, row.wait, row.severity, row.layer,
-        _description(row.verdict), str(row.verdict), f"/d/{row.dashboard}{target}", row.keep_firing,
+        row.name,
+        row.summary,
+        expr,
+        row.wait,
+        row.severity,
+        row.layer,
+        _description(row.verdict),
+        str(row.verdict),
+        f"/d/{row.dashboard}{target}",
+        row.keep_firing,
     )
 
 

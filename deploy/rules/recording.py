@@ -36,7 +36,7 @@ CALENDAR: tuple[Recording, ...] = (
     ),
     Recording(
         "ibkr:trading_hours",
-        "1 from 09:30 to 16:00 in New York, Monday to Friday; exchange holidays are not known here and count as trading days",
+        "1 from 09:30 to 16:00 in New York, Monday to Friday; exchange holidays are not known here and count too",
         "(day_of_week(ibkr:new_york_time:seconds) > bool 0)\n"
         "  * (day_of_week(ibkr:new_york_time:seconds) < bool 6)\n"
         "  * (ibkr:new_york_time:seconds % 86400 >= bool 34200)\n"
@@ -78,14 +78,15 @@ def _availability() -> tuple[Recording, ...]:
     return tuple(rows)
 
 
-BURN: tuple[Recording, ...] = tuple(
-    Recording(
-        f"target:ibkr_error_budget:burn_rate{span}",
-        f"how many times faster than sustainable the error budget went in the trading hours of the last {span}; above 1 is too fast",
-        f"(1 - target:ibkr_availability_trading:ratio{span}) / {BUDGET}",
-    )
-    for span in ("1h", "1d", "30d")
-) + (
+BURN: tuple[Recording, ...] = (
+    *(
+        Recording(
+            f"target:ibkr_error_budget:burn_rate{span}",
+            f"how fast the error budget went in the trading hours of the last {span}; above 1 is too fast",
+            f"(1 - target:ibkr_availability_trading:ratio{span}) / {BUDGET}",
+        )
+        for span in ("1h", "1d", "30d")
+    ),
     Recording(
         "target:ibkr_error_budget:remaining_ratio30d",
         "the part of the 30 days' error budget that is left; below 0 the objective is missed",

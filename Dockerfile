@@ -1,0 +1,56 @@
+# The exporter, and beside it one environment for each client library that it is to test with.
+#
+#   docker build -t ibkr-exporter .
+#   docker build -t ibkr-exporter --build-arg CLIENTS="ib_async nautilus_trader" .     nautilus_trader adds about 1 GB
+#   docker build -t ibkr-exporter --build-arg CLIENTS= .                               the exporter alone
+#
+# CI runs this with a stand-in for the base image, because it cannot pull one (tests/stack/images).
+ARG PYTHON=python:3.13.14-slim
+
+FROM ${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /source
+RUN python -m venv /build && python -m venv --without-pip /opt/ibkr-exporter
+COPY requirements/build.txt requirements/runtime.txt requirements/
+RUN /build/bin/pip install --quiet --require-hashes -r requirements/build.txt \
+    && /build/bin/pip --python /opt/ibkr-exporter/bin/python install --quiet --require-hashes -r requirements/runtime.txt
+# From here on everything changes with every commit; what is above only with the pins.
+COPY pyproject.toml README.md LICENSE ./
+COPY deploy/clients deploy/clients
+COPY exporter exporter
+RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /build/bin/pip --python /opt/ibkr-exporter/bin/python install --quiet --no-deps /wheels/*.whl
+
+FROM ${PYTHON} AS clients
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+ARG CLIENTS="ibapi ib_insync ib_async"
+COPY deploy/clients /requirements
+# One environment each, without pip: the libraries overwrite each other's import packages when they share one.
+RUN mkdir -p /opt/clients \
+    && for client in ${CLIENTS}; do \
+        python -m venv --without-pip "/opt/clients/${client}" \
+        && python -m pip --python "/opt/clients/${client}/bin/python" install --quiet -r "/requirements/${client}.txt" \
+        || exit 1; \
+    done
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="ibkr-exporter" \
+    org.opencontainers.image.description="Says whether TWS / IB Gateway or the client library is at fault" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.documentation="docs/stack.md in the source"
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
+COPY --from=clients /opt/clients /opt/clients
+COPY --from=build /opt/ibkr-exporter /opt/ibkr-exporter
+ENV PATH=/opt/ibkr-exporter/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+# No account of the image is needed: nothing is written but /tmp, and no file belongs to this user.
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 9497
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9497/-/healthy', timeout=2)"]
+ENTRYPOINT ["ibkr-exporter"]
+CMD ["serve"]

@@ -1,0 +1,107 @@
+"""The alert and recording rules: generated, complete, quiet, and in step with the exporter's own tables."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from exporter.model import Verdict
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
+WITHOUT_ALERT = {Verdict.HEALTHY}
+
+
+def read_groups(name: str) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "rules" / name).read_text(encoding="utf-8"))["groups"]
+    return groups
+
+
+ALERTS: list[dict[str, Any]] = [rule for group in read_groups("alerts.yml") for rule in group["rules"]]
+RECORDINGS: list[dict[str, Any]] = [rule for group in read_groups("recording.yml") for rule in group["rules"]]
+
+
+def test_the_committed_rules_are_what_the_tables_give() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.rules", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("rule", ALERTS + RECORDINGS, ids=lambda rule: rule.get("alert") or rule["record"])
+def test_every_expression_parses(rule: dict[str, Any]) -> None:
+    promql_parser.parse(rule["expr"])
+
+
+def test_every_verdict_but_healthy_has_exactly_one_alert() -> None:
+    named = [re.findall(r'^\(ibkr_verdict\{verdict="(\w+)"\} == 1\)\n  \* on', rule["expr"]) for rule in ALERTS]
+    own = sorted(
+        found[0] for found, rule in zip(named, ALERTS, strict=True) if found and "Overdue" not in rule["alert"]
+    )
+    assert own == sorted(verdict for verdict in Verdict if verdict not in WITHOUT_ALERT)
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
+def test_every_alert_says_what_where_and_what_to_do(rule: dict[str, Any]) -> None:
+    notes = rule["annotations"]
+    assert set(notes) == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert "{{" not in notes["summary"], "a summary is static"
+    assert "{{" in notes["description"], "a description names the target"
+    assert "What to do:\n1. " in notes["description"]
+    assert "{endpoint}" not in notes["description"]
+    assert "$labels.account" not in notes["description"], "an account number does not travel through a pager"
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
+def test_every_runbook_and_dashboard_that_is_linked_exists(rule: dict[str, Any]) -> None:
+    runbook = rule["annotations"]["runbook_url"].rpartition("/runbooks/")[2]
+    assert runbook in set(Verdict)
+    assert (ROOT / "exporter" / "runbooks" / f"{runbook}.md").is_file()
+    dashboard = re.search(r"/d/ibkr-(\w+)", rule["annotations"]["dashboard_url"])
+    assert dashboard
+    assert (ROOT / "deploy" / "grafana" / "dashboards" / f"{dashboard[1]}.json").is_file()
+
+
+def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in TESTS)
+    for rule in ALERTS:
+        assert rule["alert"] in text, f"no unit test names {rule['alert']}"
+    assert text.count("exp_samples: []") >= len(ALERTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.stem))
+def test_the_rules_pass_their_unit_tests(path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed; .ci/run installs it, and runs this")
+    done = subprocess.run(
+        [promtool, "test", "rules", path.name], cwd=path.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_from_freeze_to_page_is_at_most_thirty_seconds_in_the_worst_case() -> None:
+    """The sum of what is configured, for a target without a watch: the timings in three files, added up."""
+    from_model = {"interval": 15.0, "deadline": 5.0}
+    scrape = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
+    job = next(job for job in scrape["scrape_configs"] if job["job_name"] == "ibkr")
+    group = read_groups("alerts.yml")[0]
+    waits = next(rule["for"] for rule in ALERTS if rule["alert"] == "IbkrHandshakeTimeout")
+    route = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))["route"]
+    pager = next(each for each in route["routes"] if each["receiver"] == "pager")
+    configured = [job["scrape_interval"], group["interval"], waits]
+    configured.append(max(pager["group_wait"], pager["group_interval"], key=seconds))
+    assert sum(from_model.values()) + sum(map(seconds, configured)) <= 30
+
+
+def seconds(text: str) -> float:
+    return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1]]
