@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from zlib import crc32
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup
 
 from exporter.history import TargetState, current_verdict
 from exporter.model import Verdict
-from exporter.page.api import moment, report_json, state_json, status
+from exporter.page.api import moment, report_json, state_json, status, status_text
 from exporter.page.details import describe
 from exporter.page.views import SIGNS, WORST_FIRST, at, card, common_window, length, row, worst_first
 from exporter.remedy import REMEDIES
@@ -28,6 +28,7 @@ __all__ = [
     "CONTENT_SECURITY_POLICY",
     "STATIC",
     "moment",
+    "prepare",
     "render_error",
     "render_runbook",
     "render_runbooks",
@@ -38,6 +39,7 @@ __all__ = [
     "static",
     "status",
     "status_chunks",
+    "status_text",
 ]
 
 CONTENT_SECURITY_POLICY = (
@@ -47,6 +49,13 @@ CONTENT_SECURITY_POLICY = (
 STATIC = {"style.css": "text/css; charset=utf-8"} | {f"{tone.value}.svg": "image/svg+xml" for tone in Severity}
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
 UNFOLDED = 30  # cards that are shown in full; the rest of a long outage is folded up
+
+
+def prepare() -> None:
+    """Read and compile every template now (some 30 ms, once), so that no visitor's page holds up the probes."""
+    for name in _templates().list_templates():
+        _templates().get_template(name)
+    _style_version()
 
 
 def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | None = 10) -> Iterator[str]:
@@ -96,10 +105,10 @@ def render_runbook(verdict: Verdict) -> str:
 
 
 def render_runbooks() -> str:
-    """The list of all runbooks."""
+    """The list of all runbooks, for the path `/runbooks` (no slash at its end: its links are relative)."""
     tones = {verdict: severity(verdict) for verdict in Verdict}
     rows = [(verdict.value, tone.value, SIGNS[tone], REMEDIES[verdict].meaning) for verdict, tone in tones.items()]
-    return _render("runbooks.html", "../", {"rows": rows, "worst": Severity.OK.value})
+    return _render("runbooks.html", "", {"rows": rows, "worst": Severity.OK.value})
 
 
 def render_error(code: int, title: str, message: str, *, root: str = "../") -> str:
@@ -121,10 +130,16 @@ def runbook_source(verdict: Verdict) -> str:
 
 
 @cache
-def _runbook(verdict: Verdict) -> Markup:
+def _runbook(verdict: Verdict) -> str:
     """A runbook as HTML. Its links are to files, so that they work in the repository; here they lose the `.md`."""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(runbook_source(verdict))
-    return Markup(re.sub(r'href="(\w+)\.md"', r'href="\1"', html))  # noqa: S704 - our own text, from the package
+    return re.sub(r'href="(\w+)\.md"', r'href="\1"', html)
+
+
+@cache
+def _style_version() -> str:
+    """In the style sheet's address, so that a browser does not keep an old one after an upgrade."""
+    return f"{crc32(static('style.css')):08x}"
 
 
 @cache
@@ -145,7 +160,7 @@ def _render(template: str, root: str, context: Mapping[str, object]) -> str:
 
 def _context(root: str, context: Mapping[str, object]) -> dict[str, object]:
     """Links are relative, so that the pages work below any prefix of a reverse proxy."""
-    return {"root": root, **context}
+    return {"root": root, "style": _style_version(), **context}
 
 
 def _title(ordered: Sequence[TargetState], verdicts: Sequence[Verdict], ill: int) -> str:

@@ -4,8 +4,9 @@ Times are RFC 3339 in UTC, durations seconds. An expired state claims nothing: i
 empty, and the evidence says how old the last report is.
 """
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,14 +20,15 @@ Json = dict[str, Any]
 
 def status(states: Sequence[TargetState], now: float) -> Json:
     """Everything that is known at `now`, in the order of the states: the body of `/api/v1/status`."""
-    verdicts = [current_verdict(state, now) for state in states]
-    tones = Counter(severity(verdict) for verdict in verdicts)
-    return {
-        "at": moment(now),
-        "summary": {tone.value: tones[tone] for tone in Severity},
-        "verdicts": {verdict.value: count for verdict, count in sorted(Counter(verdicts).items())},
-        "targets": [state_json(state, now) for state in states],
-    }
+    return {**_summary(states, now), "targets": [state_json(state, now) for state in states]}
+
+
+def status_text(states: Sequence[TargetState], now: float) -> Iterator[str]:
+    """The same as JSON text, a piece for each target, so that a server can do other work between two of them."""
+    yield json.dumps({**_summary(states, now), "targets": []}).removesuffix("]}")
+    for place, state in enumerate(states):
+        yield (", " if place else "") + json.dumps(state_json(state, now))
+    yield "]}"
 
 
 def report_json(target: Target, report: Report, verdict: Verdict) -> Json:
@@ -81,6 +83,18 @@ def since(state: TargetState, now: float) -> float | None:
 def moment(at: float) -> str:
     """A unix time as RFC 3339 in UTC, to the second: 2026-11-21T02:00:00Z."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _summary(states: Sequence[TargetState], now: float) -> Json:
+    verdicts = Counter(current_verdict(state, now) for state in states)
+    tones: Counter[Severity] = Counter()
+    for verdict, count in verdicts.items():
+        tones[severity(verdict)] += count
+    return {
+        "at": moment(now),
+        "summary": {tone.value: tones[tone] for tone in Severity},
+        "verdicts": {verdict.value: verdicts[verdict] for verdict in Verdict if verdict in verdicts},
+    }
 
 
 def _core(target: Target, verdict: Verdict, said: Explanation, at: float | None, report: Report | None) -> Json:

@@ -94,7 +94,7 @@ def test_the_page_of_a_runbook_shows_all_of_it_with_links_that_work_there(verdic
 
 
 def test_the_list_of_runbooks_leads_to_every_one() -> None:
-    assert set(Verdict) <= set(Text(page.render_runbooks()).links)
+    assert {f"runbooks/{verdict}" for verdict in Verdict} <= set(Text(page.render_runbooks()).links)
 
 
 def test_runbooks_speak_of_no_outcome_and_no_stage_that_does_not_exist() -> None:

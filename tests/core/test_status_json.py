@@ -108,3 +108,10 @@ def test_an_answer_of_a_peer_goes_into_json_whatever_it_holds() -> None:
     made = report("paper", no_reply(Outcome.GARBLED, Cause.MALFORMED, 0.1, detail))
     answer = page.report_json(replace(Target("x", "::1", 1, Mode.LIVE), labels={"a": "b"}), made, Verdict.NOT_TWS_API)
     assert json.loads(json.dumps(answer))["layers"][1]["detail"] == detail
+
+
+def test_the_pieces_of_the_text_are_the_status() -> None:
+    for states in ([], every_verdict()[:1], every_verdict()):
+        pieces = list(page.status_text(states, NOW))
+        assert len(pieces) == len(states) + 2
+        assert json.loads("".join(pieces)) == page.status(states, NOW)
