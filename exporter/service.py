@@ -5,7 +5,9 @@ twice at a time, whoever asks.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,7 +16,7 @@ import structlog
 from exporter import schedule
 from exporter.history import TargetState, fold
 from exporter.metrics import ExporterState
-from exporter.model import Report, Target
+from exporter.model import Report, Target, Verdict
 from exporter.probes import stamps
 from exporter.probes.ladder import probe_target
 from exporter.probes.names import Resolver
@@ -101,10 +103,21 @@ class Service:
             async with self._places:
                 lag = self.exporter.lag.observe(max(0.0, loop.time() - due))
                 self.exporter = replace(self.exporter, lag=lag)
-                self.record(await self.probe(target))
+                await self._probe_and_record(target)
             due, skipped = schedule.next_tick(origin, target.interval, loop.time(), due)
             if skipped:
                 self.exporter = replace(self.exporter, skipped_ticks=self.exporter.skipped_ticks + skipped)
+
+    async def _probe_and_record(self, target: Target) -> None:
+        """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""
+        at = time.time()
+        try:
+            self.record(await self.probe(target))
+        except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
+            with suppress(Exception):  # the log may be what failed
+                self._log.exception("tick failed", target=target.name)
+            fault = Report(target.name, at, time.time() - at, (), fault=f"{type(error).__name__}: {error}")
+            self._states[target.name] = fold(self._states[target.name], fault, Verdict.PROBE_BROKEN)
 
     async def _stop(self, names: Iterable[str]) -> None:
         loops = [self._loops.pop(name) for name in list(names) if name in self._loops]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -39,7 +40,8 @@ async def probe_target(target: Target, resolver: Resolver, deadline: float | Non
         finally:
             await connection.close()
     except Exception as error:  # noqa: BLE001 - the one place where our own faults end
-        structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)
+        with suppress(Exception):  # where files or memory ran out, even the log may fail; the report must not
+            structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)
         results, fault = (), f"{type(error).__name__}: {error}"
     return Report(target.name, at, time.perf_counter() - began, results, connection.opened, fault)
 

@@ -1,0 +1,361 @@
+"""Real sockets against the simulator: what a probe sees, how long it takes, and how it leaves."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import struct
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter.model import (
+    AddressFamily,
+    Cause,
+    Hello,
+    Layer,
+    Mode,
+    Outcome,
+    Report,
+    Stage,
+    Stamp,
+    Target,
+    Verdict,
+)
+from exporter.probes import names, stamps
+from exporter.probes.ladder import probe_target
+from exporter.probes.names import Resolver
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.modes import MODES
+from exporter.simulator.record import ClientEnd
+from exporter.simulator.setup import Setup
+from exporter.verdict import explain, judge
+
+DEADLINE = 1.0
+QUICK = Setup(slow=0.7, freeze_after=0.0, flap_period=30.0)
+Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def stamp_keeper() -> Iterator[None]:
+    with stamps.keep_enabled():
+        yield
+
+
+def at(port: int, host: str = "127.0.0.1", **changes: object) -> Target:
+    target = Target("gateway", host, port, Mode.PAPER, deadline=DEADLINE, slow_after=0.6)
+    return replace(target, **changes)  # type: ignore[arg-type]
+
+
+async def probe(target: Target) -> Report:
+    return await probe_target(target, Resolver())
+
+
+@asynccontextmanager
+async def peer(answer: Peer, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """A server that does with each connection what `answer` says."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await answer(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, host, 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+# --- every mode of the simulator
+
+
+@pytest.mark.parametrize("mode", [name for name, mode in MODES.items() if not mode.changing])
+async def test_each_mode_gets_its_verdict_within_the_deadline_and_a_clean_end(mode: str) -> None:
+    async with Gateway(mode, setup=QUICK) as gateway:
+        target = at(gateway.port)
+        report = await probe(target)
+        assert judge(report, target) is MODES[mode].handshake_verdict
+        assert report.seconds <= DEADLINE + 0.2
+        assert report.fault is None
+        assert report.connections == 1
+        await asyncio.sleep(0.05)  # the gateway reads our end of stream
+        for record in gateway.ledger:
+            assert record.received == 0, "a message after the hello"
+            assert record.client_end is not ClientEnd.RESET or mode == "flood"
+            assert record.hello in (b"", b"API\0\0\0\0\x09v100..226")
+
+
+async def test_a_gateway_that_freezes_and_one_that_flaps_are_seen_both_ways() -> None:
+    async with Gateway("freeze_after", setup=replace(QUICK, freeze_after=0.3)) as gateway:
+        target = at(gateway.port)
+        assert judge(await probe(target), target) is Verdict.HEALTHY
+        await asyncio.sleep(0.35)
+        assert judge(await probe(target), target) is Verdict.API_SILENT
+    async with Gateway("flapping", setup=replace(QUICK, flap_period=0.3)) as gateway:
+        target = at(gateway.port)
+        seen = set()
+        for _ in range(8):
+            seen.add(judge(await probe(target), target))
+            await asyncio.sleep(0.1)
+        assert seen == {Verdict.HEALTHY, Verdict.PORT_CLOSED}
+
+
+# --- the reply, however it comes
+
+REPLY = b"\0\0\0\x1a176\x0020231021 13:28:15 EST\0"
+
+
+@pytest.mark.parametrize("cut", range(1, len(REPLY)))
+async def test_a_reply_cut_anywhere_is_whole_to_us(cut: int) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(17)
+        writer.write(REPLY[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.005)
+        writer.write(REPLY[cut:])
+        await reader.read()
+
+    async with peer(answer) as port:
+        report = await probe(at(port))
+    handshake = report.layer(Layer.HANDSHAKE)
+    assert handshake is not None
+    assert handshake.server is not None
+    assert (handshake.outcome, handshake.server.version) == (Outcome.OK, 176)
+
+
+async def test_the_offered_versions_are_configurable() -> None:
+    async with Gateway("ok") as gateway:
+        target = at(gateway.port, hello=Hello(100, 178))
+        report = await probe(target)
+        handshake = report.layer(Layer.HANDSHAKE)
+        assert handshake is not None
+        assert handshake.server is not None
+        assert handshake.server.version == 178
+        assert gateway.ledger.last()[0].hello.endswith(b"v100..178")
+
+
+async def test_a_peer_that_floods_costs_no_memory_and_no_time() -> None:
+    sent = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        while sent < 100_000_000:
+            writer.write(b"x" * 65536)
+            sent += 65536
+            await writer.drain()
+
+    async with peer(answer) as port:
+        tracemalloc.start()
+        report = await probe(at(port))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert judge(report, at(port)) is Verdict.NOT_TWS_API
+    assert most < 4_000_000
+    assert report.seconds < DEADLINE
+
+
+async def test_a_huge_length_is_refused_at_once_instead_of_waited_for() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(struct.pack(">I", 0x7FFFFFFF))
+        await reader.read()
+
+    async with peer(answer) as port:
+        report = await probe(at(port))
+    handshake = report.layer(Layer.HANDSHAKE)
+    assert handshake is not None
+    assert handshake.cause is Cause.OVERSIZED
+    assert report.seconds < 0.3
+
+
+# --- where the time is taken
+
+
+async def test_the_handshake_time_is_the_kernels_and_not_the_event_loops() -> None:
+    async with Gateway("ok") as gateway:
+        await asyncio.sleep(0.05)  # the kernel switches stamping on with a delay
+
+        async def hog() -> None:
+            while True:
+                await asyncio.sleep(0)
+                _spin(0.02)
+
+        busy = asyncio.create_task(hog())
+        report = await probe(at(gateway.port, deadline=2.0))
+        busy.cancel()
+    handshake = report.layer(Layer.HANDSHAKE)
+    port = report.layer(Layer.PORT)
+    assert handshake is not None
+    assert port is not None
+    assert (handshake.stamp, port.stamp) == (Stamp.KERNEL, Stamp.KERNEL)
+    assert port.seconds is not None
+    assert port.seconds < 0.01
+
+
+async def test_without_kernel_stamps_our_own_clock_is_used_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "AVAILABLE", False)
+    async with Gateway("slow", setup=QUICK) as gateway:
+        report = await probe(at(gateway.port))
+    handshake = report.layer(Layer.HANDSHAKE)
+    assert handshake is not None
+    assert handshake.stamp is Stamp.USER
+    assert handshake.seconds is not None
+    assert 0.7 <= handshake.seconds < 0.9
+    assert "our own clock" in explain(report, at(1), Verdict.SLOW).evidence[1]
+
+
+# --- names and addresses
+
+
+async def test_a_name_without_an_address_is_unresolved_and_nothing_is_connected() -> None:
+    report = await probe(at(7497, "no-such-gateway.invalid"))
+    assert judge(report, at(7497)) is Verdict.NAME_UNRESOLVED
+    assert report.connections == 0
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64 + ".invalid", "tws gateway", "-", "x" * 5000])
+async def test_a_host_that_is_no_name_at_all_is_unresolved_too(host: str) -> None:
+    assert judge(await probe(at(7497, host)), at(7497)) is Verdict.NAME_UNRESOLVED
+
+
+async def test_an_ipv6_address_is_probed() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(17)
+        writer.write(REPLY)
+        await reader.read()
+
+    async with peer(answer, "::1") as port:
+        assert judge(await probe(at(port, "::1")), at(port)) is Verdict.HEALTHY
+        assert judge(await probe(at(port, "127.0.0.1")), at(port)) is Verdict.PORT_CLOSED
+
+
+async def test_of_several_addresses_the_next_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Gateway("ok") as gateway:
+        resolver = Resolver()
+        addresses = [names.Address(socket.AF_INET6, ("::1", gateway.port, 0, 0))]
+        addresses.append(names.Address(socket.AF_INET, ("127.0.0.1", gateway.port)))
+
+        async def resolve(target: Target) -> list[names.Address]:
+            return addresses
+
+        monkeypatch.setattr(resolver, "resolve", resolve)
+        target = at(gateway.port, "gateway.test")
+        report = await probe_target(target, resolver)
+    port = report.layer(Layer.PORT)
+    assert port is not None
+    assert port.detail == "::1: connect_refused; 127.0.0.1 answered"
+    assert report.connections == 2
+    assert judge(report, target) is Verdict.HEALTHY
+
+
+async def test_only_the_configured_address_family_is_tried() -> None:
+    async with Gateway("ok") as gateway:
+        target = at(gateway.port, "localhost", address_family=AddressFamily.IPV4)
+        report = await probe(target)
+        assert report.connections == 1
+        assert judge(report, target) is Verdict.HEALTHY
+
+
+async def test_a_resolver_that_hangs_costs_one_thread_for_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang(question: object, flags: int) -> names.UnresolvedError:
+        nonlocal asked
+        if flags == 0:
+            asked += 1
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+        return names.UnresolvedError(Cause.NAME_UNKNOWN, "no")
+
+    monkeypatch.setattr(names, "_look_up", hang)
+    resolver = Resolver()
+    target = at(7497, "slow.test", deadline=0.2)
+    reports = [await probe_target(target, resolver) for _ in range(3)]
+    assert asked == 1
+    assert {judge(report, target) for report in reports} == {Verdict.NAME_UNRESOLVED}
+    assert all(0.2 <= report.seconds < 0.4 for report in reports)
+    release.set()
+    await asyncio.sleep(0.05)
+
+
+async def test_a_connect_to_ourselves_is_a_closed_port_and_not_a_silent_api() -> None:
+    """A connect to an unused port of the ephemeral range can, rarely, meet its own local port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        sock.connect(("127.0.0.1", port))
+        assert sock.getpeername() == sock.getsockname()
+    seen = {judge(await probe(at(port)), at(port)) for _ in range(300)}
+    assert seen == {Verdict.PORT_CLOSED}
+
+
+# --- our own faults
+
+
+async def test_too_many_open_files_are_our_fault_and_not_the_gateways() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Gateway("ok") as gateway:
+        taken: list[socket.socket] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(socket.socket())
+            report = await probe(at(gateway.port))
+        finally:
+            for sock in taken:
+                sock.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert judge(report, at(gateway.port)) is Verdict.PROBE_BROKEN
+        assert report.results == ()
+        assert report.fault is not None
+        assert "Too many open files" in report.fault
+        assert judge(await probe(at(gateway.port)), at(gateway.port)) is Verdict.HEALTHY
+
+
+async def test_a_cancelled_probe_closes_its_connection_in_order() -> None:
+    async with Gateway("silent") as gateway:
+        running = asyncio.create_task(probe(at(gateway.port, deadline=5.0)))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.sleep(0.05)
+        assert gateway.ledger.last()[0].client_end is ClientEnd.FIN
+
+
+async def test_thousands_of_probes_leave_no_descriptor_behind() -> None:
+    async with Gateway("ok") as ok, Gateway("close_at_once") as closing, Gateway("reset_at_once") as resetting:
+        await asyncio.gather(*(probe(at(gateway.port)) for gateway in (ok, closing, resetting)))
+        before = _descriptors()
+        for _ in range(10):
+            await asyncio.gather(
+                *(probe(at(gateway.port, deadline=5.0)) for gateway in (ok, closing, resetting) for _ in range(70))
+            )
+        await asyncio.sleep(0.1)
+        assert _descriptors() == before
+        assert ok.ledger.opened == 701
+        assert ok.ledger.open_now == 0
+
+
+async def test_a_failure_says_at_which_stage_it_ended() -> None:
+    async with Gateway("half_reply") as gateway:
+        report = await probe(at(gateway.port))
+    handshake = report.layer(Layer.HANDSHAKE)
+    assert handshake is not None
+    assert (handshake.stage, handshake.cause) == (Stage.REPLY, Cause.UNFINISHED)
+    assert "bytes had come" in handshake.detail
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
