@@ -82,32 +82,34 @@ def parse(text: str, file: str) -> Document:
 
 
 def _read_text(path: Path) -> str:
-    def problem(message: str, remedy: str) -> ConfigError:
-        return ConfigError([Problem(str(path), None, None, "", message, remedy)])
-
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise problem("there is no such file", "Give the path of the configuration with --config") from None
-    except IsADirectoryError:
-        remedy = "Name the file in it. Docker makes such a directory when the file to mount does not exist on the host"
-        raise problem("this is a directory", remedy) from None
-    except PermissionError:
-        raise problem(
-            "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
-        ) from None
     except (OSError, ValueError) as error:
-        raise problem(f"the file cannot be read: {error}", "Give the path of a regular file") from None
+        raise ConfigError([Problem(str(path), None, None, "", *unreadable(error))]) from None
     if len(raw) > MAX_BYTES:
+        message = f"the file is larger than {MAX_BYTES >> 20} MiB"
         remedy = "Put what targets share under defaults, or split the targets between several exporters"
-        raise problem(f"the file is larger than {MAX_BYTES >> 20} MiB", remedy)
+        raise ConfigError([Problem(str(path), None, None, "", message, remedy)])
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
         raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
+
+
+def unreadable(error: OSError | ValueError) -> tuple[str, str]:
+    """Message and remedy for a file that cannot be opened or read."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file", "Give the path of the configuration with --config"
+        case IsADirectoryError():
+            remedy = "Docker makes such a directory when the file to mount does not exist on the host"
+            return "this is a directory", f"Name the file in it. {remedy}"
+        case PermissionError():
+            return "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
+    return f"the file cannot be read: {error}", "Give the path of a regular file"
 
 
 Fault = tuple[Mark, str, str]
@@ -158,7 +160,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
             column = lines[number].index("\t") + 1
             return Problem(file, number + 1, column, "", "a tab indents this line", "Indent with spaces")
     context = getattr(error, "context", None)
-    what = f"{getattr(error, 'problem', None) or 'it cannot be parsed'}{f' ({context})' if context else ''}"
+    began = getattr(error, "context_mark", None)
+    where = f" ({context}, begun on line {began.line + 1})" if context and began else ""
+    what = f"{getattr(error, 'problem', None) or 'it cannot be parsed'}{where}"
     remedy = "See the indentation, the brackets and the quotes of this line and the one before"
     return Problem(file, mark.line + 1, mark.column + 1, "", f"this is not YAML: {what}", remedy)
 

@@ -21,6 +21,7 @@ from exporter.config.values import (
     check_port,
     parse_duration,
     parse_versions,
+    quoted,
 )
 
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
@@ -83,14 +84,14 @@ def _shown(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def _versions(text: str) -> str:
-    parse_versions(text)
-    return text
+def _versions(value: Any) -> Any:
+    parse_versions(value)
+    return value
 
 
-def _listen(text: str) -> str:
-    parse_listen(text)
-    return text
+def _listen(value: Any) -> Any:
+    parse_listen(value if isinstance(value, str) else quoted(value))
+    return value
 
 
 def _network(text: str) -> str:
@@ -143,8 +144,8 @@ ClientId = Annotated[int, AfterValidator(checked(_client_id)), _whole(1, MAX_CLI
 UsedId = Annotated[int, AfterValidator(checked(check_client_id)), _whole(0, MAX_CLIENT_ID)]
 Account = Annotated[str, AfterValidator(checked(check_account)), _text(ACCOUNT, "DU1234567")]
 LabelName = Annotated[str, AfterValidator(checked(_label)), _text(LABEL, "desk")]
-Versions = Annotated[str, AfterValidator(checked(_versions)), _text(VERSIONS, "100..226")]
+Versions = Annotated[str, BeforeValidator(checked(_versions)), _text(VERSIONS, "100..226")]
 ListenAddress = Annotated[
-    str, AfterValidator(checked(_listen)), Field(examples=["127.0.0.1:9497", "[::1]:9497", ":9497"])
+    str, BeforeValidator(checked(_listen)), Field(examples=["127.0.0.1:9497", "[::1]:9497", ":9497"])
 ]
 Network = Annotated[str, AfterValidator(checked(_network)), Field(examples=["10.0.0.0/8", "fd00::/8"])]

@@ -5,12 +5,11 @@ in themselves arrive here without the faulty keys (validate.py), so that the rul
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import combinations
 
 from exporter.config.contents import Defaults
 from exporter.config.document import Loc, suggestion
 from exporter.config.endpoint import MODES, free_client_ids
-from exporter.config.schema import DefaultsSection, Settings, TargetSection
+from exporter.config.schema import UNKNOWN_LIBRARY, DefaultsSection, Settings, TargetSection
 from exporter.config.values import is_address, parse_versions
 from exporter.model import AddressFamily, ClientSpec, Mode, Target
 
@@ -33,7 +32,7 @@ def resolve_defaults(section: DefaultsSection, complain: Complain) -> Defaults:
 def resolve_clients(settings: Settings, libraries: Collection[str], complain: Complain) -> dict[str, ClientSpec]:
     """Every configured client, by name."""
     for name, client in settings.clients.items():
-        if client.library not in libraries:
+        if client.library not in libraries and client.library != UNKNOWN_LIBRARY:
             known = sorted(libraries)
             remedy = suggestion(client.library, known) or f"Known are {', '.join(known)}"
             complain(("clients", name, "library"), f'there is no driver for the library "{client.library}"', remedy)
@@ -149,18 +148,19 @@ def _check_names(targets: Sequence[Target], complain: Complain) -> None:
 
 def _check_shared_ids(targets: Sequence[Target], complain: Complain) -> None:
     for first, second, shared in _pairs(targets):
-        message = f"targets[{first}] probes the same gateway with client id {', '.join(map(str, shared))}"
+        ids = f"client id{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
+        message = f"targets[{first}] probes the same gateway with {ids}"
         remedy = "Give each its own client_ids: two probes with one id throw each other off"
         complain(("targets", second, "client_ids"), message, remedy)
 
 
 def _pairs(targets: Sequence[Target]) -> Iterator[tuple[int, int, list[int]]]:
-    """Pairs of targets with the same endpoint, and the client ids that both have."""
-    together: dict[str, list[int]] = {}
+    """Each target that has client ids of an earlier one with the same endpoint: that one, itself, and these ids."""
+    first: dict[tuple[str, int], int] = {}  # who was the first with this id at this endpoint
     for index, target in enumerate(targets):
-        together.setdefault(target.endpoint.lower(), []).append(index)
-    for members in together.values():
-        for first, second in combinations(members, 2):
-            shared = sorted(set(targets[first].client_ids) & set(targets[second].client_ids))
-            if shared:
-                yield first, second, shared
+        shared: dict[int, list[int]] = {}
+        for client_id in dict.fromkeys(target.client_ids):
+            owner = first.setdefault((target.endpoint.lower(), client_id), index)
+            if owner != index:
+                shared.setdefault(owner, []).append(client_id)
+        yield from ((owner, index, ids) for owner, ids in shared.items())

@@ -23,6 +23,8 @@ from exporter.config.fields import (
     Versions,
 )
 
+UNKNOWN_LIBRARY = "?"  # stands in for one that is missing, of which has been complained
+
 Family = Literal["any", "ipv4", "ipv6"]
 
 EVERY = "How often the wire layers (port, handshake, session) are probed"
@@ -99,7 +101,7 @@ class TargetSection(Section):
 class ClientSection(Section):
     """One broker library as installed in one interpreter."""
 
-    library: Annotated[str, Field(description="Which library it is", examples=["ib_async"])]
+    library: Annotated[str, Field(description="Which library it is", examples=["ib_async"], min_length=1)]
     python: Annotated[
         str | None,
         Field(

@@ -9,10 +9,12 @@ from copy import deepcopy
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from exporter.config.document import Document, Loc
 from exporter.config.problem import ConfigError, Problem
 from exporter.config.schema import (
+    UNKNOWN_LIBRARY,
     ClientSection,
     DefaultsSection,
     LogSection,
@@ -46,10 +48,10 @@ def validate(document: Document, problems: list[Problem]) -> Settings:
         return Settings.model_validate(document.data)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-    for fault in faults:
-        loc = written(fault["loc"])
+    places = [_written(fault) for fault in faults]
+    for fault, loc in zip(faults, places, strict=True):
         problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
-    return Settings.model_validate(_salvage(document.data, [written(fault["loc"]) for fault in faults]))
+    return Settings.model_validate(_salvage(document.data, places))
 
 
 def client_names(document: Document) -> tuple[str, ...]:
@@ -58,9 +60,10 @@ def client_names(document: Document) -> tuple[str, ...]:
     return tuple(clients) if isinstance(clients, dict) else ()
 
 
-def written(loc: Loc) -> Loc:
-    """The place without the `[key]` that pydantic adds where the key itself is faulty."""
-    return loc[:-1] if loc[-1] == "[key]" else loc
+def _written(fault: ErrorDetails) -> Loc:
+    """The place without the `[key]` that pydantic adds where a check of ours refused the key itself."""
+    loc = fault["loc"]
+    return loc[:-1] if loc[-1] == "[key]" and fault["type"] == "unfit" else loc
 
 
 def _known_keys(loc: Loc) -> list[str]:
@@ -75,12 +78,12 @@ def _salvage(data: dict[str, Any], faulty: Iterable[Loc]) -> dict[str, Any]:
     for loc in faulty:
         _drop(sound, loc[: 3 if loc[0] in COLLECTIONS else 2])
     durations_known = not any(loc[0] == "defaults" and loc[-1] in DURATIONS for loc in faulty)
-    for index, target in enumerate(sound.get("targets", ())):
+    for index, target in enumerate(sound.get("targets") or ()):
         _stand_in(target, index)
         for key in () if durations_known else DURATIONS:
             target.pop(key, None)
-    for client in sound.get("clients", {}).values():
-        client.setdefault("library", "")
+    for client in (sound.get("clients") or {}).values():
+        client.setdefault("library", UNKNOWN_LIBRARY)
     return sound
 
 
@@ -97,7 +100,7 @@ def _drop(sound: dict[str, Any], loc: Loc) -> None:
         return
     for key in DURATIONS if last in DURATIONS else (last,):
         holder.pop(key, None)
-    if last == "client_ids":
+    if last == "client_ids" and loc[0] == "targets":
         holder["client_ids"] = None
 
 

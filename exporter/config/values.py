@@ -73,10 +73,10 @@ def check_host(host: str) -> str:
         raise Unfit(f'"{host}" is in brackets', f"Write {host.strip('[]')} without them")
     if is_address(host):
         return host
+    if host.count(":") == 1:
+        raise Unfit(f'there is a port in the host "{host}"', "Give it under port alone")
     if ":" in host:
-        raise Unfit(
-            f'"{host}" is neither a host name nor an IPv6 address', "Give the port under port, not with the host"
-        )
+        raise Unfit(f'"{host}" is not an IPv6 address', "Write one as 2001:db8::1, or a host name")
     if re.fullmatch(r"[0-9.]+", host):
         raise Unfit(f'"{host}" is not an IPv4 address', "Give four numbers from 0 to 255, for example 192.168.1.20")
     if not HOST_NAME.fullmatch(host):
@@ -93,20 +93,28 @@ def is_address(host: str) -> bool:
     return True
 
 
+def quoted(value: Any) -> str:
+    """The value as it is written in YAML, for a message."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a mapping"
+    return "nothing" if value is None else f'"{value}"' if isinstance(value, str) else str(value)
+
+
 def parse_duration(value: Any) -> float:
     """Seconds from a number of them, or from text such as `15s`, `2m`, `500ms`, `1h`. Raises Unfit."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", value) if isinstance(value, str) else None
     if match is None:
-        shown = f'"{value}"' if isinstance(value, str) else "this"
-        raise Unfit(f"{shown} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
+        raise Unfit(f"{quoted(value)} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
-def parse_versions(text: str) -> Hello:
+def parse_versions(text: Any) -> Hello:
     """The range of API versions to announce, from `100..226` or `v100..226`. Raises Unfit."""
-    match = re.fullmatch(VERSIONS.strip("^$"), text)
+    match = re.fullmatch(VERSIONS.strip("^$"), text) if isinstance(text, str) else None
     if match is None or not OLDEST_VERSION <= int(match[1]) <= int(match[2]):
-        raise Unfit(f'"{text}" is not a range of API versions', "Write the lowest and the highest: 100..226")
+        raise Unfit(f"{quoted(text)} is not a range of API versions", "Write the lowest and the highest: 100..226")
     return Hello(int(match[1]), int(match[2]))

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from exporter.config.document import suggestion
+from exporter.config.values import quoted
 
 # type of the complaint: what it should be, what to do
 EXPECTED = {
@@ -55,13 +56,4 @@ def _not_what_it_should_be(value: Any, expected: str, remedy: str) -> tuple[str,
 
 
 def _shown(value: Any) -> str:
-    """The value as it is written, short enough for a line."""
-    if isinstance(value, str):
-        return f'the text "{value if len(value) <= 40 else value[:37] + "..."}"'  # noqa: PLR2004
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "a mapping"
-    return str(value)
+    return f"the text {quoted(value)}" if isinstance(value, str) else quoted(value)

@@ -1,0 +1,355 @@
+import ipaddress
+import json
+import os
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.config import ConfigError, Problem, load
+from exporter.config.document import MAX_NODES, parse, unreadable
+from exporter.config.problem import MAX_LINE
+from exporter.model import AddressFamily, ClientSpec, Hello, Mode
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+ONE = "targets:\n  - {name: a, host: 127.0.0.1, port: 7497}\n"
+
+
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "exporter.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def complaints(path: Path, **options: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, **options)
+    assert str(caught.value) == "\n".join(map(str, caught.value.problems))
+    return [str(problem).removeprefix(f"{path.parent}{os.sep}") for problem in caught.value.problems]
+
+
+def problems_of(work: Callable[[], object]) -> tuple[Problem, ...]:
+    """None, where it works; any error but a ConfigError is the test's failure."""
+    try:
+        work()
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_bad_configuration_gets_exactly_the_complaints_in_its_first_lines(path: Path) -> None:
+    expected = []
+    for line in path.read_text("utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        expected.append(line.removeprefix("# "))
+
+    assert expected
+    assert complaints(path) == expected
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "good").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_good_configuration_loads(path: Path) -> None:
+    assert load(path).source == str(path)
+
+
+def test_every_key_reaches_the_value_it_is_meant_for(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+targets:
+  - name: paper
+    host: gateway
+    port: 5000
+    mode: live
+    interval: 30s
+    deadline: 2500ms
+    slow_after: 0.5
+    api_versions: v120..200
+    address_family: ipv4
+    client_ids: [9005, 9006, 9007]
+    avoid_client_ids: [0, 7]
+    account: DU1234567
+    clients: [bot]
+    watch: false
+    launcher_log: /logs/launcher.log
+    labels: {desk: rates}
+clients:
+  bot: {library: nautilus_trader, python: /srv/bot/bin/python, interval: 2m, deadline: 30s}
+  other: {library: ib_async}
+defaults: {interval: 10s, deadline: 3s, slow_after: 2s, api_versions: 100..178, address_family: ipv6}
+web: {listen: "[::1]:9000"}
+probe: {allow: [10.0.0.0/8]}
+log: {level: debug, format: json}
+""",
+    )
+
+    config = load(path)
+
+    target = config.targets[0]
+    assert (target.name, target.host, target.port, target.mode) == ("paper", "gateway", 5000, Mode.LIVE)
+    assert (target.interval, target.deadline, target.slow_after) == (30.0, 2.5, 0.5)
+    assert (target.hello, target.address_family) == (Hello(120, 200), AddressFamily.IPV4)
+    assert (target.client_ids, target.avoid_client_ids) == ((9005, 9006, 9007), (0, 7))
+    assert (target.account, target.clients, target.watch) == ("DU1234567", ("bot",), False)
+    assert (target.launcher_log, dict(target.labels)) == ("/logs/launcher.log", {"desk": "rates"})
+    assert config.clients == {
+        "bot": ClientSpec("bot", "nautilus_trader", "/srv/bot/bin/python", 120.0, 30.0),
+        "other": ClientSpec("other", "ib_async", None, 60.0, 15.0),
+    }
+    assert (config.listen_host, config.listen_port) == ("::1", 9000)
+    assert config.probe_allow == (ipaddress.ip_network("10.0.0.0/8"),)
+    assert (config.log_level, config.log_format) == ("debug", "json")
+    assert (config.defaults.interval, config.defaults.deadline, config.defaults.slow_after) == (10.0, 3.0, 2.0)
+    assert (config.defaults.hello, config.defaults.address_family) == (Hello(100, 178), AddressFamily.IPV6)
+
+
+def test_a_target_takes_what_it_does_not_say_from_the_defaults(tmp_path: Path) -> None:
+    defaults = "defaults: {interval: 10s, deadline: 3s, slow_after: 2s, api_versions: 100..178, address_family: ipv4}\n"
+
+    target = load(written(tmp_path, ONE + defaults)).targets[0]
+
+    assert (target.interval, target.deadline, target.slow_after) == (10.0, 3.0, 2.0)
+    assert (target.hello, target.address_family) == (Hello(100, 178), AddressFamily.IPV4)
+
+
+def test_three_keys_are_enough(tmp_path: Path) -> None:
+    config = load(written(tmp_path, ONE))
+
+    target = config.targets[0]
+    assert (target.mode, target.interval, target.deadline, target.slow_after) == (Mode.PAPER, 15.0, 5.0, 1.0)
+    assert (target.client_ids, target.clients, target.account, target.watch) == ((9001, 9002), (), None, True)
+    assert target.hello == Hello(100, 226)
+    assert (config.listen_host, config.listen_port, config.log_level) == ("127.0.0.1", 9497, "info")
+
+
+@pytest.mark.parametrize(
+    ("port", "mode"),
+    [(7497, "paper"), (4002, "paper"), (4004, "paper"), (7496, "live"), (4001, "live"), (4003, "live")],
+)
+def test_a_usual_port_tells_the_mode(tmp_path: Path, port: int, mode: str) -> None:
+    assert load(written(tmp_path, ONE.replace("7497", str(port)))).targets[0].mode == mode
+
+
+def test_client_ids_by_default_keep_away_from_the_trading_programs(tmp_path: Path) -> None:
+    text = ONE.replace("7497}", "7497, avoid_client_ids: [9001, 9007]}")
+
+    # four more, since nautilus_trader moves on to those when its own is refused
+    assert load(written(tmp_path, text)).targets[0].client_ids == (9006, 9012)
+
+
+def test_a_target_that_names_no_clients_has_all_of_them(tmp_path: Path) -> None:
+    clients = "clients: {x: {library: ib_async}, y: {library: ibapi}}\n"
+
+    assert load(written(tmp_path, ONE + clients)).targets[0].clients == ("x", "y")
+    assert load(written(tmp_path, ONE.replace("}", ", clients: []}") + clients)).targets[0].clients == ()
+    assert load(written(tmp_path, ONE.replace("}", ", client_ids: []}") + clients)).targets[0].clients == ()
+
+
+@pytest.mark.parametrize(("ids", "on"), [("[9001, 9002]", True), ("[9001]", False), ("[]", False)])
+def test_the_watch_is_on_by_default_where_it_has_an_id_of_its_own(tmp_path: Path, ids: str, on: bool) -> None:  # noqa: FBT001
+    text = ONE.replace("}", f", client_ids: {ids}}}")
+
+    assert load(written(tmp_path, text)).targets[0].watch is on
+
+
+def test_the_known_libraries_are_those_that_have_a_driver(tmp_path: Path) -> None:
+    path = written(tmp_path, ONE + "clients: {x: {library: new_one}}\n")
+
+    assert load(path, libraries=("new_one",)).clients["x"].library == "new_one"
+    assert complaints(path) == [
+        (
+            'exporter.yaml:3: clients.x.library: there is no driver for the library "new_one". '
+            "Known are ib_async, ib_insync, ibapi, nautilus_trader"
+        )
+    ]
+
+
+def test_the_environment_says_where_to_listen_if_the_file_does_not(tmp_path: Path) -> None:
+    environ = {"IBKR_EXPORTER_LISTEN": ":9000"}
+
+    silent = load(written(tmp_path, ONE), environ)
+    assert (silent.listen_host, silent.listen_port) == ("", 9000)
+    saying = load(written(tmp_path, ONE + "web: {listen: 127.0.0.1:9001}\n"), environ)
+    assert (saying.listen_host, saying.listen_port) == ("127.0.0.1", 9001)
+
+
+def test_a_bad_listen_variable_is_a_complaint_beside_those_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, ONE + "wob: {}\n")
+
+    assert complaints(path, environ={"IBKR_EXPORTER_LISTEN": "x"}) == [
+        (
+            'environment: IBKR_EXPORTER_LISTEN: "x" is not an address to listen on. '
+            "Write HOST:PORT, such as 127.0.0.1:9497, or :9497"
+        ),
+        'exporter.yaml:3: wob: unknown key. Did you mean "web"?',
+    ]
+
+
+def test_a_file_that_is_not_there_is_one_complaint(tmp_path: Path) -> None:
+    assert complaints(tmp_path / "none.yaml") == [
+        "none.yaml: there is no such file. Give the path of the configuration with --config"
+    ]
+
+
+def test_a_directory_is_one_complaint_that_knows_how_docker_makes_one(tmp_path: Path) -> None:
+    (tmp_path / "exporter.yaml").mkdir()
+
+    assert complaints(tmp_path / "exporter.yaml") == [
+        (
+            "exporter.yaml: this is a directory. Name the file in it. "
+            "Docker makes such a directory when the file to mount does not exist on the host"
+        )
+    ]
+
+
+def test_a_file_that_may_not_be_read_is_one_complaint() -> None:
+    # asked of the function: root, as which tests run in containers, may read everything
+    assert unreadable(PermissionError()) == (
+        "the file may not be read",
+        "Let the user that runs the exporter read it (chmod, chown)",
+    )
+
+
+def test_a_path_that_no_file_can_have_is_one_complaint(tmp_path: Path) -> None:
+    [complaint] = complaints(tmp_path / "a\0b")
+
+    assert complaint.startswith("a\\x00b: the file cannot be read: ")
+
+
+def test_bytes_that_are_not_utf8_are_one_complaint_with_their_line(tmp_path: Path) -> None:
+    assert complaints(written(tmp_path, b"targets:\n  - {name: caf\xe9}\n")) == [
+        "exporter.yaml:2: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8"
+    ]
+    assert complaints(written(tmp_path, ONE.encode("utf-16"))) == [
+        "exporter.yaml:1: the byte 0xff is not UTF-8 text. Save the file as UTF-8"
+    ]
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ONE.encode("utf-8-sig"))).targets[0].name == "a"
+
+
+def test_a_control_character_is_one_complaint_with_its_line(tmp_path: Path) -> None:
+    assert complaints(written(tmp_path, ONE + "log: \x07\n")) == [
+        (
+            "exporter.yaml:3: there is a character that YAML does not allow. "
+            "Remove the control character, or write it as an escape in quotes"
+        )
+    ]
+
+
+def test_a_huge_file_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
+    path = written(tmp_path, ONE)
+    with path.open("r+b") as stream:
+        stream.truncate(256 << 20)
+    tracemalloc.start()
+    try:
+        said = complaints(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert said == [
+        (
+            "exporter.yaml: the file is larger than 1 MiB. "
+            "Put what targets share under defaults, or split the targets between several exporters"
+        )
+    ]
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [" + "1," * 500_000 + "]",
+        "[" * 1_000_000,
+        "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"b{i}: &b{i} [*a,*a,*a]\n" for i in range(50_000)),
+        "- " * 400_000,
+        "a: !!str " * 100_000,
+        "? " * 500_000,
+    ],
+    ids=["many values", "many brackets", "many aliases", "many hyphens", "many tags", "many question marks"],
+)
+def test_what_would_grow_is_refused_before_it_takes_memory(text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError) as caught:
+            parse(text, "x.yaml")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(caught.value.problems) == 1
+    assert peak < 8 << 20
+
+
+def test_the_largest_file_that_is_allowed_takes_a_few_megabytes() -> None:
+    text = "a: [" + "1," * (MAX_NODES - 10) + "]"
+    tracemalloc.start()
+    try:
+        parse(text, "x.yaml")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 24 << 20
+
+
+def test_a_complaint_is_one_line_that_is_safe_on_a_terminal(tmp_path: Path) -> None:
+    [complaint] = complaints(written(tmp_path, ONE + 'log: {level: "\\e[2J\\n' + "x" * 10_000 + '"}\n'))
+
+    assert complaint.isprintable()
+    assert "\\x1b[2J\\n" in complaint
+    assert len(complaint) < MAX_LINE + 20
+    assert complaint.endswith("Write one of them")
+
+
+WORDS = (
+    "targets clients defaults web probe log name host port mode interval deadline slow_after api_versions address_family "
+    "client_ids avoid_client_ids account watch launcher_log labels library python listen config_file allow level format "
+    "x [key] targetz"
+)
+KEYS = st.sampled_from(WORDS.split())
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["1s", "a", "h", "ib_async"]),
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5))
+TARGETS = st.fixed_dictionaries(
+    {},
+    optional={
+        "targets": st.lists(st.dictionaries(KEYS, VALUES) | VALUES, max_size=3),
+        "clients": VALUES,
+        "log": VALUES,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(TARGETS, st.dictionaries(KEYS, VALUES), VALUES))
+def test_whatever_the_document_it_loads_or_is_complained_of(
+    tmp_path_factory: pytest.TempPathFactory, data: Any
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "exporter.yaml"
+    path.write_text(yaml.safe_dump(data) if isinstance(data, float) else json.dumps(data), "utf-8")
+    for problem in problems_of(lambda: load(path)):
+        assert problem.message
+        assert problem.remedy
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60) | st.text("[]{}:,-\n \t#&*!|>'\"%@`?ab1", max_size=60))
+def test_whatever_the_text_it_parses_or_is_complained_of(text: str) -> None:
+    for problem in problems_of(lambda: parse(text, "x.yaml")):
+        assert problem.line
