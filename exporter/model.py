@@ -79,6 +79,8 @@ class Cause(StrEnum):
     REDIRECT = "redirect"
     TOO_OLD = "too_old"
     API_ERROR = "api_error"
+    CLIENT_ID_IN_USE = "client_id_in_use"  # error 326
+    VERSION_UNKNOWN = "version_unknown"  # a server newer than any whose messages we know
 
 
 class Verdict(StrEnum):
@@ -120,6 +122,14 @@ class AddressFamily(StrEnum):
     ANY = "any"
     IPV4 = "ipv4"
     IPV6 = "ipv6"
+
+
+class FarmKind(StrEnum):
+    """What one of IBKR's data farms serves."""
+
+    MARKET = "market"
+    HISTORICAL = "historical"
+    DEFINITIONS = "definitions"  # of securities
 
 
 class Stamp(StrEnum):
@@ -166,6 +176,16 @@ class Target:
         """HOST:PORT, an IPv6 literal in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def watch_id(self) -> int | None:
+        """The client id of the watch: the last of at least two, so that probes keep one; None: there is no watch."""
+        return self.client_ids[-1] if self.watch and len(self.client_ids) > 1 else None
+
+    @property
+    def probe_ids(self) -> tuple[int, ...]:
+        """The client ids that scheduled probes may use, in the order to try them."""
+        return self.client_ids if self.watch_id is None else self.client_ids[:-1]
+
 
 @dataclass(frozen=True, slots=True)
 class ClientSpec:
@@ -189,12 +209,42 @@ class ServerHello:
     time_text: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Farm:
+    """A data farm as the gateway last told of it. One that is idle but available on demand counts as connected."""
+
+    kind: FarmKind
+    name: str
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What a gateway told within one session; None and empty: it did not say.
+
+    `clock_offset` is the gateway's clock minus ours in seconds. The gateway tells whole seconds, so it is right to half
+    a second. `upstream` says whether the gateway has IBKR's servers. `errors` are the codes of API errors, in order.
+    `conflicts` counts the client ids that were refused with error 326. Account numbers stay out of every repr, log,
+    label and metric; evidence shows the configured one whole and others in part.
+    """
+
+    client_id: int | None = None
+    accounts: tuple[str, ...] | None = field(default=None, repr=False)
+    next_valid_id: int | None = None
+    clock_offset: float | None = None
+    upstream: bool | None = None
+    farms: tuple[Farm, ...] = ()
+    errors: tuple[int, ...] = ()
+    conflicts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class LayerResult:
     """One probe of one layer.
 
     `seconds` is the layer's own duration, None where nothing was measured. `stages` are the parts of it, in seconds.
-    `stage` and `cause` say where and why it ended when the outcome is not ok.
+    `stage` and `cause` say where and why it ended when the outcome is not ok. The stages of a session all count from
+    its own beginning, startApi, but for `current_time`, which counts from the request.
     """
 
     layer: Layer
@@ -208,6 +258,7 @@ class LayerResult:
     server: ServerHello | None = None
     client: str | None = None
     code: int | None = None  # the number of the API's error, where one ended the probe: 326, 503
+    session: SessionFacts | None = None
 
     @property
     def ok(self) -> bool:

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter.evidence import duration
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
-from exporter.verdict import Severity, duration, explain, severity
+from exporter.verdict import Severity, explain, severity
 
 COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "dim"}
 QUESTIONS = {

@@ -10,6 +10,13 @@ The rules in words, from the outside in:
     connected, hello sent, no reply or half of one        api_silent
     a reply that is not this API's                        not_tws_api
     a clear answer, but not with a usable version         server_redirect, server_too_old, session_refused
+    error 326 for every client id reserved for us         client_id_in_use
+    startApi refused, or closed or reset after it         session_refused
+    startApi not answered                                 session_silent
+    a session begun only in part, or no request answered  session_stalled
+    the configured account is not among the managed       account_missing
+    told of the loss of IBKR's servers                    upstream_down
+    told of a data farm that is disconnected              farm_down
     all that was probed answered, slower than the limit   slow
     all that was probed answered                          healthy
     anything else                                         probe_broken: a case without a rule is our fault
@@ -19,7 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Stamp, Target, Verdict
+from exporter.evidence import sentence
+from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
 from exporter.remedy import REMEDIES, fill
 
 Rule = Callable[[Report, Target], bool]
@@ -84,7 +92,7 @@ def explain(report: Report, target: Target, verdict: Verdict) -> Explanation:
     """The verdict's headline, the evidence for it in this report, and the required actions."""
     remedy = REMEDIES[verdict]
     evidence = [] if report.fault is None else [f"We failed: {report.fault}"]
-    evidence += [sentence(result, target) for result in report.results if result.outcome is not Outcome.SKIPPED]
+    evidence += [sentence(result, target) for result in report.results if not _left_out(result) or result.cause]
     if verdict in AT_THE_DOOR and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
     return Explanation(
@@ -92,37 +100,42 @@ def explain(report: Report, target: Target, verdict: Verdict) -> Explanation:
     )
 
 
-def sentence(result: LayerResult, target: Target) -> str:
-    """One result as a line of evidence."""
-    took = "" if result.seconds is None else f" after {duration(result.seconds)}"
-    if result.outcome is Outcome.OK:
-        said = SUCCESSES[result.layer](result, target)
-    else:
-        cause = result.cause.value if result.cause else result.outcome.value
-        said = FAILURES.get((result.layer, result.cause), f"{result.layer.value} failed: {cause}").format(
-            endpoint=target.endpoint,
-            host=target.host,
-            offer=f"v{target.hello.minimum}..{target.hello.maximum}",
-            took=took,
-        )
-    who = f"{result.client}: " if result.client else ""
-    return f"{who}{said}" + (f" ({result.detail})" if result.detail else "")
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.31 ms, 12 ms, 5.0 s."""
-    if seconds < 0.01:  # noqa: PLR2004 - below ten milliseconds the fractions matter
-        return f"{seconds * 1000:.2f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
 def _failed(layer: Layer, *causes: Cause) -> Rule:
     return lambda report, _: (result := report.layer(layer)) is not None and result.cause in causes
 
 
+def _session_failed(outcomes: tuple[Outcome, ...], stages: tuple[Stage, ...]) -> Rule:
+    """The session layer ended so, at one of these stages."""
+
+    def applies(report: Report, _: Target) -> bool:
+        result = report.layer(Layer.SESSION)
+        return result is not None and result.outcome in outcomes and result.stage in stages
+
+    return applies
+
+
+def _told(condition: Callable[[SessionFacts, Target], bool]) -> Rule:
+    """The session was answered, and what the gateway told in it is so."""
+
+    def applies(report: Report, target: Target) -> bool:
+        result = report.layer(Layer.SESSION)
+        return result is not None and result.ok and result.session is not None and condition(result.session, target)
+
+    return applies
+
+
+def _account_missing(facts: SessionFacts, target: Target) -> bool:
+    return target.account is not None and target.account not in (facts.accounts or ())
+
+
+def _left_out(result: LayerResult) -> bool:
+    return result.outcome is Outcome.SKIPPED
+
+
 def _answered(report: Report, _: Target) -> bool:
-    """Every layer that was probed is ok, and at least one was."""
-    return bool(report.results) and all(result.ok for result in report.results)
+    """Every layer that was probed is ok, and at least one was; one left out on purpose has a cause."""
+    probed = [result for result in report.results if not (_left_out(result) and result.cause)]
+    return bool(probed) and all(result.ok for result in probed)
 
 
 def _slow(report: Report, target: Target) -> bool:
@@ -130,6 +143,8 @@ def _slow(report: Report, target: Target) -> bool:
     return _answered(report, target) and handshake is not None and (handshake.seconds or 0.0) > target.slow_after
 
 
+BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)
+FAILED = (Outcome.TIMEOUT, Outcome.GARBLED, Outcome.CLOSED, Outcome.REJECTED)
 RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.PROBE_BROKEN, lambda report, _: report.fault is not None),
     (Verdict.NAME_UNRESOLVED, _failed(Layer.PORT, Cause.NAME_UNKNOWN, Cause.NAME_TIMEOUT)),
@@ -143,54 +158,18 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     ),
     (Verdict.SERVER_REDIRECT, _failed(Layer.HANDSHAKE, Cause.REDIRECT)),
     (Verdict.SERVER_TOO_OLD, _failed(Layer.HANDSHAKE, Cause.TOO_OLD)),
+    (Verdict.SERVER_TOO_OLD, _failed(Layer.SESSION, Cause.TOO_OLD)),
+    (Verdict.CLIENT_ID_IN_USE, _failed(Layer.SESSION, Cause.CLIENT_ID_IN_USE)),
     (Verdict.SESSION_REFUSED, _failed(Layer.HANDSHAKE, Cause.API_ERROR)),
+    (Verdict.SESSION_REFUSED, _session_failed((Outcome.REJECTED, Outcome.CLOSED), BEGINNING)),
+    (Verdict.SESSION_SILENT, _session_failed((Outcome.TIMEOUT, Outcome.GARBLED), (Stage.START_API,))),
+    (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
+    (Verdict.ACCOUNT_MISSING, _told(_account_missing)),
+    (Verdict.UPSTREAM_DOWN, _told(lambda facts, _: facts.upstream is False)),
+    (Verdict.FARM_DOWN, _told(lambda facts, _: not all(farm.connected for farm in facts.farms))),
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),
 )
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 AT_THE_DOOR = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})
-
-
-def _port_open(result: LayerResult, target: Target) -> str:
-    return f"{target.endpoint} accepts connections, in {duration(result.seconds or 0.0)}"
-
-
-def _handshake_answered(result: LayerResult, _: Target) -> str:
-    version = result.server.version if result.server else "unknown"
-    clock = "" if result.stamp is Stamp.KERNEL else ", by our own clock"
-    return f"The hello was answered in {duration(result.seconds or 0.0)}{clock}: server version {version}"
-
-
-def _passed(result: LayerResult, _: Target) -> str:
-    return f"{result.layer.value} passed" + ("" if result.seconds is None else f" in {duration(result.seconds)}")
-
-
-SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
-    Layer.PORT: _port_open,
-    Layer.HANDSHAKE: _handshake_answered,
-    Layer.SESSION: _passed,
-    Layer.CLIENT: _passed,
-}
-
-NO_GATEWAY = ", which no TWS or IB Gateway sends"
-FAILURES: dict[tuple[Layer, Cause | None], str] = {
-    (Layer.PORT, Cause.NAME_UNKNOWN): "The name {host} has no address",
-    (Layer.PORT, Cause.NAME_TIMEOUT): "The name {host} got no answer from the resolver{took}",
-    (Layer.PORT, Cause.NO_ROUTE): "There is no route to {endpoint}",
-    (Layer.PORT, Cause.CONNECT_TIMEOUT): "The TCP connect to {endpoint} got no answer{took}",
-    (Layer.PORT, Cause.CONNECT_REFUSED): "The TCP connect to {endpoint} was refused{took}",
-    (Layer.HANDSHAKE, Cause.EOF): "The connection was closed{took} instead of an answer to the hello {offer}",
-    (Layer.HANDSHAKE, Cause.RESET): "The connection was reset{took} instead of an answer to the hello {offer}",
-    (Layer.HANDSHAKE, Cause.SILENCE): "The hello {offer} was sent, and not one byte came back: given up{took}",
-    (Layer.HANDSHAKE, Cause.UNFINISHED): "The reply to the hello {offer} began and never ended: given up{took}",
-    (Layer.HANDSHAKE, Cause.REDIRECT): "The hello {offer} was answered by a redirect",
-    (Layer.HANDSHAKE, Cause.TOO_OLD): "The hello {offer} was answered with too old a version",
-    (Layer.HANDSHAKE, Cause.API_ERROR): "The hello {offer} was answered by an error",
-    (Layer.HANDSHAKE, Cause.HTTP): "The answer to the hello {offer} is HTTP" + NO_GATEWAY,
-    (Layer.HANDSHAKE, Cause.TLS): "The answer to the hello {offer} is a TLS alert" + NO_GATEWAY,
-    (Layer.HANDSHAKE, Cause.VNC): "The answer to the hello {offer} is a VNC banner" + NO_GATEWAY,
-    (Layer.HANDSHAKE, Cause.SSH): "The answer to the hello {offer} is an SSH banner" + NO_GATEWAY,
-    (Layer.HANDSHAKE, Cause.OVERSIZED): "The answer to the hello {offer} begins with an impossible length" + NO_GATEWAY,
-    (Layer.HANDSHAKE, Cause.MALFORMED): "The answer to the hello {offer} is garbled" + NO_GATEWAY,
-}

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
+from exporter.evidence import duration
 from exporter.history import Histogram, Judged, TargetState, claims
 from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
 from exporter.page.views import DASH, SIGNS, Card, Moment, at, card, length, spans
-from exporter.verdict import duration, severity
+from exporter.verdict import severity
 
 TESTS = {
     Layer.PORT: "Port check",

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from exporter.evidence import duration
 from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.page.api import moment, since, words
 from exporter.remedy import REMEDIES
-from exporter.verdict import Severity, duration, severity
+from exporter.verdict import Severity, severity
 
 WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 SIGNS = {Severity.CRITICAL: "✗", Severity.WARNING: "!", Severity.UNKNOWN: "?", Severity.OK: "✓"}

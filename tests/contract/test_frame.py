@@ -11,7 +11,22 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CORE = {"catalogue", "history", "metrics", "model", "page", "remedy", "schedule", "verdict", "windows", "wire"}
+CORE = {
+    "catalogue",
+    "evidence",
+    "history",
+    "messages",
+    "metrics",
+    "model",
+    "notices",
+    "page",
+    "protobuf",
+    "remedy",
+    "schedule",
+    "verdict",
+    "windows",
+    "wire",
+}
 # The roots of a system account and of a workplace, as they begin a path; in pieces, so that this file holds none.
 MACHINE_PATHS = [f"/{root}/" for root in ("root", "work", "home/[a-z]")]
 # Whose home is a documented place in an image or an example, not this machine's.

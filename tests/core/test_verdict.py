@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.evidence import duration
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
 from exporter.remedy import REMEDIES
-from exporter.verdict import CLAIMLESS, CONNECTABLE, RULES, Severity, duration, explain, judge, severity
+from exporter.verdict import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, judge, severity
 from tests.core.states import HANDSHAKE_OK, HEALTHY, PORT_OK, TARGET, handshake_failed, port_failed, report
 
 CASES = [

@@ -1,0 +1,136 @@
+"""Results in words: one line of evidence for each, in terms of what was sent and what came.
+
+Account numbers are shown in part only, but for the configured one: evidence goes into logs, pages and alerts.
+"""
+
+from collections.abc import Callable
+
+from exporter.model import Cause, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp, Target
+
+CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
+MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
+MOST_ACCOUNTS = 8  # in one line
+FARMS = {
+    FarmKind.MARKET: "market data",
+    FarmKind.HISTORICAL: "historical data",
+    FarmKind.DEFINITIONS: "security definition",
+}
+
+
+def sentence(result: LayerResult, target: Target) -> str:
+    """One result as a line of evidence."""
+    took = "" if result.seconds is None else f" after {duration(result.seconds)}"
+    if result.outcome is Outcome.OK:
+        said = SUCCESSES[result.layer](result, target)
+    else:
+        cause = result.cause.value if result.cause else result.outcome.value
+        stage = result.stage or Stage.START_API
+        said = FAILURES.get((result.layer, result.cause), f"{result.layer.value} failed: {cause}").format(
+            endpoint=target.endpoint,
+            host=target.host,
+            offer=f"v{target.hello.minimum}..{target.hello.maximum}",
+            took=took,
+            asked=ASKED.get(stage, "startApi"),
+            missing=MISSING.get(stage, "no answer came"),
+        )
+    who = f"{result.client}: " if result.client else ""
+    return f"{who}{said}" + (f" ({result.detail})" if result.detail else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.31 ms, 12 ms, 5.0 s."""
+    if seconds < 0.01:  # noqa: PLR2004 - below ten milliseconds the fractions matter
+        return f"{seconds * 1000:.2f} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _port_open(result: LayerResult, target: Target) -> str:
+    return f"{target.endpoint} accepts connections, in {duration(result.seconds or 0.0)}"
+
+
+def _handshake_answered(result: LayerResult, _: Target) -> str:
+    version = result.server.version if result.server else "unknown"
+    clock = "" if result.stamp is Stamp.KERNEL else ", by our own clock"
+    return f"The hello was answered in {duration(result.seconds or 0.0)}{clock}: server version {version}"
+
+
+def _session_answered(result: LayerResult, target: Target) -> str:
+    """What the session showed: how long it took, which accounts, and what is wrong with links and clocks."""
+    facts = result.session or SessionFacts()
+    took = "" if result.seconds is None else f" in {duration(result.seconds)}"
+    said = [f"startApi as client {facts.client_id} and reqCurrentTime were answered{took}"]
+    if facts.accounts is not None:
+        said.append(
+            f"managed accounts: {', '.join(masked(name, target) for name in facts.accounts[:MOST_ACCOUNTS]) or 'none'}"
+        )
+        if len(facts.accounts) > MOST_ACCOUNTS:
+            said.append(f"and {len(facts.accounts) - MOST_ACCOUNTS} accounts more")
+    if facts.upstream is False:
+        codes = ", ".join(str(code) for code in facts.errors)
+        said.append(
+            f"the gateway has lost IBKR's servers (error {codes})" if codes else "the gateway has lost IBKR's servers"
+        )
+    said += [f"{FARMS[farm.kind]} farm {farm.name} is disconnected" for farm in facts.farms if not farm.connected]
+    if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_WORTH_SAYING:
+        word = "ahead of" if facts.clock_offset > 0 else "behind"
+        said.append(f"its clock is {abs(facts.clock_offset):.0f} s {word} ours")
+    return "; ".join(said)
+
+
+def masked(account: str, target: Target) -> str:
+    """An account for evidence: whole if it is the configured one, of any other only the ends, as in DU…567."""
+    if account == target.account:
+        return account
+    return f"{account[:2]}…{account[-3:]}" if len(account) >= MASKABLE else "…"
+
+
+def _passed(result: LayerResult, _: Target) -> str:
+    return f"{result.layer.value} passed" + ("" if result.seconds is None else f" in {duration(result.seconds)}")
+
+
+SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
+    Layer.PORT: _port_open,
+    Layer.HANDSHAKE: _handshake_answered,
+    Layer.SESSION: _session_answered,
+    Layer.CLIENT: _passed,
+}
+
+# Within a session: what was asked at a stage, and what did not come.
+ASKED = {Stage.CURRENT_TIME: "reqCurrentTime within the session"}
+MISSING = {
+    Stage.START_API: "neither nextValidId nor managedAccounts came",
+    Stage.NEXT_VALID_ID: "nextValidId never came",
+    Stage.MANAGED_ACCOUNTS: "managedAccounts never came",
+}
+
+NO_GATEWAY = ", which no TWS or IB Gateway sends"
+FAILURES: dict[tuple[Layer, Cause | None], str] = {
+    (Layer.PORT, Cause.NAME_UNKNOWN): "The name {host} has no address",
+    (Layer.PORT, Cause.NAME_TIMEOUT): "The name {host} got no answer from the resolver{took}",
+    (Layer.PORT, Cause.NO_ROUTE): "There is no route to {endpoint}",
+    (Layer.PORT, Cause.CONNECT_TIMEOUT): "The TCP connect to {endpoint} got no answer{took}",
+    (Layer.PORT, Cause.CONNECT_REFUSED): "The TCP connect to {endpoint} was refused{took}",
+    (Layer.HANDSHAKE, Cause.EOF): "The connection was closed{took} instead of an answer to the hello {offer}",
+    (Layer.HANDSHAKE, Cause.RESET): "The connection was reset{took} instead of an answer to the hello {offer}",
+    (Layer.HANDSHAKE, Cause.SILENCE): "The hello {offer} was sent, and not one byte came back: given up{took}",
+    (Layer.HANDSHAKE, Cause.UNFINISHED): "The reply to the hello {offer} began and never ended: given up{took}",
+    (Layer.HANDSHAKE, Cause.REDIRECT): "The hello {offer} was answered by a redirect",
+    (Layer.HANDSHAKE, Cause.TOO_OLD): "The hello {offer} was answered with too old a version",
+    (Layer.HANDSHAKE, Cause.API_ERROR): "The hello {offer} was answered by an error",
+    (Layer.HANDSHAKE, Cause.HTTP): "The answer to the hello {offer} is HTTP" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.TLS): "The answer to the hello {offer} is a TLS alert" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.VNC): "The answer to the hello {offer} is a VNC banner" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.SSH): "The answer to the hello {offer} is an SSH banner" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.OVERSIZED): "The answer to the hello {offer} begins with an impossible length" + NO_GATEWAY,
+    (Layer.HANDSHAKE, Cause.MALFORMED): "The answer to the hello {offer} is garbled" + NO_GATEWAY,
+    (Layer.SESSION, Cause.CLIENT_ID_IN_USE): "startApi was refused{took}: the client id is in use",
+    (Layer.SESSION, Cause.API_ERROR): "startApi was answered by an error{took}",
+    (Layer.SESSION, Cause.TOO_OLD): "startApi was answered by an error{took}: the gateway is too old",
+    (Layer.SESSION, Cause.EOF): "The connection was closed{took} instead of an answer to {asked}",
+    (Layer.SESSION, Cause.RESET): "The connection was reset{took} instead of an answer to {asked}",
+    (Layer.SESSION, Cause.SILENCE): "{asked} was sent, and {missing}: given up{took}",
+    (Layer.SESSION, Cause.UNFINISHED): "{asked} was answered in part, and {missing}: given up{took}",
+    (Layer.SESSION, Cause.OVERSIZED): "What came after {asked} is no message of this API",
+    (Layer.SESSION, Cause.MALFORMED): "What came after {asked} is no message of this API",
+    (Layer.SESSION, Cause.VERSION_UNKNOWN): "No session was begun",
+}
