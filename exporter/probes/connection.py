@@ -55,6 +55,11 @@ class Connection:
         """Seconds until the deadline; zero or less when it has passed."""
         return self.deadline - self._loop.time()
 
+    @property
+    def expired(self) -> bool:
+        """The time of the present wait is over."""
+        return self._expired
+
     async def connect(self, address: Address, give_up: float) -> Cause | float | None:
         """Connect by `give_up` (loop time). A cause, or the round trip in seconds, None if the kernel measured none."""
         try:
@@ -111,6 +116,15 @@ class Connection:
             if not data:
                 self._ended = True
             return Received(data, stamp, None if data else Cause.EOF)
+
+    def wait_until(self, when: float) -> None:
+        """Let the following waits end by `when` (loop time), or by the deadline where that is earlier."""
+        self._arm(min(self.deadline, when))
+
+    def prolong(self, deadline: float) -> None:
+        """Move the deadline (loop time): for a connection that is to stay."""
+        self.deadline = deadline
+        self._arm(deadline)
 
     def discard(self) -> None:
         """Let go of the socket, whatever its state; another connect may follow."""

@@ -13,12 +13,14 @@ from exporter.probes.connection import Connection
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.names import Resolver
 from exporter.probes.port import probe_port
+from exporter.probes.session import probe_session
 
 Probe = Callable[[Attempt], Awaitable[LayerResult]]
 
 LADDER: tuple[tuple[Layer, Probe], ...] = (
     (Layer.PORT, probe_port),
     (Layer.HANDSHAKE, probe_handshake),
+    (Layer.SESSION, probe_session),  # only where client ids are reserved for us
 )
 
 
@@ -38,19 +40,22 @@ async def probe_target(target: Target, resolver: Resolver, deadline: float | Non
         try:
             results = await _climb(attempt)
         finally:
-            await connection.close()
+            await attempt.connection.close()
     except Exception as error:  # noqa: BLE001 - the one place where our own faults end
         with suppress(Exception):  # where files or memory ran out, even the log may fail; the report must not
             structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)
         results, fault = (), f"{type(error).__name__}: {error}"
-    return Report(target.name, at, time.perf_counter() - began, results, connection.opened, fault)
+    return Report(target.name, at, time.perf_counter() - began, results, attempt.opened, fault)
 
 
 async def _climb(attempt: Attempt) -> tuple[LayerResult, ...]:
     results: list[LayerResult] = []
     for layer, probe in LADDER:
+        if layer is Layer.SESSION and not attempt.target.probe_ids:
+            continue
         if results and not results[-1].ok:
             results.append(LayerResult(layer, Outcome.SKIPPED))
         else:
             results.append(await probe(attempt))
+            attempt.server = results[-1].server or attempt.server
     return tuple(results)

@@ -1,0 +1,195 @@
+"""A session on an open connection, from startApi on: what was asked when, what came, and what that tells.
+
+The session probe climbs it once; the watch stays in it. Only startApi and reqCurrentTime are ever sent.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from exporter import messages, notices
+from exporter.messages import ApiError, CurrentTime, Inbox, Message, Unreadable
+from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
+from exporter.probes.connection import READ_SIZE, Connection, Received
+
+OUTCOMES = {
+    Cause.EOF: Outcome.CLOSED,
+    Cause.RESET: Outcome.CLOSED,
+    Cause.SILENCE: Outcome.TIMEOUT,
+    Cause.UNFINISHED: Outcome.TIMEOUT,
+    Cause.OVERSIZED: Outcome.GARBLED,
+    Cause.MALFORMED: Outcome.GARBLED,
+    Cause.CLIENT_ID_IN_USE: Outcome.REJECTED,
+    Cause.TOO_OLD: Outcome.REJECTED,
+    Cause.API_ERROR: Outcome.REJECTED,
+}
+ENDS = frozenset({Cause.EOF, Cause.RESET})
+FLOOD = READ_SIZE  # bytes in one read: more may be waiting
+
+
+class Moment(NamedTuple):
+    """When something was sent: by the clock that never jumps (seconds) and by that of the kernel's stamps (unix ns)."""
+
+    at: float
+    wall: int
+
+
+class Dialogue:
+    """One session of ours. `facts` is what the gateway has told, `stages` how long each part took, in seconds."""
+
+    def __init__(self, connection: Connection, version: int, client_id: int, clock: Callable[[], float]) -> None:
+        """Nothing is sent yet. `version` is the negotiated one, `clock` monotonic."""
+        self.facts = SessionFacts(client_id=client_id)
+        self.stages: dict[Stage, float] = {}
+        self.seconds = 0.0  # from startApi to the last thing that was waited for
+        self._connection = connection
+        self._version = version
+        self._clock = clock
+        self._inbox = Inbox(version)
+        self._began = Moment(clock(), time.time_ns())
+        self._asked: list[Moment] = []  # requests for the time that are not answered
+        self._stamp: Stamp | None = None
+        self._unreadable = ""
+
+    @property
+    def waiting(self) -> bool:
+        """A request for the time is not answered yet."""
+        return bool(self._asked)
+
+    async def begin(self) -> LayerResult | None:
+        """Send startApi and wait for nextValidId and the accounts. None, or how the session failed to begin."""
+        self._began = self._now()
+        cause = self._connection.send(messages.start_api(self._version, self.facts.client_id or 0))
+        while cause is None and self._missing() is not None:
+            cause = await self.hear()
+        missing = self._missing()
+        return None if cause is None or missing is None else self.failure(cause, missing)
+
+    async def ask_time(self) -> LayerResult | None:
+        """One reqCurrentTime and its answer. None, or how that failed."""
+        cause = self.send_time_request()
+        while cause is None and self._asked:
+            cause = await self.hear()
+        return None if cause is None or not self._asked else self.failure(cause, Stage.CURRENT_TIME)
+
+    def send_time_request(self) -> Cause | None:
+        """Ask for the gateway's clock without waiting for the answer."""
+        self._asked.append(self._now())
+        return self._connection.send(messages.request_current_time(self._version))
+
+    async def hear(self) -> Cause | None:
+        """Wait for the next bytes and take in what they say. None, or why no more will come."""
+        received = await self._connection.receive()
+        told: Cause | None = None
+        for message in self._inbox.feed(received.data):
+            told = self._take(message, received) or told
+        if told is None and received.cause in ENDS and self._refused():
+            return Cause.API_ERROR  # it said why, then it ended the session
+        if len(received.data) >= FLOOD:
+            await asyncio.sleep(0)  # a gateway that never stops talking stops neither the others nor the deadline
+            told = told or (Cause.SILENCE if self._connection.expired else None)
+        return told or received.cause
+
+    def result(self) -> LayerResult:
+        """The session as one that answered."""
+        return LayerResult(
+            Layer.SESSION,
+            Outcome.OK,
+            self.seconds,
+            stages=tuple(self.stages.items()),
+            stamp=self._stamp,
+            session=self.facts,
+        )
+
+    def failure(self, cause: Cause, stage: Stage) -> LayerResult:
+        """The session as one that ended at this stage for this cause."""
+        if cause is Cause.SILENCE and stage is not Stage.CURRENT_TIME and (self.stages or self._inbox.unfinished):
+            cause = Cause.UNFINISHED
+        since = self._asked[0] if stage is Stage.CURRENT_TIME and self._asked else self._began
+        waited = self._clock() - since.at
+        codes = ", ".join(str(code) for code in self.facts.errors)
+        said = [f"error {codes}"] if codes else []
+        said += [self._unreadable] if self._unreadable else []
+        stages = tuple((self.stages | {stage: waited}).items())
+        said_why = "; ".join(said)
+        return LayerResult(
+            Layer.SESSION,
+            OUTCOMES[cause],
+            waited,
+            stage,
+            cause,
+            said_why,
+            stages,
+            session=self.facts,
+            code=next((code for code in self.facts.errors if code in notices.FATAL), None),
+        )
+
+    def _missing(self) -> Stage | None:
+        """What startApi has not been answered with so far."""
+        if self.facts.next_valid_id is None:
+            return Stage.START_API if self.facts.accounts is None else Stage.NEXT_VALID_ID
+        return Stage.MANAGED_ACCOUNTS if self.facts.accounts is None else None
+
+    def _refused(self) -> bool:
+        """An error came before the session had begun; the loss of IBKR's servers is no reason to end one."""
+        return self._missing() is not None and not notices.LOST.issuperset(self.facts.errors)
+
+    def _take(self, message: Message, received: Received) -> Cause | None:
+        """One message; a cause if it ends the session."""
+        before = self.facts
+        self.facts = notices.heed(before, message)
+        match message:
+            case ApiError(_, code) if code in notices.FATAL:
+                return _cause_of_error(code)
+            case CurrentTime(seconds) if self._asked:
+                self._tell_time(seconds, received)
+            case Unreadable(reason, final):
+                self._unreadable = f"a message could not be read: {reason}"
+                return Cause.OVERSIZED if final else None
+            case _:
+                pass
+        self._lap(Stage.START_API, self._began, received)
+        if before.next_valid_id is None and self.facts.next_valid_id is not None:
+            self._lap(Stage.NEXT_VALID_ID, self._began, received)
+        if before.accounts is None and self.facts.accounts is not None:
+            self._lap(Stage.MANAGED_ACCOUNTS, self._began, received)
+        return None
+
+    def _tell_time(self, seconds: int, received: Received) -> None:
+        """The gateway tells whole seconds, so on average it is half a second later there than it says.
+
+        The comparison is with the middle between request and answer. Of two requests under way nobody knows which one
+        was answered: then the offset is left as it was.
+        """
+        asked, alone = self._asked[0], len(self._asked) == 1
+        self._asked.clear()
+        self.stages.pop(Stage.CURRENT_TIME, None)
+        self._lap(Stage.CURRENT_TIME, asked, received)
+        self.seconds = self._since(self._began, received)[0]
+        if alone:
+            middle = asked.wall / 1e9 + self.stages[Stage.CURRENT_TIME] / 2
+            self.facts = replace(self.facts, clock_offset=seconds + 0.5 - middle)
+
+    def _lap(self, stage: Stage, since: Moment, received: Received) -> None:
+        """Note how long a stage took, the first time it is passed."""
+        if stage not in self.stages:
+            self.stages[stage], self._stamp = self._since(since, received)
+
+    def _since(self, moment: Moment, received: Received) -> tuple[float, Stamp]:
+        """Seconds from then to these bytes: by the kernel's stamp unless the wall clock was set meanwhile."""
+        elapsed = self._clock() - moment.at
+        stamped = None if received.stamp is None else (received.stamp - moment.wall) / 1e9
+        if stamped is not None and 0 < stamped <= elapsed:
+            return stamped, Stamp.KERNEL
+        return elapsed, Stamp.USER
+
+    def _now(self) -> Moment:
+        return Moment(self._clock(), time.time_ns())
+
+
+def _cause_of_error(code: int) -> Cause:
+    if code == notices.ID_IN_USE:
+        return Cause.CLIENT_ID_IN_USE
+    return Cause.TOO_OLD if code == notices.OUT_OF_DATE else Cause.API_ERROR
