@@ -29,6 +29,7 @@ import types
 # Seconds between two requests: Gateway 10.45 drops the second of two within one second (facts: failures, row 42).
 SPACING = 1.1
 SETTLE = 0.1  # seconds for a library to decode what arrived before the end of the connection: an error 326, say
+PATIENCE = 2.0  # seconds for a contract while the gateway says that IBKR's servers are out of reach
 LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
 OLDEST_VERSION = 100
 LARGEST_REPLY = 4096
@@ -235,13 +236,15 @@ def _told(stage, value):
 
 def await_stage(witness, stage, until):
     """Return when `stage` is reached; raise Failure with the true reason when it cannot be any more."""
-    over = False
+    over, called = False, time.monotonic()
     while True:
         if stage == "connected":
             check_reply(witness.head)
         if stage in witness.reached:
             return
         check_errors(witness, stage)
+        if stage == "contract" and witness.notices & UPSTREAM:
+            until = min(until, called + PATIENCE)
         if witness.end is not None and not over:
             over = True
             until = min(until, time.monotonic() + (SETTLE if witness.received else 0.0))

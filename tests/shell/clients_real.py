@@ -1,0 +1,66 @@
+"""The real libraries from PyPI, as `make clients` installs them, against the simulator. None is mocked."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from exporter.clients.environments import VARIABLE, State, default_root, find_environment
+from exporter.clients.libraries import find_libraries, find_recipes
+from exporter.clients.worker import ClientProbe, Worker
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.modes import MODES
+from exporter.simulator.record import ClientEnd, ConnectionRecord
+
+CLIENTS = tuple(sorted(find_recipes()))
+CLIENT_ID = 9001
+AT_ONCE = 6
+DEADLINE = 4.0  # seconds: the slow mode answers after two
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One probe against one mode, and what the gateway saw of it."""
+
+    probe: ClientProbe
+    records: tuple[ConnectionRecord, ...]
+
+
+def make_client(name: str) -> Worker:
+    """The client with the installed environment of that name; without it skip, in CI fail."""
+    recipe = find_recipes()[name]
+    environment = find_environment(recipe, default_root())
+    if environment.state is not State.READY:
+        reason = f"{name} is {environment.state} in {default_root()}: `make clients` installs it, {VARIABLE} moves it"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return Worker(name, find_libraries()[recipe.library], str(environment.python))
+
+
+async def play(worker: Worker, mode: str, deadline: float = DEADLINE, spacing: float | None = 0.0) -> Played:
+    """One probe against a gateway of its own."""
+    async with Gateway(mode) as gateway:
+        probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, deadline, spacing)
+        for _ in range(50):  # the gateway may hear of the end a moment later
+            if all(record.client_end is not ClientEnd.OPEN or record.ended_ns for record in gateway.ledger.last()):
+                break
+            await asyncio.sleep(0.01)
+        return Played(probe, tuple(gateway.ledger.last()))
+
+
+async def play_all(name: str) -> Mapping[str, Played]:
+    """One probe against every mode, a few at a time."""
+    worker, gate = make_client(name), asyncio.Semaphore(AT_ONCE)
+
+    async def one(mode: str) -> Played:
+        async with gate:
+            return await play(worker, mode)
+
+    try:
+        await worker.start()
+        return dict(zip(MODES, await asyncio.gather(*(one(mode) for mode in MODES)), strict=True))
+    finally:
+        await worker.stop()

@@ -1,0 +1,205 @@
+"""What each broker library makes of each fault, and what it sends: every client times every mode of the simulator."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from exporter.model import Cause, Outcome, Stage
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.modes import MODES
+from exporter.simulator.record import ClientEnd
+from exporter.wire import Request
+from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+Ending = tuple[Outcome, Stage | None, Cause | None, int | None]
+
+OK: Ending = (Outcome.OK, None, None, None)
+GARBLED: Ending = (Outcome.GARBLED, Stage.CONNECT, Cause.MALFORMED, None)
+IN_USE: Ending = (Outcome.REJECTED, Stage.READY, Cause.API_ERROR, 326)
+# A reply in more than one segment: ibapi, and nautilus_trader which stands on it, loses it and waits for ever.
+LOST_REPLY: Ending = (Outcome.TIMEOUT, Stage.CONNECT, None, None)
+
+EXPECTED: Mapping[str, Ending] = {
+    "ok": OK,
+    "refused": (Outcome.REFUSED, Stage.CONNECT, Cause.CONNECT_REFUSED, None),
+    "backlog_full": (Outcome.TIMEOUT, Stage.CONNECT, Cause.CONNECT_TIMEOUT, None),
+    "silent": (Outcome.TIMEOUT, Stage.CONNECT, Cause.SILENCE, None),
+    "close_at_once": (Outcome.CLOSED, Stage.CONNECT, Cause.EOF, None),
+    "reset_at_once": (Outcome.CLOSED, Stage.CONNECT, Cause.RESET, None),
+    "relay": (Outcome.CLOSED, Stage.CONNECT, Cause.EOF, None),
+    "close_after_hello": (Outcome.CLOSED, Stage.CONNECT, Cause.EOF, None),
+    "slow": OK,
+    "bytewise": OK,
+    "split_reply": OK,
+    "half_reply": (Outcome.TIMEOUT, Stage.CONNECT, Cause.UNFINISHED, None),
+    "eof_mid_reply": (Outcome.CLOSED, Stage.CONNECT, Cause.EOF, None),
+    "garbage": GARBLED,
+    "huge_length": GARBLED,
+    "flood": GARBLED,
+    "http": GARBLED,
+    "vnc": GARBLED,
+    "ssh": GARBLED,
+    "tls": GARBLED,
+    "redirect": (Outcome.REJECTED, Stage.CONNECT, Cause.REDIRECT, None),
+    "too_old": (Outcome.REJECTED, Stage.CONNECT, Cause.TOO_OLD, None),
+    "update_needed": (Outcome.REJECTED, Stage.CONNECT, Cause.TOO_OLD, 503),
+    "handshake_then_silence": (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None),
+    "id_in_use": IN_USE,
+    "id_in_use_open": IN_USE,
+    "bad_message": (Outcome.REJECTED, Stage.READY, Cause.API_ERROR, 507),
+    "close_after_start_api": (Outcome.CLOSED, Stage.READY, Cause.EOF, None),
+    "reset_after_start_api": (Outcome.CLOSED, Stage.READY, Cause.RESET, None),
+    "no_accounts": (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None),
+    "no_next_valid_id": (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None),
+    "requests_unanswered": (Outcome.TIMEOUT, Stage.TIME, Cause.SILENCE, None),
+    "upstream_lost": OK,
+    "upstream_broken": OK,
+    "farm_broken": OK,
+    "wrong_account": OK,
+    "clock_off": OK,
+    "freeze_after": OK,
+    "flapping": OK,
+}
+# Where a library ends otherwise than the rest: by library, then by mode.
+IBAPI_ALSO = {"bytewise": LOST_REPLY, "split_reply": LOST_REPLY}
+DIFFERENT: Mapping[str, Mapping[str, Ending]] = {
+    "ibapi": {**IBAPI_ALSO, "no_accounts": (Outcome.TIMEOUT, Stage.ACCOUNTS, Cause.SILENCE, None)},
+    "nautilus_trader": IBAPI_ALSO,
+}
+# A close that meets bytes on their way becomes a reset: which of the two is seen is the network's choice.
+EITHER = (
+    "close_at_once",
+    "reset_at_once",
+    "relay",
+    "close_after_hello",
+    "close_after_start_api",
+    "reset_after_start_api",
+)
+ENDED_BY_THE_GATEWAY = ("reset_at_once", "relay", "reset_after_start_api", "close_at_once")
+ALLOWED = {int(request) for request in Request}
+VERSIONS = {
+    "ib_async": 178,
+    "ib_insync": 176,
+    "ibapi": 226,
+    "ibapi-9.81.1": 157,
+    "nautilus_trader": 223,
+    "nautilus_trader-1.220.0": 187,
+}
+
+Matrix = Callable[[str], Mapping[str, Played]]
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Iterator[Matrix]:
+    """All modes played with a client, once."""
+    played: dict[str, Mapping[str, Played]] = {}
+
+    def playing(client: str) -> Mapping[str, Played]:
+        if client not in played:
+            played[client] = asyncio.run(play_all(client))
+        return played[client]
+
+    yield playing
+    played.clear()
+
+
+def expected(client: str, mode: str) -> Ending:
+    return DIFFERENT.get(client.partition("-")[0], {}).get(mode, EXPECTED[mode])
+
+
+def test_every_mode_of_the_simulator_has_an_expected_ending() -> None:
+    assert set(EXPECTED) == set(MODES)
+
+
+@pytest.mark.parametrize("mode", EXPECTED)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_each_library_ends_as_expected_in_each_mode_for_the_true_reason(matrix: Matrix, client: str, mode: str) -> None:
+    result = matrix(client)[mode].probe.result
+    outcome, stage, cause, code = expected(client, mode)
+    assert (result.outcome, result.stage, result.code) == (outcome, stage, code), result.detail
+    assert result.cause == cause or (mode in EITHER and result.cause in (Cause.EOF, Cause.RESET)), result.detail
+
+
+@pytest.mark.parametrize("mode", EXPECTED)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_each_library_sends_only_what_a_monitor_may_and_closes_in_order(matrix: Matrix, client: str, mode: str) -> None:
+    records = matrix(client)[mode].records
+    assert len(records) <= 1  # one connection per probe, no hidden second attempt
+    for record in records:
+        assert record.forbidden == 0
+        assert set(record.ids) <= ALLOWED
+        assert record.client_id in (None, CLIENT_ID)
+        if mode not in ENDED_BY_THE_GATEWAY:
+            assert record.client_end is ClientEnd.FIN
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_healthy_gateway_gives_every_stage_with_its_time(matrix: Matrix, client: str) -> None:
+    played = matrix(client)["ok"]
+    result, record = played.probe.result, played.records[0]
+    assert [stage for stage, _ in result.stages] == [
+        Stage.CONNECTED,
+        Stage.READY,
+        Stage.TIME,
+        Stage.ACCOUNTS,
+        Stage.CONTRACT,
+    ]
+    assert result.seconds == pytest.approx(sum(seconds for _, seconds in result.stages), abs=0.002)
+    assert result.server is not None
+    assert result.server.version == VERSIONS[client]
+    assert record.ids == (Request.START_API, Request.REQ_CURRENT_TIME, Request.REQ_CONTRACT_DETAILS)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_reply_in_two_segments_is_told_as_the_librarys_own_loss(matrix: Matrix, client: str) -> None:
+    result = matrix(client)["split_reply"].probe.result
+    if client.startswith(("ibapi", "nautilus")):
+        assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"
+    else:
+        assert result.ok
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_contract_that_the_farms_cannot_answer_is_no_failure_of_the_library(matrix: Matrix, client: str) -> None:
+    assert "1100" in matrix(client)["upstream_lost"].probe.result.detail
+    assert "2110" in matrix(client)["upstream_broken"].probe.result.detail
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_two_requests_are_never_sent_within_a_second(client: str) -> None:
+    worker = make_client(client)
+    try:
+        played = await play(worker, "ok", deadline=10.0, spacing=None)
+    finally:
+        await worker.stop()
+    assert played.probe.result.ok
+    asked, contract = (message.at_ns for message in list(played.records[0].messages)[-2:])
+    assert contract - asked >= 1_090_000_000
+    assert played.probe.result.seconds is not None
+    assert played.probe.result.seconds < 1.0  # the pause is ours, not the library's
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_an_upstream_loss_makes_no_library_open_a_second_connection(client: str) -> None:
+    worker = make_client(client)
+    try:
+        async with Gateway("upstream_lost") as gateway:
+            await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 9.0)
+            assert gateway.ledger.opened == 1
+            assert gateway.ledger.forbidden == 0
+    finally:
+        await worker.stop()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_library_is_copied_not_imported_anew(client: str) -> None:
+    worker = make_client(client)
+    try:
+        installed = await worker.start()
+    finally:
+        await worker.stop()
+    assert installed.copied
+    assert installed.version
