@@ -48,6 +48,7 @@ CONTENT_SECURITY_POLICY = (
 # The files of `/static/NAME` and their types.
 STATIC = {"style.css": "text/css; charset=utf-8"} | {f"{tone.value}.svg": "image/svg+xml" for tone in Severity}
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
+SURVEYED = 3  # cards that need no list above them
 UNFOLDED = 30  # cards that are shown in full; the rest of a long outage is folded up
 
 
@@ -76,6 +77,7 @@ def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | N
         "ill": ill,
         "cards": (card(state, now, window) for state in ordered[:ill]),
         "rows": (row(state, now, window) for state in ordered[ill:]),
+        "index": _index(ordered[:ill], verdicts) if ill > SURVEYED else (),
         "unfolded": UNFOLDED,
         "window": length(window),
         "now": at(now, now),
@@ -171,6 +173,12 @@ def _title(ordered: Sequence[TargetState], verdicts: Sequence[Verdict], ill: int
         return f"✓ all {len(ordered)} healthy" if len(ordered) > 1 else "✓ healthy"
     more = f" and {ill - 1} more" if ill > 1 else ""
     return f"{SIGNS[severity(verdicts[0])]} {verdicts[0].value}: {ordered[0].target.name}{more}"
+
+
+def _index(ill: Sequence[TargetState], verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str]]:
+    """Tone, sign, name and verdict of every card that is shown in full, in their order."""
+    shown = [(severity(verdict), state, verdict) for state, verdict in zip(ill[:UNFOLDED], verdicts, strict=False)]
+    return [(tone.value, SIGNS[tone], state.target.name, verdict.value) for tone, state, verdict in shown]
 
 
 def _joined(pieces: Iterable[str]) -> Iterator[str]:

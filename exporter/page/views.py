@@ -22,7 +22,16 @@ WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.O
 SIGNS = {Severity.CRITICAL: "✗", Severity.WARNING: "!", Severity.UNKNOWN: "?", Severity.OK: "✓"}
 TALLEST = 12
 HEIGHTS = {Severity.CRITICAL: TALLEST, Severity.WARNING: 8, Severity.UNKNOWN: 1, Severity.OK: 4}  # of a bar in a strip
-WINDOWS = (900.0, 3600.0, 2 * 3600.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0)  # seconds that a strip may show
+WINDOWS = (
+    120.0,
+    300.0,
+    900.0,
+    3600.0,
+    2 * 3600.0,
+    6 * 3600.0,
+    12 * 3600.0,
+    24 * 3600.0,
+)  # seconds that a strip may show
 NARROWEST = 0.8  # percent of a strip: a failure of one tick stays visible
 WIRE = (Layer.PORT, Layer.HANDSHAKE, Layer.SESSION)
 DASH = "\N{EN DASH}"  # nothing to mark
@@ -156,8 +165,11 @@ def ladder(report: Report | None, target: Target) -> tuple[Rung, ...]:
     reached = report is not None
     for layer in WIRE:
         result = report.layer(layer) if report else None
-        rungs.append(_rung(layer, result, target) if result else _blank(layer.value, report, reached=reached))
-        reached = reached and (result is None or result.ok)
+        if result is None or result.outcome is Outcome.SKIPPED:
+            rungs.append(_blank(layer.value, report, reached=reached))
+        else:
+            rungs.append(_rung(layer, result, target))
+            reached = result.ok
     results = [result for result in report.results if result.layer is Layer.CLIENT] if report else []
     rungs.append(_clients(results) if results else _blank("clients", report, reached=reached))
     return tuple(rungs)
@@ -206,8 +218,6 @@ def length(seconds: float) -> str:
 
 
 def _rung(layer: Layer, result: LayerResult, target: Target) -> Rung:
-    if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
-        return Rung(layer.value, "none", DASH, result.outcome.value)
     if not result.ok:
         return Rung(layer.value, "fail", "✗", result.outcome.value, _took(result))
     if layer is Layer.HANDSHAKE and (result.seconds or 0.0) > target.slow_after:

@@ -171,6 +171,8 @@ def test_the_ladder_tells_not_reached_from_not_probed_and_not_known() -> None:
     dash = "\N{EN DASH}"
     assert shown(None) == [(dash, "not known")] * 4
     assert shown(report("", CASES[Verdict.PORT_CLOSED])) == [("✗", "refused"), *[(dash, "not reached")] * 3]
+    skipped = LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED)
+    assert shown(report("", (*CASES[Verdict.PORT_CLOSED], skipped)))[1] == (dash, "not reached")
     assert shown(report("", CASES[Verdict.HEALTHY])) == [("✓", "ok"), ("✓", "ok"), *[(dash, "not probed")] * 2]
     assert shown(report("", CASES[Verdict.SLOW]))[1] == ("!", "slow")
 
@@ -248,9 +250,9 @@ def test_severities_differ_in_a_strip_without_colour() -> None:
 
 def test_all_strips_of_a_page_show_the_same_window_which_holds_the_oldest_change() -> None:
     young, old = after(TargetState(target("a")), (30, CASES[Verdict.SLOW])), in_verdict(Verdict.SLOW)
-    assert common_window([young], NOW) == 900
+    assert common_window([young], NOW) == 120
     assert common_window([young, old], NOW) == 7200
-    assert common_window([], NOW) == 900
+    assert common_window([], NOW) == 120
 
 
 @pytest.mark.parametrize(
@@ -321,3 +323,19 @@ def luminance(colour: str) -> float:
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_many_cards_have_a_list_above_them_that_leads_to_each() -> None:
+    states = [in_verdict(Verdict.API_SILENT, f"silent-{number:03}") for number in range(UNFOLDED + 2)]
+    outline = Outline(page.render_status(states, NOW))
+    wanted = [f"card-{number}" for number in range(1, UNFOLDED + 1)]
+    assert [article["id"] for article in outline.all("article")] == wanted
+    assert [link["href"] for link in outline.all("a") if str(link["href"]).startswith("#")] == [
+        f"#{name}" for name in wanted
+    ]
+    assert "and 2 more" in outline.text
+    assert 'class="index"' not in page.render_status(states[:3], NOW)
+
+
+def test_every_template_compiles_before_the_first_visitor_comes() -> None:
+    page.prepare()
