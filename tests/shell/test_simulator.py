@@ -23,6 +23,9 @@ HELLO_176 = bytes.fromhex("4150490000000009763135372e2e313736")  # v157..176
 START = bytes.fromhex("000000060000010f0807")  # client id 7, protobuf
 START_176 = bytes.fromhex("000000083731003200370000")  # client id 7, text
 TIME = bytes.fromhex("00000004000000f9")
+EUR_USD = bytes.fromhex(
+    "00000024000000d10801121c080012034555521a04434153484208494445414c50524f5203555344"
+)  # reqContractDetails
 IN_USE = b"Unable to connect as the client id is already in use. Retry with a unique client id."
 FOREVER = 0.3  # seconds of silence that count as for ever; a local answer takes less than one millisecond
 QUICK = Setup(slow=0.15, byte_pause=0.001, split_pause=0.1, freeze_after=0.2, flap_period=0.2)
@@ -595,17 +598,23 @@ async def test_rubbish_after_the_hello_ends_the_connection_in_order(data: bytes)
 
 async def test_a_client_that_asks_and_never_reads_does_not_fill_the_memory() -> None:
     async with Gateway() as gateway:
-        raw = socket.create_connection(("127.0.0.1", gateway.port))
+        raw = socket.socket()
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            raw.setsockopt(socket.SOL_SOCKET, option, 8192)
         raw.settimeout(0)
+        raw.connect_ex(("127.0.0.1", gateway.port))
+        await until(lambda: gateway.ledger.opened == 1)
         raw.send(HELLO + START)
-        blocked = 0
+        taken = blocked = 0
         while blocked < 50:  # until nothing more is taken, for a while
             try:
-                raw.send(TIME * 1000)
+                taken += raw.send(EUR_USD * 200)  # the answer is twenty times as long
                 blocked = 0
             except BlockingIOError:
                 blocked += 1
-            await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)
+            assert taken < 20_000_000, "it reads on and on"
+            await asyncio.sleep(0)
         assert gateway._house is not None
         (connection,) = gateway._house.connections
         assert len(connection._outbox) < 10_000
