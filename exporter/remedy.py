@@ -109,7 +109,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
     ),
     Verdict.SERVER_REDIRECT: Remedy(
         "{endpoint} sends API clients to another address",
-        "The answer to the hello was a redirect. Today's Python libraries take it for a connection and then wait for ever.",
+        "The answer to the hello was a redirect, which no Python library follows: they time out or wait for ever.",
         ("Point the target {name} and your programs at the address in the evidence.", VERIFY),
     ),
     Verdict.SERVER_TOO_OLD: Remedy(  # rows 33, 34
