@@ -92,7 +92,7 @@ def _read_text(path: Path) -> str:
         remedy = "Put what targets share under defaults, or split the targets between several exporters"
         raise ConfigError([Problem(str(path), None, None, "", message, remedy)])
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
