@@ -7,8 +7,9 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from exporter.login import Login
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
-from exporter.verdict import CLAIMLESS, WORKING
+from exporter.verdict import CLAIMLESS, WORKING, Explanation, explain
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
 CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -78,6 +79,7 @@ class TargetState:
     failed: Mapping[FailureKey, int] = field(default_factory=dict)
     probed_at: Mapping[CounterKey, float] = field(default_factory=dict)
     connections: int = 0
+    login: Login | None = None  # what the launcher log tells; None: none is configured
 
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
@@ -115,6 +117,21 @@ def current_verdict(state: TargetState, now: float) -> Verdict:
 def claims(state: TargetState, now: float) -> Report | None:
     """The report whose results may be shown as the target's health now; None if there is nothing to claim."""
     return None if expired(state, now) or state.verdict in CLAIMLESS else state.last
+
+
+def failing_since(state: TargetState) -> float | None:
+    """When the target began to fail (unix seconds), whatever the verdicts since then; None if it works."""
+    since = None
+    for change in reversed(state.changes):
+        if change.verdict in WORKING:
+            break
+        since = change.at
+    return since
+
+
+def explanation(state: TargetState, report: Report) -> Explanation:
+    """The present verdict in words, for a report that led to it."""
+    return explain(report, state.target, state.verdict, state.login, failing_since(state))
 
 
 def _key(result: LayerResult) -> CounterKey:

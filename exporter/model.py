@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from exporter.windows import Window
+
 
 class Layer(StrEnum):
     """How far in a probe looks; the order is the order of probing."""
@@ -169,6 +171,7 @@ class Target:
     clients: tuple[str, ...] = ()
     watch: bool = False
     launcher_log: str | None = None
+    windows: tuple[Window, ...] = ()  # in which some failures are expected
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property

@@ -26,9 +26,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from exporter.circumstances import circumstances
 from exporter.evidence import sentence
+from exporter.login import Login
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
-from exporter.remedy import REMEDIES, fill
+from exporter.remedy import REMEDIES, VERIFY, fill
 
 Rule = Callable[[Report, Target], bool]
 
@@ -88,15 +90,25 @@ def severity(verdict: Verdict) -> Severity:
     return Severity.WARNING if verdict in WARNINGS else Severity.CRITICAL
 
 
-def explain(report: Report, target: Target, verdict: Verdict) -> Explanation:
-    """The verdict's headline, the evidence for it in this report, and the required actions."""
+def explain(
+    report: Report, target: Target, verdict: Verdict, login: Login | None = None, since: float | None = None
+) -> Explanation:
+    """The verdict's headline, the evidence for it in this report, and the required actions.
+
+    `login` is what the gateway's launcher log tells. `since` (unix seconds) is when the target began to fail; by
+    default at this report.
+    """
     remedy = REMEDIES[verdict]
     evidence = [] if report.fault is None else [f"We failed: {report.fault}"]
     evidence += [sentence(result, target) for result in report.results if not _left_out(result) or result.cause]
     if verdict in AT_THE_DOOR and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
+    added = circumstances(verdict, target, report.at, login, since)
+    usual = (VERIFY,) if added.decisive else remedy.actions
     return Explanation(
-        fill(remedy.headline, target), tuple(evidence), tuple(fill(action, target) for action in remedy.actions)
+        fill(remedy.headline, target),
+        (*evidence, *added.evidence),
+        (*added.actions, *(fill(action, target) for action in usual)),
     )
 
 

@@ -13,8 +13,10 @@ import pytest
 
 CORE = {
     "catalogue",
+    "circumstances",
     "evidence",
     "history",
+    "login",
     "messages",
     "metrics",
     "model",

@@ -1,0 +1,182 @@
+"""What the gateway's launcher log and the calendar add to a verdict: further evidence, and what to do first.
+
+A verdict itself is never changed by them. No clock here, no files.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from exporter.login import TWO_FACTOR_SECONDS, Login, LoginPhase, LogProblem
+from exporter.model import Target, Verdict
+from exporter.windows import RESTART, WEEKLY_LOGIN, Window, expected_until, latest, overdue
+
+# A login that is not done looks like this from outside.
+LOGIN_SHOWS = frozenset({Verdict.PORT_CLOSED, Verdict.CLOSED_BEFORE_HANDSHAKE})
+# What a gateway that restarts looks like.
+OF_RESTART = LOGIN_SHOWS | {
+    Verdict.UNREACHABLE,
+    Verdict.API_SILENT,
+    Verdict.SESSION_REFUSED,
+    Verdict.SESSION_SILENT,
+    Verdict.SESSION_STALLED,
+    Verdict.CLIENTS_FAILING,
+    Verdict.CLIENT_FAULT,
+}
+# What a reset of IBKR's servers does: the gateway itself goes on.
+OF_RESET = frozenset({Verdict.UPSTREAM_DOWN, Verdict.FARM_DOWN, Verdict.SLOW})
+AFTER_WEEKLY_LOGIN = 24 * 3600.0  # seconds: a gateway restarts itself once a day
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Lines of evidence and actions. `decisive`: the actions stand for all others, because the cause is known."""
+
+    evidence: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    decisive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a phase says, with {when} for its time, and what to do."""
+
+    evidence: str
+    actions: tuple[str, ...]
+    decisive: bool = True
+
+
+BY_LOG = "By the launcher log "
+MISSED = Told(
+    BY_LOG + "nobody approved the two-factor push within its 180 s, at {when}: the login was given up.",
+    (
+        "Start the login again (restart the gateway) with the phone at hand, and approve the push within 180 s.",
+        "To have it try again by itself: with IBC set TWOFA_TIMEOUT_ACTION=restart, RELOGIN_AFTER_TWOFA_TIMEOUT=yes.",
+    ),
+)
+
+# Sources: facts on failures, rows 5 to 12 and 28.
+PHASES: Mapping[LoginPhase, Told] = {
+    LoginPhase.RESTARTING: Told(
+        BY_LOG + "the gateway is restarting, since {when}.",
+        ("Wait: a restart takes 35 to 90 seconds, and the API 30 to 90 more.",),
+        decisive=False,
+    ),
+    LoginPhase.LOGGING_IN: Told(
+        BY_LOG + "the login is under way, since {when}.",
+        ("Wait for the login. If it takes more than two minutes, look at the gateway's window: a dialog may be open.",),
+        decisive=False,
+    ),
+    LoginPhase.WAITING_TWO_FACTOR: Told(
+        BY_LOG + "the login waits for two-factor approval, since {when}.",
+        ("Approve the IB Key push in IBKR Mobile on the phone now: its window is 180 s. The gateway itself is well.",),
+    ),
+    LoginPhase.TWO_FACTOR_EXPIRED: MISSED,
+    LoginPhase.THROTTLED: Told(
+        BY_LOG + "IBKR refused the login, at {when}: too many had failed before.",
+        (
+            "Stop whatever repeats the login (a restart policy, the controller), wait five minutes, then log in once.",
+            "Find out why the logins failed: the password, or a two-factor push that nobody approved.",
+        ),
+    ),
+    LoginPhase.REJECTED: Told(
+        BY_LOG + "IBKR rejected the user name or password, at {when}.",
+        (
+            "Correct the user name and password where the gateway gets them (.env, a secret; in YAML with quotes).",
+            "Do not let it repeat the login before: IBKR throttles failed logins.",
+        ),
+    ),
+    LoginPhase.SAVED_SESSION_REFUSED: Told(
+        BY_LOG + "the gateway restarted itself and IBKR did not accept its saved session, at {when}.",
+        (
+            "Log in by hand with two-factor approval (a cold restart of the gateway).",
+            "If this is no Sunday: see whether the gateway's public IP address changes; IBKR ends saved sessions then.",
+        ),
+    ),
+    LoginPhase.NETWORK_ERROR: Told(
+        BY_LOG + "the gateway does not reach IBKR's servers, since {when}.",
+        (
+            "Look at the network, DNS and firewall of the gateway's machine.",
+            "Look at IBKR's system status page. The gateway tries again by itself.",
+        ),
+    ),
+    LoginPhase.LOGGED_IN: Told(
+        BY_LOG + "the login was completed, at {when}; it says nothing after a login.",
+        ("See whether the gateway still runs. If it does, it is logged in: look at its API settings and its relay.",),
+        decisive=False,
+    ),
+    LoginPhase.IDLE: Told(
+        BY_LOG + "the gateway runs and nobody logs in, since {when}.",
+        ("Log in: the gateway waits for user name and password. With a controller (IBC), read its log.",),
+    ),
+}
+PROBLEMS: Mapping[LogProblem, str] = {
+    LogProblem.MISSING: "there is no such file",
+    LogProblem.FORBIDDEN: "the exporter may not read it",
+    LogProblem.NOT_A_FILE: "it is not a regular file",
+    LogProblem.UNREADABLE: "it cannot be read",
+    LogProblem.STUCK: "reading it does not come back",
+}
+
+
+def circumstances(
+    verdict: Verdict, target: Target, at: float, login: Login | None = None, since: float | None = None
+) -> Circumstances:
+    """What is to be added to a verdict at a time, for a target that has been failing `since` then (unix seconds)."""
+    began = at if since is None else since
+    calendar = _by_calendar(verdict, target.windows, began, at)
+    weekly = _by_weekly_login(verdict, target.windows, began)
+    log = _by_login(login, at) if login and verdict in LOGIN_SHOWS else Circumstances()
+    evidence = (*log.evidence, *calendar.evidence, *weekly.evidence)
+    if log.decisive:  # then it is neither to be waited for nor to be searched for
+        return replace(log, evidence=evidence)
+    return Circumstances(evidence, (*calendar.actions, *weekly.actions, *log.actions))
+
+
+def instant(at: float) -> str:
+    """A unix time for people, in UTC: 2026-11-21 02:00:00 UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: float) -> Circumstances:
+    if verdict not in OF_RESTART | OF_RESET:
+        return Circumstances()
+    windows = tuple(windows)
+    open_now = expected_until(since, at, (one for one in windows if verdict in OF_RESET or one.name == RESTART))
+    if open_now:
+        end = instant(open_now.end)
+        said = f"It began in the maintenance window {open_now.name}, which is open until {end}: it is expected."
+        return Circumstances((said,), (f"Wait until {end}.",))
+    late = overdue(since, at, windows)
+    if late is None:
+        return Circumstances()
+    minutes = int(at - late.end) // 60
+    ago = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - an hour
+    return Circumstances(
+        (f"It began in the maintenance window {late.name}, which ended {ago} ago: the recovery is overdue.",),
+        ("Do not wait any longer: the gateway may be stuck at its login. Look at its window, then restart it.",),
+    )
+
+
+def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) -> Circumstances:
+    ends = [latest(since, window) for window in windows if window.name == WEEKLY_LOGIN]
+    if verdict not in LOGIN_SHOWS or not any(span and since < span.begin + AFTER_WEEKLY_LOGIN for span in ends):
+        return Circumstances()
+    return Circumstances(
+        ("It began within a day after IBKR ended all logins, as on each Sunday at 01:00 New York time.",),
+        ("Log in by hand with two-factor approval: no automatic restart can.",),
+    )
+
+
+def _by_login(login: Login, at: float) -> Circumstances:
+    if login.problem:
+        return Circumstances((f"The launcher log tells nothing: {PROBLEMS[login.problem]}.",))
+    if login.phase not in PHASES:
+        return Circumstances(("The launcher log has no line that tells of a login.",))
+    told = PHASES[login.phase]
+    if login.phase is LoginPhase.WAITING_TWO_FACTOR and login.at is not None and at - login.at > TWO_FACTOR_SECONDS:
+        told = MISSED
+    evidence = [told.evidence.format(when="an unknown time" if login.at is None else instant(login.at))]
+    if login.automatic and login.phase in (LoginPhase.WAITING_TWO_FACTOR, LoginPhase.TWO_FACTOR_EXPIRED):
+        evidence.append("It had restarted itself, and IBKR did not accept its saved session.")
+    return Circumstances(tuple(evidence), told.actions, told.decisive)
