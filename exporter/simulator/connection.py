@@ -107,7 +107,8 @@ class Connection:
 
     def end(self, ending: Ending) -> None:
         """End the connection from our side."""
-        self.record.our_end = ending
+        if ending is not Ending.DROP or self.record.our_end is None:  # stopping the gateway does not rewrite history
+            self.record.our_end = ending
         if ending is Ending.CLOSE:
             self._outbox.clear()
             self._phase = Phase.DEAF

@@ -29,6 +29,7 @@ ADVANCED_REJECT_FROM = 166
 NO_REQUEST = -1  # the id of an error that belongs to no request
 
 _HELLO = re.compile(rb"v(\d{1,9})\.\.(\d{1,9})(?: (.*))?", re.DOTALL)
+PERMITTED = frozenset(Request)  # what a probe may send
 
 
 class Foreign(IntEnum):
@@ -106,7 +107,7 @@ class Message:
     @property
     def permitted(self) -> bool:
         """The message is one of the few that a probe may send."""
-        return self.id in set(Request)
+        return self.id in PERMITTED
 
 
 def read_hello(data: bytes) -> tuple[ClientHello, bytes] | None:

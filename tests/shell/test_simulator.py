@@ -371,6 +371,7 @@ async def test_no_accounts_and_no_next_valid_id_leave_out_what_they_say() -> Non
             await c.greet()
             await c.say(START)
             assert {payload[3] - 200 for payload in await c.frames(7)} == {9, 4}
+            await c.say(b"\0\0\0\x04\0\0\0\xd9")  # reqManagedAccts
             assert await c.silence() == b""
         await gateway.set_mode("no_next_valid_id")
         async with client(gateway) as c:
@@ -568,10 +569,12 @@ async def test_connections_are_counted_and_only_the_last_are_kept() -> None:
 RUBBISH = {
     "another protocol": b"GET / HTTP/1.1\r\n\r\n",
     "a huge hello": b"API\0\x7f\xff\xff\xff",
+    "a hello that is too long": b"API\0\0\0\x10\x01",
     "no versions": b"API\0\0\0\0\x04abcd",
 }
 RUBBISH_AFTER = {
     "a huge frame": b"\x7f\xff\xff\xff",
+    "a frame that is too long": b"\0\x01\0\x01",
     "no id": frame(b"xy"),
     "an empty frame": frame(b""),
     "a broken startApi": frame(b"\0\0\x01\x0f\x08"),
@@ -605,10 +608,10 @@ async def test_a_client_that_asks_and_never_reads_does_not_fill_the_memory() -> 
         raw.connect_ex(("127.0.0.1", gateway.port))
         await until(lambda: gateway.ledger.opened == 1)
         raw.send(HELLO + START)
-        taken = blocked = 0
+        asked, taken, blocked = EUR_USD * 200, 0, 0  # the answers are twenty times as long
         while blocked < 50:  # until nothing more is taken, for a while
             try:
-                taken += raw.send(EUR_USD * 200)  # the answer is twenty times as long
+                taken += raw.send(asked[taken % len(asked) :])
                 blocked = 0
             except BlockingIOError:
                 blocked += 1
