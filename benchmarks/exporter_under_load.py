@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from exporter import __version__, logs
+from exporter.config import Config
 from exporter.metrics import ExporterState
 from exporter.model import Layer, Mode, Target
 from exporter.server import settle_memory
@@ -71,7 +72,7 @@ async def main(port: int, count: int) -> None:
     async def no_reload() -> list[str]:
         return []
 
-    runner = web.AppRunner(application(service, no_reload, list), access_log=None)
+    runner = web.AppRunner(application(service, no_reload, lambda: Config(())), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -68,12 +68,13 @@ def as_markdown(figures: Figures) -> str:
         cells += [f"{identity['bytes']:,}", f"{gzipped['bytes']:,}", f"{gzipped['cpu_seconds'] * 1000:.1f} ms"]
         lines.append(f"| {size} | {' | '.join(cells)} | {row['first_verdict_seconds']:.2f} s |")
     holds, meanwhile = accuracy["holds"], accuracy["scrapes_meanwhile"]
+    milliseconds = {name: f"{seconds * 1000:.1f} ms" for name, seconds in holds.items()}
     closing = (
         f"Scrapes of 1,000 targets every second while all are probed: p50 {meanwhile['p50'] * 1000:.1f} ms. "
-        f"While scraped, the event loop worked for {holds['scraped_work_seconds'] * 1000:.1f} ms at most before the next "
-        f"in line got its turn (with nothing to do: {holds['idle_work_seconds'] * 1000:.1f} ms); by the clock on the "
-        f"wall, which holds what this machine gave to others meanwhile, {holds['scraped_seconds'] * 1000:.1f} ms "
-        f"({holds['idle_seconds'] * 1000:.1f} ms)."
+        f"While scraped, the event loop worked for {milliseconds['scraped_work_seconds']} at most before the next in "
+        f"line got its turn (with nothing to do: {milliseconds['idle_work_seconds']}); by the clock on the wall, which "
+        f"holds what this machine gave to others meanwhile, {milliseconds['scraped_seconds']} "
+        f"({milliseconds['idle_seconds']})."
     )
     lines += ["", closing, ""]
     return "\n".join(lines)

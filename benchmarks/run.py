@@ -205,7 +205,8 @@ class exporter:  # noqa: N801 - used as a context, like a function
         self._listen = free_port()
         self._directory = tempfile.TemporaryDirectory()
         rows = "".join(
-            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper}}\n" for n in range(size)
+            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper, client_ids: []}}\n"
+            for n in range(size)
         )
         durations = {"interval": interval, "deadline": min(interval / 2, 5.0), "slow_after": min(interval / 4, 1.0)}
         defaults = f"defaults: {json.dumps(durations)}\n"
@@ -221,8 +222,9 @@ class exporter:  # noqa: N801 - used as a context, like a function
         url = f"http://127.0.0.1:{self._listen}/"
         async with aiohttp.ClientSession() as session:
             await answering(session, f"{url}-/ready")
-            while '"gateway-0000",verdict="healthy"} 1' not in await text(session, f"{url}metrics"):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while '"gateway-0000",verdict="healthy"} 1' not in await text(session, f"{url}metrics"):
+                    await asyncio.sleep(0.01)
         return process, url, time.perf_counter() - began
 
     async def __aexit__(self, *error: object) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import structlog
 from aiohttp import web
 
-from exporter import __version__
+from exporter import __version__, page
 from exporter.config import Config, ConfigError
 from exporter.metrics import ExporterState
 from exporter.service import Service
@@ -85,14 +85,13 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
         log.info("configuration reloaded", targets=len(loaded.targets))
         return []
 
-    runner = web.AppRunner(
-        application(service, reload, lambda: present.probe_allow), access_log=None, shutdown_timeout=SHUTDOWN
-    )
+    runner = web.AppRunner(application(service, reload, lambda: present), access_log=None, shutdown_timeout=SHUTDOWN)
     try:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         await service.watch(config.targets)
         host, port = listening.getsockname()[:2]
+        page.prepare()
         settle_memory()
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         log.info("serving", url=url, targets=len(config.targets))
@@ -105,11 +104,10 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    everywhere = host in ("", "::") and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
     try:
-        return socket.create_server(
-            (host, port), family=family, backlog=128, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6()
-        )
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         msg = (

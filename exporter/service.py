@@ -15,10 +15,12 @@ import structlog
 
 from exporter import schedule
 from exporter.history import TargetState, fold
+from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
 from exporter.model import Report, Target, Verdict
 from exporter.probes import stamps
 from exporter.probes.ladder import probe_target
+from exporter.probes.launcher_log import Follower
 from exporter.probes.names import Resolver
 from exporter.verdict import explain, judge
 
@@ -32,6 +34,7 @@ class Service:
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._under_way: dict[tuple[str, int], asyncio.Future[Report]] = {}
+        self._logins: dict[str, Follower] = {}
         self._resolver = Resolver()
         self._places = asyncio.Semaphore(most_at_once)
         self._stamp_keeper = stamps.keep_enabled()
@@ -48,9 +51,10 @@ class Service:
         changed = [name for name, state in self._states.items() if wanted.get(name) != state.target]
         await self._stop(changed)
         for name in changed:
+            self._logins.pop(name, None)
             state = self._states.pop(name)
             if name in wanted and wanted[name].endpoint == state.target.endpoint:
-                self._states[name] = replace(state, target=wanted[name])
+                self._states[name] = replace(state, target=wanted[name], login=None)
         started = asyncio.get_running_loop().time()
         for index, (name, target) in enumerate(wanted.items()):
             self._states.setdefault(name, TargetState(target))
@@ -84,8 +88,13 @@ class Service:
         return report
 
     def record(self, report: Report) -> TargetState:
-        """Judge a report of a watched target, fold it into the target's state, and return that."""
+        """Judge a report of a watched target, fold it into the target's state, and return that.
+
+        A report that two had asked for, the schedule and `/probe`, counts once.
+        """
         before = self._states[report.target]
+        if before.last is not None and before.last.at == report.at:
+            return before
         verdict = judge(report, before.target)
         state = self._states[report.target] = fold(before, report, verdict)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
@@ -112,12 +121,29 @@ class Service:
         """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""
         at = time.time()
         try:
-            self.record(await self.probe(target))
+            report, _ = await asyncio.gather(self.probe(target), self._follow_login(target))
+            self.record(report)
         except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
             with suppress(Exception):  # the log may be what failed
                 self._log.exception("tick failed", target=target.name)
             fault = Report(target.name, at, time.time() - at, (), fault=f"{type(error).__name__}: {error}")
             self._states[target.name] = fold(self._states[target.name], fault, Verdict.PROBE_BROKEN)
+
+    async def _follow_login(self, target: Target) -> None:
+        """See what the gateway's launcher log tells now, where one is configured."""
+        if target.launcher_log is None:
+            return
+        follower = self._logins.setdefault(target.name, Follower(target.launcher_log))
+        try:
+            login = await follower.login()
+        except Exception:  # noqa: BLE001 - ours, and no reason to lose what the probe found
+            with suppress(Exception):
+                self._log.exception("launcher log failed", target=target.name)
+            login = Login(problem=LogProblem.UNREADABLE)
+        state = self._states[target.name]
+        if login.problem is not None and (state.login is None or state.login.problem is not login.problem):
+            self._log.warning("launcher log tells nothing", target=target.name, problem=login.problem.value)
+        self._states[target.name] = replace(state, login=login)
 
     async def _stop(self, names: Iterable[str]) -> None:
         loops = [self._loops.pop(name) for name in list(names) if name in self._loops]

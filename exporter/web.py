@@ -8,9 +8,9 @@ import asyncio
 import math
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -18,13 +18,12 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from exporter import page
-from exporter.config import ConfigError, parse_endpoint, target_for_endpoint
-from exporter.history import TargetState, fold
+from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint
+from exporter.history import TargetState, explanation, fold
 from exporter.metrics import exporter_exposition, exposition
 from exporter.model import Report, Target, Verdict
-from exporter.page.api import status
 from exporter.service import Service
-from exporter.verdict import CONNECTABLE, explain, judge
+from exporter.verdict import CONNECTABLE, judge
 
 GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
 FASTEST = 1  # metric text shrinks twenty-fold at any level
@@ -42,14 +41,13 @@ HEADERS = {
 
 SCRAPE_TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
 
-Network = IPv4Network | IPv6Network
 Reload = Callable[[], Coroutine[Any, Any, list[str]]]  # gives the problems; none if the new configuration is in force
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(service: Service, reload: Reload, allowed: Callable[[], Iterable[Network]]) -> web.Application:
-    """The routes of interface.md. `allowed` are the networks that `/probe` may reach beyond the configured targets."""
-    routes = Routes(service, reload, allowed)
+def application(service: Service, reload: Reload, present: Callable[[], Config]) -> web.Application:
+    """The routes of interface.md. `present` gives the configuration that is in force."""
+    routes = Routes(service, reload, present)
     app = web.Application(middlewares=[_hardened])
     app.add_routes(
         [
@@ -72,11 +70,11 @@ def application(service: Service, reload: Reload, allowed: Callable[[], Iterable
 class Routes:
     """One method a route."""
 
-    def __init__(self, service: Service, reload: Reload, allowed: Callable[[], Iterable[Network]]) -> None:
+    def __init__(self, service: Service, reload: Reload, present: Callable[[], Config]) -> None:
         """Show what `service` knows."""
         self._service = service
         self._reload = reload
-        self._allowed = allowed
+        self._present = present
         self._registry = CollectorRegistry()  # of this process, never the library's global one
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
@@ -133,9 +131,10 @@ class Routes:
         kind = "text/css" if name.endswith(".css") else "image/svg+xml"
         return web.Response(body=body, content_type=kind, charset="utf-8", headers={hdrs.CACHE_CONTROL: "max-age=3600"})
 
-    async def status(self, _: web.Request) -> web.StreamResponse:
+    async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""
-        return web.json_response(status(list(self._service.states.values()), time.time()))
+        chunks = page.status_text(list(self._service.states.values()), time.time())
+        return await self._sent(request, chunks, "application/json; charset=utf-8")
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """The process serves; it does so only once its configuration is in force."""
@@ -176,9 +175,12 @@ class Routes:
         state = self._service.states.get(asked)
         target = self._unconfigured(asked) if state is None else state.target
         header = request.headers.get(SCRAPE_TIMEOUT)
-        timeout = math.inf if header is None else float(header)
+        try:
+            timeout = math.inf if header is None else float(header)
+        except ValueError:
+            timeout = math.nan
         if not timeout > ANSWERING:
-            msg = f"{SCRAPE_TIMEOUT}: {header} leaves no time for a probe; it must be above {ANSWERING}"
+            msg = f"{SCRAPE_TIMEOUT}: must be a number of seconds above {ANSWERING}, not {header!r}"
             raise ValueError(msg)
         return target, min(target.deadline, timeout - ANSWERING)
 
@@ -186,8 +188,9 @@ class Routes:
         """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
         try:
             host, port = parse_endpoint(asked)
-            if any(ip_address(host) in network for network in self._allowed()):
-                return target_for_endpoint(host, port)
+            config = self._present()
+            if any(ip_address(host) in network for network in config.probe_allow):
+                return target_for_endpoint(host, port, config.defaults)
         except (ConfigError, ValueError):
             pass  # no address at all: refused like one that is not allowed
         msg = (
@@ -250,11 +253,11 @@ def _probe_chunks(state: TargetState, report: Report, openmetrics: bool) -> Iter
 
 def _debug(state: TargetState, report: Report) -> Iterator[str]:
     """What blackbox_exporter's users know as the debug output: the log of the probe, then its metrics."""
-    explanation = explain(report, state.target, state.verdict)
-    yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{explanation.headline}\n\nEvidence:\n"
-    yield from (f"  {line}\n" for line in explanation.evidence)
+    said = explanation(state, report)
+    yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{said.headline}\n\nEvidence:\n"
+    yield from (f"  {line}\n" for line in said.evidence)
     yield "\nRequired actions:\n"
-    yield from (f"  {number}. {line}\n" for number, line in enumerate(explanation.actions, 1))
+    yield from (f"  {number}. {line}\n" for number, line in enumerate(said.actions, 1))
     yield "\nMetrics:\n"
     yield from _probe_chunks(state, report, openmetrics=False)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from exporter import logs
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = pytest.StashKey[bool]()
 
@@ -46,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     longrepr = report.longrepr
     return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """Log as the commands do: structlog's own default draws tracebacks for seconds."""
+    logs.configure("warning")
 
 
 @pytest.fixture(scope="session")
