@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client import Metric as Family
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.catalogue import BY_TARGET, CATALOGUE
@@ -17,6 +18,10 @@ from tests.core.states import HEALTHY, T0, TARGET, grown, handshake_failed, port
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = T0 + 31.0
 EXPORTER = ExporterState("0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2)
+
+
+def parse_openmetrics(made: str) -> list[Family]:
+    return list(openmetrics_parser.text_string_to_metric_families(made))  # type: ignore[no-untyped-call]
 
 
 def named(name: str, **changes: object) -> Target:
@@ -40,7 +45,9 @@ def fleet() -> list[TargetState]:
 
 def text(states: Iterable[TargetState], now: float = NOW, *, openmetrics: bool = False) -> str:
     chunks = [*exposition(states, now, openmetrics=openmetrics)]
-    chunks += exporter_exposition(replace(EXPORTER, lag=ExporterState("", "").lag.observe(0.002)), openmetrics=openmetrics)
+    chunks += exporter_exposition(
+        replace(EXPORTER, lag=ExporterState("", "").lag.observe(0.002)), openmetrics=openmetrics
+    )
     return "".join(chunks) + ("# EOF\n" if openmetrics else "")
 
 

@@ -1,0 +1,136 @@
+"""The service on real sockets: the clock of each target, reloads, faults of our own, and the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from exporter import service as service_module
+from exporter.metrics import ExporterState
+from exporter.model import Layer, Mode, Report, Target, Verdict
+from exporter.service import Service
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.record import ClientEnd
+
+
+@asynccontextmanager
+async def watching(*targets: Target) -> AsyncIterator[Service]:
+    service = Service(ExporterState("test", "3"))
+    await service.watch(targets)
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+def at(gateway: Gateway, name: str = "gateway", interval: float = 0.1, deadline: float = 0.05) -> Target:
+    return Target(name, gateway.host, gateway.port, Mode.PAPER, interval, deadline)
+
+
+async def until(service: Service, verdict: Verdict, name: str = "gateway", within: float = 5.0) -> None:
+    async with asyncio.timeout(within):
+        while service.states[name].verdict is not verdict:  # noqa: ASYNC110 - what is watched has no event
+            await asyncio.sleep(0.005)
+
+
+async def test_a_verdict_follows_the_gateway_tick_by_tick() -> None:
+    async with Gateway("ok") as gateway, watching(at(gateway)) as service:
+        await until(service, Verdict.HEALTHY)
+        await gateway.set_mode("silent")
+        await until(service, Verdict.API_SILENT)
+        await gateway.set_mode("refused")
+        await until(service, Verdict.PORT_CLOSED)
+        await gateway.set_mode("ok")
+        await until(service, Verdict.HEALTHY)
+        verdicts = [change.verdict for change in service.states["gateway"].changes]
+    assert verdicts == [Verdict.HEALTHY, Verdict.API_SILENT, Verdict.PORT_CLOSED, Verdict.HEALTHY]
+
+
+async def test_a_target_is_never_probed_twice_at_a_time_even_when_a_probe_outlasts_its_interval() -> None:
+    async with Gateway("silent") as gateway, watching(at(gateway, interval=0.05, deadline=0.12)) as service:
+        asked = [service.probe(service.states["gateway"].target) for _ in range(5)]
+        reports = await asyncio.gather(*asked)
+        await asyncio.sleep(0.6)
+        assert gateway.ledger.open_most == 1
+        assert len({report.at for report in reports}) == 1
+        assert service.exporter.skipped_ticks > 0
+
+
+async def test_every_connection_is_counted_and_ended_in_order() -> None:
+    async with Gateway("ok") as gateway:
+        async with watching(at(gateway)) as service:
+            await asyncio.sleep(0.75)
+            state = service.states["gateway"]
+        await asyncio.sleep(0.05)
+        assert state.connections == gateway.ledger.opened >= 5
+        assert {record.client_end for record in gateway.ledger} == {ClientEnd.FIN}
+
+
+async def test_the_end_comes_in_the_middle_of_a_probe_and_closes_it_in_order() -> None:
+    async with Gateway("silent") as gateway:
+        async with watching(at(gateway, interval=10.0, deadline=5.0)):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
+        assert [record.client_end for record in gateway.ledger] == [ClientEnd.FIN]
+
+
+async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known() -> None:
+    async with Gateway("ok") as first, Gateway("ok") as second, watching() as service:
+        one, two, three = (at(gateway, name, 60.0) for gateway, name in ((first, "1"), (second, "2"), (first, "3")))
+        await service.watch([one, two])
+        await until(service, Verdict.HEALTHY, "1")
+        await until(service, Verdict.HEALTHY, "2")
+        before = service.states["1"]
+        slower = replace(two, interval=30.0)
+        await service.watch([one, slower, three])
+        await until(service, Verdict.HEALTHY, "3")
+        assert service.states["1"] is before
+        assert first.ledger.opened == 2
+        assert service.states["2"].target is slower
+        assert service.states["2"].probes[Layer.PORT, ""] >= 1
+        await service.watch([slower])
+        assert set(service.states) == {"2"}
+
+
+async def test_a_target_that_moves_to_another_endpoint_starts_anew() -> None:
+    async with Gateway("ok") as one, Gateway("silent") as two, watching(at(one)) as service:
+        await until(service, Verdict.HEALTHY)
+        await service.watch([at(two)])
+        await until(service, Verdict.API_SILENT)
+        assert [change.verdict for change in service.states["gateway"].changes] == [Verdict.API_SILENT]
+
+
+async def test_a_fault_of_ours_is_shown_as_ours_and_the_clock_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def broken(report: Report, target: Target) -> Verdict:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            msg = "a bug in a rule"
+            raise RuntimeError(msg)
+        return Verdict.HEALTHY
+
+    monkeypatch.setattr(service_module, "judge", broken)
+    async with Gateway("ok") as gateway, watching(at(gateway, interval=0.2)) as service:
+        await until(service, Verdict.HEALTHY)
+        await asyncio.sleep(1.0)
+        state = service.states["gateway"]
+    assert calls > 2
+    assert [change.verdict for change in state.changes] == [Verdict.HEALTHY, Verdict.PROBE_BROKEN, Verdict.HEALTHY]
+    assert [judged.report.fault for judged in state.failures] == ["RuntimeError: a bug in a rule"]
+
+
+async def test_a_hundred_targets_start_spread_and_are_all_judged_within_the_warm_up() -> None:
+    async with Gateway("ok") as gateway:
+        targets = [at(gateway, f"target-{number}", interval=30.0, deadline=2.0) for number in range(100)]
+        async with watching(*targets) as service:
+            await asyncio.sleep(3.0)
+            assert {state.verdict for state in service.states.values()} == {Verdict.HEALTHY}
+            starts = sorted(state.last.at for state in service.states.values() if state.last)
+            gaps = [later - earlier for earlier, later in pairwise(starts)]
+            assert max(gaps) < 0.5
+            assert starts[-1] - starts[0] > 1.5

@@ -1,0 +1,248 @@
+"""The HTTP routes on a real server: formats, pages, probes on demand, reload."""
+
+import asyncio
+import gzip
+import ipaddress
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.config import Config
+from exporter.metrics import ExporterState
+from exporter.model import Mode, Target, Verdict
+from exporter.service import Service
+from exporter.simulator.gateway import Gateway
+from exporter.web import application
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+
+
+class Site:
+    """A served service and how to ask it."""
+
+    def __init__(self, service: Service, session: aiohttp.ClientSession) -> None:
+        self.service = service
+        self.session = session
+
+    async def get(self, path: str, **headers: str) -> tuple[int, str, aiohttp.ClientResponse]:
+        async with self.session.get(path, headers={k.replace("_", "-"): v for k, v in headers.items()}) as response:
+            return response.status, (await response.read()).decode(), response
+
+
+@asynccontextmanager
+async def site(*targets: Target, allow: tuple[str, ...] = (), problems: tuple[str, ...] = ()) -> AsyncIterator[Site]:
+    service = Service(ExporterState("1.2.3", "3.13"))
+
+    async def reload() -> list[str]:
+        return list(problems)
+
+    config = Config(targets, probe_allow=tuple(ipaddress.ip_network(network) for network in allow))
+    async with (
+        TestServer(application(service, reload, lambda: config)) as server,
+        aiohttp.ClientSession(server.make_url("/")) as session,
+    ):
+        try:
+            await service.watch(targets)
+            await asyncio.sleep(0.2)
+            yield Site(service, session)
+        finally:
+            await service.close()
+
+
+def at(gateway: Gateway, name: str = "paper") -> Target:
+    return Target(name, gateway.host, gateway.port, Mode.PAPER, 30.0, 0.6)
+
+
+def values(body: str) -> dict[str, float]:
+    """The samples without labels, or with the target's only, by name."""
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+        if set(sample.labels) <= {"target"}
+    }
+
+
+async def test_metrics_are_prometheus_text_by_default_and_clean_to_promtool() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        status, body, response = await served.get("/metrics")
+    assert status == 200
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
+    found = values(body)
+    assert (found["ibkr_up"], found["ibkr_server_version"]) == (1, 226)
+    assert "process_resident_memory_bytes" in found
+    assert "python_info{" in body
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    checked = subprocess.run([promtool, "check", "metrics"], input=body.encode(), capture_output=True, check=False)  # noqa: ASYNC221
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+async def test_metrics_are_openmetrics_for_who_asks_for_it() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        _, body, response = await served.get("/metrics", Accept=OPENMETRICS)
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith("# EOF\n")
+    assert body.count("# EOF") == 1
+
+
+async def test_metrics_are_gzipped_for_who_takes_that() -> None:
+    async with (
+        Gateway("ok") as gateway,
+        site(at(gateway)) as served,
+        aiohttp.ClientSession(served.session._base_url, auto_decompress=False) as raw,
+    ):
+        async with raw.get("/metrics", headers={"Accept-Encoding": "gzip"}) as response:
+            assert response.headers["Content-Encoding"] == "gzip"
+            packed = await response.read()
+        async with raw.get("/metrics", headers={"Accept-Encoding": "identity"}) as response:
+            assert "Content-Encoding" not in response.headers
+            plain = await response.read()
+    assert values(gzip.decompress(packed).decode()).keys() == values(plain.decode()).keys()
+
+
+async def test_the_status_page_shows_every_target_with_its_verdict_and_remedy() -> None:
+    async with (
+        Gateway("silent") as frozen,
+        Gateway("ok") as well,
+        site(at(frozen, "frozen"), at(well, "well")) as served,
+    ):
+        await asyncio.sleep(1.0)
+        status, body, response = await served.get("/")
+        assert status == 200
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "script" not in response.headers["Content-Security-Policy"]
+        for text in ("frozen", "well", "api_silent", "healthy", "Enable ActiveX and Socket Clients"):
+            assert text in body
+        status, body, _ = await served.get("/targets/frozen")
+        assert status == 200
+        assert "not one byte" in body
+
+
+async def test_the_status_is_the_same_as_json() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        _, body, response = await served.get("/api/v1/status")
+    assert response.content_type == "application/json"
+    found: dict[str, Any] = json.loads(body)
+    assert [(target["target"], target["verdict"]) for target in found["targets"]] == [("paper", "healthy")]
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+async def test_every_verdict_has_its_runbook_here(verdict: Verdict) -> None:
+    async with site() as served:
+        status, body, _ = await served.get(f"/runbooks/{verdict}")
+    assert status == 200
+    assert verdict.value in body
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/targets/nobody", "/targets/%3Cscript%3E", "/runbooks/none", "/static/../web.py"]
+)
+async def test_what_is_not_there_is_a_plain_404_without_an_echo(path: str) -> None:
+    async with site() as served:
+        status, body, response = await served.get(path)
+    assert status == 404
+    assert "<script>" not in body
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_the_style_sheet_is_served() -> None:
+    async with site() as served:
+        status, body, response = await served.get("/static/style.css")
+    assert (status, response.content_type) == (200, "text/css")
+    assert "prefers-color-scheme" in body
+
+
+async def test_healthy_and_ready_answer() -> None:
+    async with site() as served:
+        assert [(await served.get(path))[0] for path in ("/-/healthy", "/-/ready")] == [200, 200]
+
+
+async def test_a_probe_on_demand_of_a_configured_target() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        status, body, _ = await served.get("/probe?target=paper", X_Prometheus_Scrape_Timeout_Seconds="5")
+        found = values(body)
+        assert status == 200
+        assert (found["probe_success"], found["ibkr_server_version"]) == (1, 226)
+        assert 0 < found["probe_duration_seconds"] < 1
+        assert found["ibkr_connections_opened_total"] == 2
+        assert served.service.states["paper"].connections == 2
+
+
+async def test_a_probe_on_demand_keeps_the_scrapers_timeout() -> None:
+    async with Gateway("silent") as gateway:
+        patient = Target("paper", gateway.host, gateway.port, Mode.PAPER, 60.0, 20.0)
+        async with site(allow=("127.0.0.0/8",)) as served:
+            _, body, _ = await served.get(
+                f"/probe?target={patient.endpoint}", X_Prometheus_Scrape_Timeout_Seconds="1.0"
+            )
+    found = values(body)
+    assert found["probe_success"] == 0
+    assert 0.4 < found["probe_duration_seconds"] < 0.7
+
+
+@pytest.mark.parametrize(
+    "asked", ["127.0.0.1:1", "localhost:7497", "10.1.2.3:7497", "nobody", "", "[::1]:7497", "x" * 999]
+)
+async def test_a_probe_reaches_nothing_that_is_neither_configured_nor_allowed(asked: str) -> None:
+    async with site(allow=("192.0.2.0/24",)) as served:
+        status, body, _ = await served.get(f"/probe?target={asked}")
+    assert status == 400
+    assert body.strip()
+
+
+@pytest.mark.parametrize("header", ["0.4", "-1", "nan", "abc", ""])
+async def test_a_scrape_timeout_that_leaves_no_time_is_a_clear_error(header: str) -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        status, body, _ = await served.get("/probe?target=paper", X_Prometheus_Scrape_Timeout_Seconds=header)
+    assert status == 400
+    assert "X-Prometheus-Scrape-Timeout-Seconds" in body
+
+
+async def test_the_debug_output_of_a_probe_tells_the_story() -> None:
+    async with Gateway("http") as gateway, site(at(gateway)) as served:
+        _, body, _ = await served.get("/probe?target=paper&debug=true")
+    for text in ("not_tws_api", "Evidence:", "Required actions:", "probe_success 0"):
+        assert text in body
+
+
+async def test_a_reload_that_fails_says_why_and_one_for_other_sites_is_refused() -> None:
+    async with site(problems=("config.yaml:3: targets[0].port: ...",)) as served:
+        async with served.session.post("/-/reload") as response:
+            assert response.status == 422
+            assert "config.yaml:3" in await response.text()
+        async with served.session.post("/-/reload", headers={"Sec-Fetch-Site": "cross-site"}) as response:
+            assert response.status == 403
+        assert (await served.get("/-/reload"))[0] == 405
+    async with site() as served, served.session.post("/-/reload") as response:
+        assert response.status == 200
+
+
+async def test_a_scrape_of_a_thousand_targets_lets_others_run_in_between() -> None:
+    async with Gateway("refused") as gateway:
+        targets = [Target(f"t{number}", gateway.host, gateway.port, Mode.PAPER, 600.0, 0.6) for number in range(1000)]
+        async with site(*targets) as served:
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            counting = asyncio.create_task(count())
+            before = turns
+            status, body, _ = await served.get("/metrics")
+            counting.cancel()
+    assert status == 200
+    assert body.count("ibkr_target_info{") == 1000
+    assert turns - before > 10
