@@ -64,6 +64,11 @@ class Worker:
         self._failed_at = 0.0
         self._numbers = itertools.count(1)
 
+    @property
+    def pid(self) -> int:
+        """The process that holds the library, 0 while there is none."""
+        return self._zygote.process.pid if self._zygote is not None and self._zygote.alive else 0
+
     async def start(self) -> Installed:
         """Import the library now. Raises UnusableError; idempotent."""
         await self._ready()

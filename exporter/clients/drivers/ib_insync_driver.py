@@ -45,6 +45,7 @@ class Session:
 
     async def connect(self, host, port, client_id):
         """`Client.connectAsync` with no timeout of its own: it ends by an event or by our deadline."""
+        self.witness.begin()
         try:
             await self.ib.client.connectAsync(host, port, client_id, 0)
         except Exception as error:

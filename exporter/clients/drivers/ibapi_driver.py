@@ -51,6 +51,7 @@ class Session:
 
     def run(self, host, port, client_id):
         """The thread: connect, then the library's own message loop until the connection ends."""
+        self.witness.begin()
         try:
             self.client.connect(host, port, client_id)
             if self.client.isConnected():

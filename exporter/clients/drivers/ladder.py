@@ -24,6 +24,7 @@ import queue
 import re
 import socket
 import time
+import traceback
 import types
 
 # Seconds between two requests: Gateway 10.45 drops the second of two within one second (facts: failures, row 42).
@@ -44,6 +45,7 @@ class Witness:
 
     def __init__(self):
         self.events = queue.Queue()
+        self.began = time.monotonic()
         self.head = b""  # the first bytes received
         self.received = 0
         self.end = None  # (kind, text): how the connection ended, or why the library stopped; the first of them
@@ -52,6 +54,10 @@ class Witness:
         self.reached = {}  # stage: (time, value)
         self.opened = False  # the TCP connect succeeded
         self.closing = False
+
+    def begin(self):
+        """All is made, and the library's connect begins."""
+        self.began = time.monotonic()
 
     def reach(self, stage, value=None):
         """The library has got as far as `stage`."""
@@ -191,8 +197,7 @@ def climb(driver, request, say, started):
     witness = Witness()
     margin = min(LINGER + 0.25, 0.25 * request["deadline"])
     until = started + request["deadline"] - margin
-    session, mark, paused, stage = None, time.monotonic(), 0.0, STAGES[0]
-    begun = mark
+    session, mark, paused, stage = None, 0.0, 0.0, STAGES[0]
     try:
         session = driver.begin(request["host"], request["port"], request["client_id"], witness)
         for stage in STAGES:
@@ -206,6 +211,7 @@ def climb(driver, request, say, started):
                 mark = time.monotonic()
                 session.ask_contract()
             await_stage(witness, stage, until)
+            mark = max(mark, witness.began)
             at, value = witness.reached[stage]
             say(dict({"stage": stage, "seconds": round(max(0.0, at - mark), 6)}, **_told(stage, value)))
             mark = max(mark, at)
@@ -217,9 +223,12 @@ def climb(driver, request, say, started):
             "code": None,
         }
     except Failure as failure:
-        ending = dict(failure.ending, stage=stage)
-        mark = time.monotonic()
-    say(dict(ending, seconds=round(mark - begun - paused, 6)))
+        ending, mark = dict(failure.ending, stage=stage), time.monotonic()
+    except Exception as error:
+        traceback.print_exc()
+        crash = Failure("crashed", None, "%s: %s" % (type(error).__name__, error))
+        ending, mark = dict(crash.ending, stage=stage), time.monotonic()
+    say(dict(ending, seconds=round(max(0.0, mark - witness.began - paused), 6)))
     witness.closing = True
     if session is not None:
         session.close(min(LINGER, margin))

@@ -60,6 +60,7 @@ class Session:
             client_id=client_id,
         )
         self.listen(self.client)
+        self.witness.begin()
         self.client.start()
         self.loop.create_task(self.ready())
 
