@@ -68,6 +68,18 @@ CONNECTIONS = Metric(
     ("target",),
     "TCP connections that the exporter opened to the gateway.",
 )
+MAINTENANCE_WINDOW = Metric(
+    "ibkr_maintenance_window",
+    Kind.GAUGE,
+    ("target", "window"),
+    "1 while the window is open: a reset of IBKR's servers, or the target's own restart.",
+)
+LOGIN_PHASE = Metric(
+    "ibkr_login_phase",
+    Kind.GAUGE,
+    ("target", "phase"),
+    "1 for the phase that the gateway's launcher log tells, 0 for every other; only where it is configured.",
+)
 BUILD_INFO = Metric(
     "ibkr_exporter_build_info", Kind.GAUGE, ("version", "python"), "Always 1: the exporter's version and its Python."
 )
@@ -104,6 +116,8 @@ BY_TARGET = (
     FAILURES,
     LAST_PROBE,
     CONNECTIONS,
+    MAINTENANCE_WINDOW,
+    LOGIN_PHASE,
     TARGET_INFO,
 )
 OF_EXPORTER = (BUILD_INFO, RELOAD_SUCCESS, RELOAD_TIME, LAG, SKIPPED_TICKS)

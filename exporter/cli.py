@@ -86,6 +86,7 @@ def diagnose(
 ) -> None:
     """Probe every layer once, from the outside in, and say what is wrong and what to do."""
     from exporter.probes.ladder import probe_target  # noqa: PLC0415
+    from exporter.probes.launcher_log import read_login  # noqa: PLC0415
     from exporter.probes.names import Resolver  # noqa: PLC0415
     from exporter.verdict import WORKING, judge  # noqa: PLC0415
 
@@ -93,20 +94,20 @@ def diagnose(
     logs.configure("error", "console")
 
     async def probe_once() -> Any:
-        return await probe_target(wanted, Resolver(), timeout)
+        return await asyncio.gather(probe_target(wanted, Resolver(), timeout), read_login(wanted.launcher_log))
 
-    report = _run(probe_once())
+    report, login = _run(probe_once())
     verdict = judge(report, wanted)
     if as_json:
         from exporter.page.api import report_json  # noqa: PLC0415
 
-        typer.echo(json.dumps(report_json(wanted, report, verdict)))
+        typer.echo(json.dumps(report_json(wanted, report, verdict, login)))
     else:
         from rich.console import Console  # noqa: PLC0415
 
         from exporter.terminal import print_report  # noqa: PLC0415
 
-        print_report(Console(), wanted, report, verdict)
+        print_report(Console(), wanted, report, verdict, login)
     if verdict in WORKING:
         raise typer.Exit
     raise typer.Exit(BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY)

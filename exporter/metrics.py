@@ -7,6 +7,7 @@ others run in between; all chunks are of one moment, because states are frozen.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -21,8 +22,10 @@ from exporter.history import (
     claims,
     current_verdict,
 )
+from exporter.login import LoginPhase
 from exporter.model import Layer, LayerResult, Outcome, Report, Verdict
 from exporter.verdict import CONNECTABLE
+from exporter.windows import Window, names, open_windows
 
 CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
 HERE = "\0"  # where the target's label goes in a template; no label value can hold it
@@ -65,8 +68,9 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
     ]
     views.sort(key=lambda view: view.label)
     extra = sorted({name for view in views for name in view.state.target.labels})
+    of_moment = {catalogue.TARGET_INFO: _target_info(extra), catalogue.MAINTENANCE_WINDOW: _windows(now)}
     for metric in catalogue.BY_TARGET:
-        lines = _target_info(extra) if metric is catalogue.TARGET_INFO else LINES[metric]
+        lines = of_moment.get(metric) or LINES[metric]
         yield header(metric, openmetrics=openmetrics)
         for start in range(0, len(views), CHUNK_TARGETS):
             yield "".join(map(lines, views[start : start + CHUNK_TARGETS]))
@@ -202,6 +206,26 @@ def _connections(view: View) -> str:
     return f'ibkr_connections_opened_total{{target="{view.label}"}} {view.state.connections}\n'
 
 
+def _login_phase(view: View) -> str:
+    """Of a state that has expired nothing is claimed, neither of the log that was read with it."""
+    login = None if view.verdict is Verdict.UNKNOWN else view.state.login
+    return "" if login is None else PHASE_TEMPLATES[login.phase].replace(HERE, view.label)
+
+
+def _windows(now: float) -> Lines:
+    """The calendar: targets of one region share their windows, so each set is looked up once."""
+
+    @cache
+    def template(windows: tuple[Window, ...]) -> str:
+        opened = open_windows(now, windows)
+        return "".join(
+            f'{catalogue.MAINTENANCE_WINDOW.name}{{target="{HERE}",window="{escaped(name)}"}} {int(name in opened)}\n'
+            for name in names(windows)
+        )
+
+    return lambda view: template(view.state.target.windows).replace(HERE, view.label)
+
+
 def _target_info(extra: list[str]) -> Lines:
     """The info line; every target has the labels that any target has, because a family has one set of labels."""
 
@@ -226,6 +250,13 @@ NO_FAILURES = "".join(
     f'ibkr_probe_failures_total{{target="{HERE}",layer="{layer}",client="",outcome="{outcome}"}} 0\n'
     for layer, _, outcome in ALL_FAILURES
 )
+PHASE_TEMPLATES = {
+    present: "".join(
+        f'{catalogue.LOGIN_PHASE.name}{{target="{HERE}",phase="{phase}"}} {int(phase is present)}\n'
+        for phase in LoginPhase
+    )
+    for present in LoginPhase
+}
 VERDICT_TEMPLATES = {verdict: _verdict_template(verdict) for verdict in Verdict}
 LAG_TEMPLATE = _histogram_template(catalogue.LAG, LAG_BUCKETS, "")
 
@@ -243,4 +274,5 @@ LINES: Mapping[Metric, Lines] = {
     catalogue.FAILURES: _failures,
     catalogue.LAST_PROBE: _last_probe,
     catalogue.CONNECTIONS: _connections,
+    catalogue.LOGIN_PHASE: _login_phase,
 }

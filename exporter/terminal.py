@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.evidence import duration
+from exporter.login import Login
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.verdict import Severity, explain, severity
 
@@ -20,9 +21,11 @@ QUESTIONS = {
 }
 
 
-def print_report(console: Console, target: Target, report: Report, verdict: Verdict) -> None:
+def print_report(
+    console: Console, target: Target, report: Report, verdict: Verdict, login: Login | None = None
+) -> None:
     """The whole answer of `diagnose`, in the order in which one reads it at 6 a.m."""
-    explanation = explain(report, target, verdict)
+    explanation = explain(report, target, verdict, login)
     colour = COLOURS[severity(verdict)]
     console.print(_layers(report.results), Text(""))
     console.print(Text.assemble(("Verdict: ", "bold"), (verdict.value, f"bold {colour}"), f"  {explanation.headline}"))

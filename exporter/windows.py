@@ -135,14 +135,14 @@ def overdue(since: float, now: float, windows: Iterable[Window]) -> Span | None:
 
 
 def spelled(window: Window) -> str:
-    """A window for people: `restart: 23:45 for 5 min America/New_York, every day`."""
+    """A window for people: `23:45 for 5 min America/New_York, every day`."""
     if isinstance(window.end, timedelta):
         when = f"{window.start:%H:%M} for {window.end.total_seconds() / 60:g} min"
     else:
         when = f"{window.start:%H:%M} to {window.end:%H:%M}"
     days = [day.value.capitalize() for day in Day if day in window.days]
     said = "every day" if len(days) == len(WEEK) else ", ".join(days)
-    return f"{window.name}: {when} {window.zone}, {said}"
+    return f"{when} {window.zone}, {said}"
 
 
 def _covering(at: float, windows: Iterable[Window]) -> list[Span]:

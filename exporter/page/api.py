@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired
+from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired, explanation
+from exporter.login import Login
 from exporter.model import Layer, LayerResult, Report, Target, Verdict
 from exporter.remedy import REMEDIES, fill
 from exporter.verdict import CONNECTABLE, Explanation, Severity, explain, severity
+from exporter.windows import names, open_windows
 
 Json = dict[str, Any]
 
@@ -31,15 +33,15 @@ def status_text(states: Sequence[TargetState], now: float) -> Iterator[str]:
     yield "]}"
 
 
-def report_json(target: Target, report: Report, verdict: Verdict) -> Json:
+def report_json(target: Target, report: Report, verdict: Verdict, login: Login | None = None) -> Json:
     """One report as `diagnose --json` prints it; the order of the fields is part of the contract."""
-    return _core(target, verdict, explain(report, target, verdict), report.at, report)
+    return _core(target, verdict, explain(report, target, verdict, login), report.at, report)
 
 
 def state_json(state: TargetState, now: float) -> Json:
     """One target: the fields of `report_json`, then what only a history knows."""
     target, last, verdict = state.target, state.last, current_verdict(state, now)
-    claimed = claims(state, now)
+    claimed, opened = claims(state, now), open_windows(now, target.windows)
     return {
         **_core(target, verdict, words(state, now), None if last is None else last.at, claimed),
         "severity": severity(verdict).value,
@@ -52,6 +54,8 @@ def state_json(state: TargetState, now: float) -> Json:
         "age": None if last is None else round(max(0.0, now - last.at), 3),
         "expired": expired(state, now),
         "connections": state.connections,
+        "login": _login(state.login),
+        "maintenance": {name: name in opened for name in names(target.windows)},
         "probes": _probes(state),
         "changes": [{"verdict": change.verdict.value, "at": moment(change.at)} for change in state.changes],
     }
@@ -61,7 +65,7 @@ def words(state: TargetState, now: float) -> Explanation:
     """The present verdict in words. Of an expired state only its age is evidence."""
     target, last = state.target, state.last
     if last is not None and not expired(state, now):
-        return explain(last, target, state.verdict)
+        return explanation(state, last)
     remedy = REMEDIES[Verdict.UNKNOWN]
     evidence = (
         "No report has come in yet."
@@ -125,6 +129,17 @@ def _layer(result: LayerResult) -> Json:
         "cause": result.cause.value if result.cause else None,
         "stages": {stage.value: seconds for stage, seconds in result.stages},
         "clock": result.stamp.value if result.stamp else None,
+    }
+
+
+def _login(login: Login | None) -> Json | None:
+    """What the launcher log tells; None where none is configured."""
+    if login is None:
+        return None
+    return {
+        "phase": login.phase.value,
+        "at": _moment_or_none(login.at),
+        "problem": login.problem.value if login.problem else None,
     }
 
 

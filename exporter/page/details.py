@@ -10,6 +10,7 @@ from exporter.history import Histogram, Judged, TargetState, claims
 from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
 from exporter.page.views import DASH, SIGNS, Card, Moment, at, card, length, spans
 from exporter.verdict import severity
+from exporter.windows import open_windows, spelled
 
 TESTS = {
     Layer.PORT: "Port check",
@@ -110,7 +111,7 @@ def describe(state: TargetState, now: float, window: float) -> Details:
         connections=state.connections,
         interval=f"{target.interval:g} s",
         deadline=f"{target.deadline:g} s",
-        facts=_facts(target),
+        facts=_facts(state, now),
     )
 
 
@@ -210,8 +211,9 @@ def _history(state: TargetState, now: float) -> tuple[Turn, ...]:
     )
 
 
-def _facts(target: Target) -> tuple[tuple[str, str], ...]:
-    """What is configured, for the table beside the counters."""
+def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:
+    """What is configured, for the table beside the counters, and what the launcher log and the calendar tell."""
+    target = state.target
     reserved = ", ".join(str(number) for number in target.client_ids) or "none"
     facts = [
         ("Endpoint", target.endpoint),
@@ -221,5 +223,12 @@ def _facts(target: Target) -> tuple[tuple[str, str], ...]:
         ("Slow after", duration(target.slow_after)),
         ("Reserved client ids", reserved),
         ("Clients", ", ".join(target.clients) or "none"),
+    ]
+    if state.login:
+        since = f", {at(state.login.at, now).ago} ago" if state.login.at is not None else ""
+        facts.append(("Login", f"{state.login.phase.value}{since}"))
+    opened = open_windows(now, target.windows)
+    facts += [
+        (f"Window {window.name}", spelled(window) + ", open now" * (window.name in opened)) for window in target.windows
     ]
     return (*facts, *((f"Label {name}", value) for name, value in target.labels.items()))

@@ -103,6 +103,11 @@ class Follower:
         return self._place.login
 
 
+async def read_login(path: str | None) -> Login | None:
+    """The login as the log tells it, for one look; None without a path."""
+    return None if path is None else await Follower(path).login()
+
+
 def _in_thread(look: Look, place: Place) -> asyncio.Future[Place]:
     """A look in a thread of its own, which may be left behind: a dead network mount cannot be told to give up."""
     loop = asyncio.get_running_loop()

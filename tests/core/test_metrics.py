@@ -1,7 +1,9 @@
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client import Metric as Family
@@ -10,14 +12,21 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.catalogue import BY_TARGET, CATALOGUE
 from exporter.history import Histogram, TargetState, fold
+from exporter.login import Login, LoginPhase
 from exporter.metrics import ExporterState, exporter_exposition, exposition
 from exporter.model import Cause, Mode, Outcome, Target, Verdict
 from exporter.verdict import judge
+from exporter.windows import WEEK, Day, Window
 from tests.core.states import HEALTHY, T0, TARGET, grown, handshake_failed, port_failed, report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = T0 + 31.0
 EXPORTER = ExporterState("0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2)
+# T0 is Saturday 21 November 2026, 02:00 UTC.
+WINDOWS = (
+    Window("restart", frozenset(WEEK), time(1, 58), timedelta(minutes=5), UTC),
+    Window("weekend", frozenset({Day.FRIDAY}), time(23), time(3), ZoneInfo("America/New_York")),
+)
 
 
 def parse_openmetrics(made: str) -> list[Family]:
@@ -35,7 +44,10 @@ def fleet() -> list[TargetState]:
     return [
         grown(HEALTHY, HEALTHY, HEALTHY, target=named("healthy", labels={"desk": "fx"})),
         grown(HEALTHY, silent, silent, target=named("frozen", mode=Mode.LIVE, port=7496)),
-        grown(port_failed(Cause.CONNECT_REFUSED), target=named("closed")),
+        replace(
+            grown(port_failed(Cause.CONNECT_REFUSED), target=named("closed", windows=WINDOWS)),
+            login=Login(LoginPhase.WAITING_TWO_FACTOR, T0 - 20),
+        ),
         grown(port_failed(Cause.NAME_UNKNOWN, Outcome.UNAVAILABLE), target=named("unresolved", host="tws.invalid")),
         fold(broken, fault, judge(fault, broken.target)),
         grown(HEALTHY, target=named("expired", interval=5.0)),

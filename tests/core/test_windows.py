@@ -226,9 +226,9 @@ def test_a_window_without_days_never_was() -> None:
 
 
 def test_a_window_is_spelled_for_people() -> None:
-    assert spelled(window("23:45", timedelta(minutes=5))) == "w: 23:45 for 5 min America/New_York, every day"
+    assert spelled(window("23:45", timedelta(minutes=5))) == "23:45 for 5 min America/New_York, every day"
     friday = window("23:00", "03:00", days=frozenset({Day.FRIDAY}))
-    assert spelled(friday) == "w: 23:00 to 03:00 America/New_York, Friday"
+    assert spelled(friday) == "23:00 to 03:00 America/New_York, Friday"
 
 
 def test_the_default_windows_name_zones_that_exist() -> None:
