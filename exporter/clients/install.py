@@ -18,7 +18,7 @@ MEGABYTE = 1_000_000
 ROOM = 1.5  # times the size: the wheels are unpacked beside their downloads
 KEPT_LINES = 15
 
-Tell = Callable[[str], None]
+Tell = Callable[[str], object]
 
 
 class InstallError(Exception):

@@ -1,0 +1,218 @@
+"""`clients install / list / check`: real virtual environments, filled from wheels made here, so that no network is needed."""
+
+import base64
+import hashlib
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from exporter.clients.check import check_client
+from exporter.clients.environments import MARK, State, clients_root, find_environment, find_python
+from exporter.clients.install import InstallError, check_room, install
+from exporter.clients.interpreters import ask_version, candidates, find_interpreter
+from exporter.clients.libraries import Library, Recipe, find_libraries, find_recipes
+from tests.shell.clients_fakes import write_driver
+
+pytestmark = pytest.mark.slow
+
+HOME = Path("/home/someone")
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def write_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
+    """A wheel that pip accepts."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    contents = {
+        **files,
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = []
+    for path, text in contents.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{path},sha256={digest},{len(text)}")
+    contents[f"{stem}.dist-info/RECORD"] = "\n".join([*rows, f"{stem}.dist-info/RECORD,,"]) + "\n"
+    wheel = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in contents.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def make_recipe(folder: Path, *pins: str, python: str = PYTHON, megabytes: int = 1) -> Recipe:
+    """A recipe read from a file, as the real ones are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"# python: {python}\n# megabytes: {megabytes}\n# terms: Mind the terms.\n" + "\n".join(pins) + "\n"
+    (folder / "fake.txt").write_text(text, "utf-8")
+    return find_recipes(folder)["fake"]
+
+
+@pytest.fixture
+def pin(tmp_path: Path) -> str:
+    """A requirement that needs no network."""
+    return f"fake @ {write_wheel(tmp_path, 'fake', '1.2.3', {'fake.py': 'VALUE = 1'}).as_uri()}"
+
+
+def test_an_install_makes_an_environment_that_imports_and_tells_its_steps(tmp_path: Path, pin: str) -> None:
+    recipe = make_recipe(tmp_path / "recipes", pin)
+    assert find_environment(recipe, tmp_path).state is State.MISSING
+    told: list[str] = []
+    environment = install(recipe, tmp_path, told.append)
+    assert environment.state is State.READY
+    assert ask_version(str(environment.python), "fake") is not None
+    assert "fake: Mind the terms." in told
+    assert any("installing 1 packages" in line for line in told)
+    told.clear()
+    install(recipe, tmp_path, told.append)
+    assert told == ["fake: ready already"]
+
+
+def test_an_install_that_was_stopped_is_taken_up_again(tmp_path: Path, pin: str) -> None:
+    recipe = make_recipe(tmp_path / "recipes", pin)
+    install(recipe, tmp_path, str)
+    (tmp_path / "fake" / MARK).unlink()
+    assert find_environment(recipe, tmp_path).state is State.HALF_MADE
+    told: list[str] = []
+    assert install(recipe, tmp_path, told.append).state is State.READY
+    assert "fake: an environment is there, half made; going on with it" in told
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path, pin: str) -> None:
+    recipe = make_recipe(tmp_path / "recipes", pin)
+    environment = install(recipe, tmp_path, str)
+    environment.python.unlink()
+    assert find_environment(recipe, tmp_path).state is State.HALF_MADE
+    told: list[str] = []
+    assert install(recipe, tmp_path, told.append).state is State.READY
+    assert any("removing what is left" in line for line in told)
+
+
+def test_other_pins_make_it_outdated_and_an_install_mends_that(tmp_path: Path, pin: str) -> None:
+    install(make_recipe(tmp_path / "recipes", pin), tmp_path, str)
+    newer = make_recipe(tmp_path / "recipes", pin.replace("fake @", "fake  @"))
+    assert find_environment(newer, tmp_path).state is State.OUTDATED
+    assert install(newer, tmp_path, str).state is State.READY
+
+
+def test_a_failed_step_says_what_failed_and_leaves_it_half_made(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path / "recipes", f"fake @ {(tmp_path / 'absent.whl').as_uri()}")
+    with pytest.raises(InstallError, match=r"absent\.whl") as raised:
+        install(recipe, tmp_path, str)
+    assert "run the same command again" in raised.value.remedy
+    assert find_environment(recipe, tmp_path).state is State.HALF_MADE
+
+
+def test_too_little_room_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path / "recipes", "fake==1", megabytes=10**9)
+    with pytest.raises(InstallError, match=r"fake needs 1500000000 MB, and .* has") as raised:
+        check_room(recipe, tmp_path / "not" / "yet")
+    assert "IBKR_EXPORTER_CLIENTS_DIR" in raised.value.remedy
+
+
+def test_no_fitting_python_is_told_with_the_wanted_versions(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path / "recipes", "fake==1", python="3.97 3.98")
+    with pytest.raises(InstallError, match=r"needs one of Python 3.97, 3.98 with venv, and none was found"):
+        install(recipe, tmp_path, str)
+
+
+def test_a_shim_that_stands_for_nothing_is_not_believed(tmp_path: Path) -> None:
+    shims = tmp_path / "bin"
+    shims.mkdir()
+    for name, says in (("python3.98", "pyenv: python3.98: command not found"), ("python3.99", "3 11 0")):
+        (shims / name).write_text(f"#!/bin/sh\necho '{says}'\nexit 127\n")
+        (shims / name).chmod(0o755)
+    variables = {"PATH": str(shims)}
+    assert list(candidates((3, 98), variables, tmp_path)) == [str(shims / "python3.98")]
+    assert ask_version(str(shims / "python3.98")) is None
+    assert ask_version(str(shims / "python3.99")) is None
+    assert ask_version(str(tmp_path / "absent")) is None
+
+
+def test_pyenvs_and_uvs_own_pythons_are_candidates_newest_first(tmp_path: Path) -> None:
+    for name in (".pyenv/versions/3.12.9/bin/python", ".pyenv/versions/3.12.11/bin/python"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    uv = tmp_path / ".local/share/uv/python/cpython-3.12.7-linux-x86_64-gnu/bin/python3"
+    uv.parent.mkdir(parents=True)
+    uv.touch()
+    found = [path for path in candidates((3, 12), {"PATH": ""}, tmp_path) if path.startswith(str(tmp_path))]
+    assert [Path(path).relative_to(tmp_path).parts[2] for path in found[:2]] == ["3.12.11", "3.12.9"]
+    assert found[2] == str(uv)
+
+
+def test_this_very_python_is_found(tmp_path: Path) -> None:
+    del tmp_path
+    found = find_interpreter([sys.version_info[:2]])
+    assert found is not None
+    assert found.version[:2] == sys.version_info[:2]
+
+
+@pytest.mark.parametrize(
+    ("variables", "platform", "expected"),
+    [
+        ({}, "linux", "/home/someone/.local/share/ibkr-exporter/clients"),
+        ({"XDG_DATA_HOME": "/data"}, "linux", "/data/ibkr-exporter/clients"),
+        ({}, "darwin", "/home/someone/Library/Application Support/ibkr-exporter/clients"),
+        ({"LOCALAPPDATA": "/local"}, "win32", "/local/ibkr-exporter/clients"),
+        ({"IBKR_EXPORTER_CLIENTS_DIR": "/mine", "XDG_DATA_HOME": "/data"}, "linux", "/mine"),
+    ],
+)
+def test_the_environments_are_where_the_platform_keeps_data(
+    variables: dict[str, str], platform: str, expected: str
+) -> None:
+    assert clients_root(variables, platform, HOME) == Path(expected)
+
+
+def test_a_client_finds_the_environment_of_its_own_name_before_its_librarys(tmp_path: Path) -> None:
+    assert find_python("ibapi-9.81.1", "ibapi", tmp_path) is None
+    for name in ("ibapi", "ibapi-9.81.1"):
+        environment = find_environment(find_recipes()[name], tmp_path)
+        environment.python.parent.mkdir(parents=True)
+        environment.python.touch()
+        (environment.path / MARK).write_text('{"digest": "older"}')
+    assert find_python("ibapi-9.81.1", "ibapi", tmp_path) == tmp_path / "ibapi-9.81.1" / "bin" / "python"
+    assert find_python("mine", "ibapi", tmp_path) == tmp_path / "ibapi" / "bin" / "python"
+    assert find_python("ib_async", "ibapi", tmp_path) == tmp_path / "ibapi" / "bin" / "python"
+
+
+def test_every_library_has_a_driver_and_a_recipe_and_their_pythons_agree() -> None:
+    libraries, recipes = find_libraries(), find_recipes()
+    assert sorted(libraries) == ["ib_async", "ib_insync", "ibapi", "nautilus_trader"]
+    assert set(libraries) <= set(recipes)
+    for recipe in recipes.values():
+        library = libraries[recipe.library]
+        assert all(library.oldest <= version <= library.newest for version in recipe.pythons)
+        assert all("==" in pin for pin in recipe.pins)
+        assert ("terms" in recipe.requirements.read_text("utf-8")) is any("ibapi" in pin for pin in recipe.pins)
+
+
+async def test_a_check_imports_for_real_and_names_what_is_wrong(tmp_path: Path) -> None:
+    recipe = make_recipe(
+        tmp_path / "recipes",
+        f"ibapi @ {write_wheel(tmp_path, 'ibapi', '9.81.1', {'ibapi/__init__.py': '# old'}).as_uri()}",
+        f"ibapi-latest @ {write_wheel(tmp_path, 'ibapi-latest', '10.51.1', {'ibapi/__init__.py': '', 'ibapi/protobuf/X_pb2.py': ''}).as_uri()}",
+    )
+    environment = install(recipe, tmp_path, str)
+    checked = await check_client("mine", find_libraries()["ibapi"], str(environment.python))
+    assert not checked.usable
+    assert checked.problem is not None
+    assert "No module named 'ibapi.client'" in checked.problem
+    texts = [conflict.text for conflict in checked.conflicts]
+    assert "ibapi and ibapi-latest are both installed and overwrite each other's package `ibapi`" in texts
+    assert any("needs protobuf" in text for text in texts)
+
+
+async def test_a_check_of_a_library_that_works_tells_its_versions(tmp_path: Path) -> None:
+    checked = await check_client("mine", write_driver(tmp_path), sys.executable)
+    assert checked.usable
+    assert checked.installed is not None
+    assert checked.installed.version == "1.2.3"
+
+
+async def test_a_check_of_a_missing_interpreter_is_told_plainly(tmp_path: Path) -> None:
+    library = Library("fake", write_driver(tmp_path).driver, (3, 8), (3, 99))
+    checked = await check_client("mine", library, str(tmp_path / "python"))
+    assert not checked.usable
+    assert "does not start" in str(checked.problem)
