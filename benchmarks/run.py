@@ -223,7 +223,7 @@ class exporter:  # noqa: N801 - used as a context, like a function
         async with aiohttp.ClientSession() as session:
             await answering(session, f"{url}-/ready")
             async with asyncio.timeout(30):
-                while '"gateway-0000",verdict="healthy"} 1' not in await text(session, f"{url}metrics"):
+                while '"gateway-0000",verdict="healthy"} 1' not in await text(session, f"{url}metrics"):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         return process, url, time.perf_counter() - began
 

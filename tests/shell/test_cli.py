@@ -1,0 +1,293 @@
+"""The commands as processes: what they print where, their exit codes, signals, and how quickly they are there."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.modes import MODES
+
+COMMAND = [sys.executable, "-c", "from exporter.cli import main; main()"]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("IB_", "IBKR_"))}
+FIELDS = ["target", "host", "port", "at", "verdict", "headline", "evidence", "actions", "runbook", "server_version"]
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, env=CLEAN | environment, timeout=60, check=False
+    )
+
+
+async def run_beside(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The same, while the simulator of this process goes on."""
+    return await asyncio.to_thread(run, *arguments)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN | environment
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def get(url: str, within: float = 15.0) -> str:
+    """The body, as soon as there is one."""
+    end = time.monotonic() + within
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own server
+                body: bytes = response.read()
+                return body.decode()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+# --- diagnose
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [("ok", 0), ("slow", 0), ("silent", 1), ("relay", 1), ("http", 1), ("refused", 1), ("too_old", 1), ("redirect", 1)],
+)
+async def test_diagnose_prints_one_json_object_and_the_right_exit_code(mode: str, code: int) -> None:
+    async with Gateway(mode) as gateway:
+        ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--json", "--timeout", "4")
+    assert ran.returncode == code, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout)
+    assert list(found)[: len(FIELDS)] == FIELDS
+    assert found["verdict"] == found["runbook"] == MODES[mode].verdict
+    assert found["evidence"]
+    assert bool(found["actions"]) is (mode != "ok")
+    assert [layer["layer"] for layer in found["layers"]][:2] == ["port", "handshake"]
+    assert all({"layer", "client", "outcome", "seconds", "stage", "detail"} <= set(layer) for layer in found["layers"])
+    assert sum(layer["seconds"] or 0 for layer in found["layers"]) <= 4.2
+
+
+async def test_diagnose_prints_a_table_for_people() -> None:
+    async with Gateway("silent") as gateway:
+        ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--timeout", "0.5")
+    assert ran.returncode == 1
+    for text in ("TCP connect", "✓ ok", "API handshake", "✗ timeout", "Verdict: api_silent", "Required actions"):
+        assert text in ran.stdout
+    assert ran.stderr == ""
+
+
+async def test_diagnose_takes_the_one_target_of_the_environment_and_keeps_off_the_programs_id() -> None:
+    async with Gateway("ok") as gateway:
+        ran = await asyncio.to_thread(
+            run, "diagnose", "--json", IB_HOST="127.0.0.1", IB_PORT=str(gateway.port), IB_CLIENT_ID="9001"
+        )
+        ids = {record.client_id for record in gateway.ledger}
+    assert ran.returncode == 0, ran.stderr
+    assert 9001 not in ids
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["diagnose"], "nothing to watch is configured"),
+        (["diagnose", "tws"], "HOST:PORT"),
+        (["diagnose", "127.0.0.1:0"], "not a port"),
+        (["diagnose", "127.0.0.1:99999"], "not a port"),
+        (["diagnose", "http://127.0.0.1:7497"], "is a URL"),
+        (["diagnose", "127.0.0.1:7497", "--timeout", "0"], "--timeout"),
+        (["diagnose", "--config", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["serve", "--config", "no-such-file.yaml"], "no-such-file.yaml"),
+        (["serve"], "nothing to watch is configured"),
+        (["check-config", "."], "is a directory"),
+        (["simulate", "--mode", "nonsense", "--port", "0"], "nonsense"),
+        (["metrics", "--format", "xml"], "--format"),
+        (["demo", "--listen", "nowhere"], "HOST:PORT"),
+    ],
+)
+def test_wrong_usage_says_what_to_do_and_exits_with_2(arguments: list[str], said: str) -> None:
+    ran = run(*arguments)
+    assert ran.returncode == 2, ran.stderr
+    assert said in re.sub(r"[\s│]+", " ", ran.stderr)
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_a_broken_configuration_lists_every_error_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("targets:\n  - {name: a, host: 127.0.0.1, prt: 7497}\n  - {name: a, host: h, port: 99999}\n")
+    ran = run("check-config", str(file))
+    assert ran.returncode == 2
+    lines = ran.stderr.splitlines()
+    assert len(lines) >= 3
+    assert all(line.startswith(f"{file}:") for line in lines)
+    assert "Traceback" not in ran.stderr
+
+
+# --- serve
+
+
+def config_for(tmp_path: Path, gateway_port: int, listen: int, extra: str = "") -> Path:
+    file = tmp_path / "exporter.yaml"
+    target = f"{{name: paper, host: 127.0.0.1, port: {gateway_port}, mode: paper, interval: 1s, deadline: 0.5s"
+    file.write_text(f"web: {{listen: '127.0.0.1:{listen}'}}\ntargets:\n  - {target}, slow_after: 0.4s{extra}}}\n")
+    return file
+
+
+async def test_serve_shows_its_first_verdict_at_once_and_ends_in_order(tmp_path: Path) -> None:
+    listen = free_port()
+    async with Gateway("ok") as gateway:
+        with started("serve", "--config", str(config_for(tmp_path, gateway.port, listen))) as process:
+            body = ""
+            async with asyncio.timeout(15):
+                while 'verdict="healthy"} 1' not in body:
+                    body = await asyncio.to_thread(get, f"http://127.0.0.1:{listen}/metrics")
+            process.send_signal(signal.SIGTERM)
+            code = await asyncio.to_thread(process.wait, 5)
+            assert process.stderr is not None
+            log = process.stderr.read()
+        assert code == 0
+        assert "verdict changed" in log
+        await asyncio.sleep(0.05)
+        assert gateway.ledger.open_now == 0
+
+
+async def test_a_reload_takes_a_good_file_and_keeps_running_on_a_bad_one(tmp_path: Path) -> None:
+    listen = free_port()
+    reloaded = "ibkr_exporter_config_last_reload_successful"
+    async with Gateway("ok") as gateway:
+        file = config_for(tmp_path, gateway.port, listen)
+        with started("serve", "--config", str(file)) as process:
+            url = f"http://127.0.0.1:{listen}"
+            await asyncio.to_thread(get, f"{url}/-/ready")
+            good = file.read_text()
+            file.write_text("targets: [{name: paper")
+            process.send_signal(signal.SIGHUP)
+            await _until_shown(url, f"{reloaded} 0")
+            assert 'ibkr_target_info{target="paper"' in await asyncio.to_thread(get, f"{url}/metrics")
+            file.write_text(good.replace("name: paper", "name: renamed"))
+            request = urllib.request.Request(f"{url}/-/reload", method="POST")  # noqa: S310 - our own server
+            assert (await asyncio.to_thread(urllib.request.urlopen, request)).status == 200
+            await _until_shown(url, f"{reloaded} 1")
+            await _until_shown(url, 'ibkr_up{target="renamed"} 1')
+
+
+def test_a_port_that_is_taken_is_a_clear_message(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = taken.getsockname()[1]
+        ran = run("serve", "--config", str(config_for(tmp_path, 1, listen)))
+    assert ran.returncode == 1
+    assert "Address already in use" in ran.stderr
+    assert "web.listen" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+async def test_serve_takes_its_target_from_the_environment() -> None:
+    listen = free_port()
+    async with Gateway("silent") as gateway:
+        environment = {
+            "IB_HOST": "127.0.0.1",
+            "IB_PORT": str(gateway.port),
+            "IB_CLIENT_ID": "1",
+            "IB_ACCOUNT_ID": "DU1234567",
+            "IBKR_EXPORTER_LISTEN": f"127.0.0.1:{listen}",
+        }
+        with started("serve", **environment):
+            body = await asyncio.to_thread(get, f"http://127.0.0.1:{listen}/metrics")
+        assert f'port="{gateway.port}"' in body
+
+
+def test_json_logs_are_one_object_a_line(tmp_path: Path) -> None:
+    listen = free_port()
+    file = config_for(tmp_path, 1, listen)
+    file.write_text(file.read_text() + "log: {format: json, level: debug}\n")
+    with started("serve", "--config", str(file)) as process:
+        get(f"http://127.0.0.1:{listen}/-/ready")
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        process.wait(5)
+        assert process.stderr is not None
+        events = [json.loads(line) for line in process.stderr.read().splitlines()]
+    changes = [event for event in events if event["event"] == "verdict changed"]
+    assert [(change["target"], change["verdict"], change["before"]) for change in changes] == [
+        ("paper", "port_closed", "unknown")
+    ]
+    assert any(event["event"] == "probed" and event["level"] == "debug" for event in events)
+
+
+# --- demo, metrics, simulate
+
+
+@pytest.mark.slow
+def test_the_demo_shows_ten_failing_gateways_within_a_minute_and_ends_on_ctrl_c() -> None:
+    listen = free_port()
+    seen: dict[str, set[str]] = {}
+    with started("demo", "--listen", f"127.0.0.1:{listen}") as process:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and len(_ill(seen)) < 10:
+            status = json.loads(get(f"http://127.0.0.1:{listen}/api/v1/status"))
+            for target in status["targets"]:
+                seen.setdefault(target["target"], set()).add(target["verdict"])
+            time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 0
+    assert len(_ill(seen)) >= 10, seen
+    assert len(set().union(*_ill(seen).values())) >= 8, seen
+
+
+def _ill(seen: dict[str, set[str]]) -> dict[str, set[str]]:
+    ill = {name: verdicts - {"unknown", "healthy"} for name, verdicts in seen.items()}
+    return {name: verdicts for name, verdicts in ill.items() if verdicts}
+
+
+def test_the_catalogue_is_printed_as_markdown_and_as_json() -> None:
+    assert "| `ibkr_up` | gauge |" in run("metrics").stdout
+    names = [row["name"] for row in json.loads(run("metrics", "--format", "json").stdout)]
+    assert "ibkr_handshake_duration_seconds" in names
+
+
+def test_every_mode_of_the_simulator_is_listed() -> None:
+    listed = run("simulate", "--list").stdout
+    assert all(name in listed for name in MODES)
+
+
+def test_a_simulated_gateway_is_a_process_that_ends_in_order() -> None:
+    port = free_port()
+    with started("simulate", "--port", str(port), "--mode", "ok") as process:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        assert run("diagnose", f"127.0.0.1:{port}").returncode == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+
+
+async def _until_shown(url: str, text: str) -> None:
+    async with asyncio.timeout(10):
+        while text not in await asyncio.to_thread(get, f"{url}/metrics"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
