@@ -49,6 +49,44 @@ HANDSHAKE_LAST = Metric(
     "ibkr_handshake_last_duration_seconds", Kind.GAUGE, ("target",), "The duration of the last handshake."
 )
 SERVER_VERSION = Metric("ibkr_server_version", Kind.GAUGE, ("target",), "The negotiated API server version.")
+SESSION_SUCCESS = Metric(
+    "ibkr_session_success",
+    Kind.GAUGE,
+    ("target",),
+    "1 if startApi gave nextValidId and managedAccounts, and a current time was answered.",
+)
+SESSION_STAGE = Metric(
+    "ibkr_session_stage_duration_seconds",
+    Kind.GAUGE,
+    ("target", "stage"),
+    "Stages of the last session: from startApi to what the stage names, and from reqCurrentTime to its answer.",
+)
+CLOCK_OFFSET = Metric(
+    "ibkr_server_clock_offset_seconds",
+    Kind.GAUGE,
+    ("target",),
+    "The gateway's clock minus ours, to half a second: the gateway tells whole ones.",
+)
+ACCOUNTS = Metric("ibkr_accounts", Kind.GAUGE, ("target",), "Number of managed accounts.")
+ACCOUNT_PRESENT = Metric(
+    "ibkr_account_present", Kind.GAUGE, ("target",), "1 if the configured account is among the managed ones."
+)
+UPSTREAM = Metric(
+    "ibkr_upstream_connected",
+    Kind.GAUGE,
+    ("target",),
+    "1 if the gateway has told that it has IBKR's servers, 0 if it has lost them.",
+)
+FARM = Metric(
+    "ibkr_farm_connected",
+    Kind.GAUGE,
+    ("target", "kind", "farm"),
+    "1 if the data farm is connected or idle, 0 if it is disconnected.",
+)
+CONFLICTS = Metric(
+    "ibkr_client_id_conflicts_total", Kind.COUNTER, ("target",), "Client ids of ours refused with error 326."
+)
+WATCH_CONNECTED = Metric("ibkr_watch_connected", Kind.GAUGE, ("target",), "1 while the watch is in its session.")
 PROBES = Metric("ibkr_probes_total", Kind.COUNTER, ("target", "layer", "client"), "Probes done.")
 FAILURES = Metric(
     "ibkr_probe_failures_total",
@@ -112,6 +150,15 @@ BY_TARGET = (
     HANDSHAKE,
     HANDSHAKE_LAST,
     SERVER_VERSION,
+    SESSION_SUCCESS,
+    SESSION_STAGE,
+    CLOCK_OFFSET,
+    ACCOUNTS,
+    ACCOUNT_PRESENT,
+    UPSTREAM,
+    FARM,
+    CONFLICTS,
+    WATCH_CONNECTED,
     PROBES,
     FAILURES,
     LAST_PROBE,

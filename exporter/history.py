@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.login import Login
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.sightings import Watched
 from exporter.verdict import CLAIMLESS, WORKING, Explanation, explain
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
@@ -80,13 +81,29 @@ class TargetState:
     probed_at: Mapping[CounterKey, float] = field(default_factory=dict)
     connections: int = 0
     login: Login | None = None  # what the launcher log tells; None: none is configured
+    conflicts: int = 0  # client ids of ours that were refused with error 326
+    watched: Watched = field(default_factory=Watched)
 
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
-    """The state after one more report."""
+    """The state after one more tick: its report counted and made the present one."""
+    probed = [result for result in report.results if result.outcome is not Outcome.SKIPPED]
+    return replace(
+        revise(state, report, verdict),
+        connect=_observed(state.connect, report.layer(Layer.PORT)),
+        handshake=_observed(state.handshake, report.layer(Layer.HANDSHAKE)),
+        probes=_counted(state.probes, probed),
+        failed=_failures_counted(state.failed, probed),
+        probed_at={**state.probed_at, **{_key(result): report.at for result in probed}},
+        connections=state.connections + report.connections,
+        conflicts=state.conflicts + sum(result.session.conflicts for result in probed if result.session),
+    )
+
+
+def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
+    """The state with this report as the present one, and nothing counted: no tick made it."""
     changed = verdict is not state.verdict
     judged = Judged(report, verdict)
-    probed = [result for result in report.results if result.outcome is not Outcome.SKIPPED]
     return replace(
         state,
         verdict=verdict,
@@ -95,18 +112,20 @@ def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
         recent=(*state.recent, judged)[-KEPT_REPORTS:],
         failures=state.failures if verdict in WORKING else (*state.failures, judged)[-KEPT_FAILURES:],
         changes=(*state.changes, Change(verdict, report.at))[-KEPT_CHANGES:] if changed else state.changes,
-        connect=_observed(state.connect, report.layer(Layer.PORT)),
-        handshake=_observed(state.handshake, report.layer(Layer.HANDSHAKE)),
-        probes=_counted(state.probes, probed),
-        failed=_failures_counted(state.failed, probed),
-        probed_at={**state.probed_at, **{_key(result): report.at for result in probed}},
-        connections=state.connections + report.connections,
     )
 
 
+def heard_at(state: TargetState) -> float | None:
+    """The last sign of the target (unix seconds): its last report, or a later one that a connected watch has had."""
+    if state.last is None or state.watched.at is None or not state.watched.connected:
+        return None if state.last is None else state.last.at
+    return max(state.last.at, state.watched.at)
+
+
 def expired(state: TargetState, now: float) -> bool:
-    """The last report is older than three intervals: it claims nothing any more."""
-    return state.last is None or now - state.last.at > EXPIRY_INTERVALS * state.target.interval
+    """The last sign of the target is older than three intervals: its report claims nothing any more."""
+    heard = heard_at(state)
+    return heard is None or now - heard > EXPIRY_INTERVALS * state.target.interval
 
 
 def current_verdict(state: TargetState, now: float) -> Verdict:

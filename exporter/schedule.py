@@ -5,6 +5,7 @@ Pure arithmetic on seconds; the loop that waits is in service.py.
 
 from typing import NamedTuple
 
+WATCHED_SPACING = 4  # intervals between two probes of a target whose watch is connected: it sees what they would
 WARM_UP = 2.0  # seconds over which the first probes are spread, so that a restart shows every target at once
 
 
@@ -34,3 +35,8 @@ def next_tick(origin: float, interval: float, now: float, last: float) -> Tick:
     steps = int((earliest - origin) // interval) + 1
     due = origin + steps * interval
     return Tick(due, max(0, round((due - last) / interval) - 1))
+
+
+def spacing(interval: float, *, watched: bool) -> float:
+    """Seconds between two probes of a target."""
+    return interval * WATCHED_SPACING if watched else interval

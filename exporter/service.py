@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import structlog
 
-from exporter import schedule
+from exporter import schedule, watch
+from exporter.findings import fold_sighting, probe_at_once, with_sightings, working_session
 from exporter.history import TargetState, fold
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
@@ -22,7 +24,38 @@ from exporter.probes import stamps
 from exporter.probes.ladder import probe_target
 from exporter.probes.launcher_log import Follower
 from exporter.probes.names import Resolver
+from exporter.sightings import Sighting
 from exporter.verdict import explain, judge
+
+
+class Bell:
+    """Calls a target's clock before its time, and lets its watch know that a session works."""
+
+    def __init__(self) -> None:
+        """Not rung."""
+        self.working = asyncio.Event()
+        self._rung = asyncio.Event()
+        self._deadline: float | None = None
+
+    def ring(self, deadline: float) -> None:
+        """Ask for a probe at once, with this deadline in seconds."""
+        self._deadline = deadline
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait so long, or until it is rung."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def answer(self) -> float | None:
+        """The deadline that was asked for, if it was rung; it is silent then."""
+        deadline, self._deadline = self._deadline, None
+        self._rung.clear()
+        return deadline
 
 
 class Service:
@@ -61,7 +94,7 @@ class Service:
             if name not in self._loops:
                 first = schedule.first_tick(started, index, len(wanted), target.interval)
                 origin = schedule.grid_origin(started, index, len(wanted), target.interval)
-                self._loops[name] = asyncio.create_task(self._tick(target, first, origin), name=f"watch {name}")
+                self._loops[name] = asyncio.create_task(self._attend(target, first, origin), name=f"watch {name}")
 
     async def close(self) -> None:
         """Stop watching; every connection under way is closed in order."""
@@ -95,33 +128,62 @@ class Service:
         before = self._states[report.target]
         if before.last is not None and before.last.at == report.at:
             return before
+        report = with_sightings(report, before.watched)
         verdict = judge(report, before.target)
         state = self._states[report.target] = fold(before, report, verdict)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
-        if verdict is not before.verdict:
-            headline = explain(report, before.target, verdict).headline
-            words = {"verdict": verdict.value, "before": before.verdict.value, "headline": headline}
-            self._log.info("verdict changed", target=report.target, **words)
+        self._announce(before, state)
         return state
 
-    async def _tick(self, target: Target, due: float, origin: float) -> None:
+    def _see(self, name: str, bell: Bell, sighting: Sighting) -> None:
+        """Fold what the watch saw into the target's state; have the target probed at once where that calls for it."""
+        before = self._states[name]
+        state = self._states[name] = fold_sighting(before, sighting)
+        self._log.debug("seen", target=name, sight=sighting.sight.value)
+        self._announce(before, state)
+        deadline = probe_at_once(before, sighting)
+        if deadline is not None:
+            bell.ring(deadline)
+
+    def _announce(self, before: TargetState, after: TargetState) -> None:
+        if after.verdict is not before.verdict and after.last is not None:
+            headline = explain(after.last, after.target, after.verdict).headline
+            words = {"verdict": after.verdict.value, "before": before.verdict.value, "headline": headline}
+            self._log.info("verdict changed", target=after.target.name, **words)
+
+    async def _attend(self, target: Target, due: float, origin: float) -> None:
+        """All that goes on for one target: its clock, and its watch where a client id is reserved for that."""
+        bell = Bell()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick(target, due, origin, bell))
+            if target.watch_id is not None:
+                group.create_task(
+                    watch.keep(target, self._resolver, bell.working, partial(self._see, target.name, bell))
+                )
+
+    async def _tick(self, target: Target, due: float, origin: float, bell: Bell) -> None:
         """The clock of one target: probe at `due`, then along the grid that starts at `origin` (loop time)."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(due - loop.time())
+            rung = await bell.wait(due - loop.time())
             async with self._places:
+                if rung:
+                    due = loop.time()
                 lag = self.exporter.lag.observe(max(0.0, loop.time() - due))
                 self.exporter = replace(self.exporter, lag=lag)
-                await self._probe_and_record(target)
-            due, skipped = schedule.next_tick(origin, target.interval, loop.time(), due)
+                await self._probe_and_record(target, bell.answer())
+            state = self._states[target.name]
+            (bell.working.clear if working_session(state.last) is None else bell.working.set)()
+            interval = schedule.spacing(target.interval, watched=state.watched.connected)
+            due, skipped = schedule.next_tick(origin, interval, loop.time(), due)
             if skipped:
                 self.exporter = replace(self.exporter, skipped_ticks=self.exporter.skipped_ticks + skipped)
 
-    async def _probe_and_record(self, target: Target) -> None:
+    async def _probe_and_record(self, target: Target, deadline: float | None) -> None:
         """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""
         at = time.time()
         try:
-            report, _ = await asyncio.gather(self.probe(target), self._follow_login(target))
+            report, _ = await asyncio.gather(self.probe(target, deadline), self._follow_login(target))
             self.record(report)
         except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
             with suppress(Exception):  # the log may be what failed

@@ -58,6 +58,11 @@ class Dialogue:
         """A request for the time is not answered yet."""
         return bool(self._asked)
 
+    @property
+    def asked_at(self) -> float | None:
+        """When the first unanswered request for the time was sent, in unix seconds; None: all are answered."""
+        return self._asked[0].wall / 1e9 if self._asked else None
+
     async def begin(self) -> LayerResult | None:
         """Send startApi and wait for nextValidId and the accounts. None, or how the session failed to begin."""
         self._began = self._now()

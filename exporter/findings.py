@@ -1,0 +1,102 @@
+"""The watch and the probes together: one report that holds the newest word on everything.
+
+A probe looks at the whole target now and then; the watch hears at once what the gateway tells, and knows nothing of the
+ports and libraries. So a sighting never makes a report of its own. It revises the last one where that says that the
+session works:
+
+    the gateway told of links and farms      these are put into the report
+    heartbeats stayed unanswered             the session is put down as stalled, unless a probe has looked since
+
+and where a probe was told nothing of links or farms, the watch's word on them is put into its report.
+"""
+
+from dataclasses import replace
+
+from exporter.history import TargetState, revise
+from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts
+from exporter.notices import completed
+from exporter.sightings import Sight, Sighting, Watched, look
+from exporter.verdict import judge
+
+SEEN = "seen by the watch"
+CONFIRMATION = 1.0  # seconds in which a probe confirms that a gateway is silent, which has been so for a second already
+MANY_HANDSHAKES = 10  # times the last handshake's duration, where that is more
+NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the target, when a session ends so
+
+
+def fold_sighting(state: TargetState, sighting: Sighting) -> TargetState:
+    """The state after one more sighting, judged anew where that changes what is known of the target."""
+    refused = sighting.result is not None and sighting.result.cause is Cause.CLIENT_ID_IN_USE
+    known = replace(
+        state,
+        watched=look(state.watched, sighting),
+        connections=state.connections + sighting.opened,
+        conflicts=state.conflicts + refused,
+    )
+    report = _revised(state.last, sighting)
+    return known if report is None else revise(known, report, judge(report, state.target))
+
+
+def with_sightings(report: Report, watched: Watched) -> Report:
+    """A probe's report, with the watch's word on what the probe was told nothing of."""
+    session = working_session(report)
+    if session is None or session.session is None or not watched.connected:
+        return report
+    return _with_facts(report, session, completed(session.session, watched.facts)) or report
+
+
+def working_session(report: Report | None) -> LayerResult | None:
+    """The session layer's result where it answered."""
+    session = None if report is None else report.layer(Layer.SESSION)
+    return session if session is not None and session.ok else None
+
+
+def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
+    """The deadline in seconds of a probe that this sighting calls for at once; None: the clock goes on as ever.
+
+    A late heartbeat calls for a short one: silence for that long beside a request unanswered for a second is a freeze,
+    unless the target is known to be slow. The full deadline is for the ends that say nothing of how long to wait.
+    """
+    target, watched = before.target, before.watched
+    match sighting.sight:
+        case Sight.UNANSWERED:
+            handshake = None if before.last is None else before.last.layer(Layer.HANDSHAKE)
+            usual = (handshake.seconds if handshake else None) or 0.0
+            return min(target.deadline, max(CONFIRMATION, MANY_HANDSHAKES * usual))
+        case Sight.ANSWERED if watched.late and working_session(before.last) is None:
+            return target.deadline
+        case Sight.ENDED if sighting.result is not None and sighting.result.cause not in NO_NEWS:
+            given_up = watched.connected and sighting.result.cause is Cause.SILENCE
+            return None if given_up else target.deadline
+        case _:
+            return None
+
+
+def _revised(last: Report | None, sighting: Sighting) -> Report | None:
+    """The last report with what was seen since; None where that changes nothing."""
+    session = working_session(last)
+    if last is None or session is None or session.session is None:
+        return None
+    if sighting.sight in (Sight.BEGAN, Sight.TOLD):
+        report = _with_facts(last, session, completed(sighting.facts, session.session))
+        return report and replace(report, at=sighting.at, seconds=0.0, connections=0)
+    if sighting.sight is Sight.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
+        if sighting.since is None or last.at >= sighting.since:
+            return None
+        stalled = replace(sighting.result, detail=SEEN)
+        return replace(_put(last, session, stalled), at=sighting.at, seconds=0.0, connections=0)
+    return None
+
+
+def _with_facts(report: Report, session: LayerResult, word: SessionFacts) -> Report | None:
+    """The report with these words on links and farms; None if it has them already."""
+    known = session.session or SessionFacts()
+    if (word.upstream, word.farms) == (known.upstream, known.farms):
+        return None
+    errors = tuple(dict.fromkeys((*known.errors, *word.errors)))
+    facts = replace(known, upstream=word.upstream, farms=word.farms, errors=errors)
+    return _put(report, session, replace(session, session=facts, detail=SEEN))
+
+
+def _put(report: Report, session: LayerResult, other: LayerResult) -> Report:
+    return replace(report, results=tuple(other if result is session else result for result in report.results))

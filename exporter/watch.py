@@ -1,0 +1,169 @@
+"""The watch: one session per target that stays, on a client id of its own, and hears at once what goes wrong.
+
+    as soon as it is told      1100, 1101, 1102, 2110 and the farms' notices
+    at the end of the stream   a reset, a restart
+    with a heartbeat           a freeze: reqCurrentTime every two seconds
+
+    seconds after a request    0            1                 1.2         2.2
+                               reqCurrent-  late: the target  asked once  given up: the session
+                               Time         is probed at once more        is stalled
+
+A freeze right after an answer is met by the next request at most 2 s later, is confirmed by a probe of 1 s, and so has
+its verdict after 4 s, or from the watch alone after 4.2 s.
+
+What it sees goes to `tell` as values. It sends startApi and reqCurrentTime, nothing else, never two requests within
+1.1 s, and ends every session in order. It connects only while the probes find that a session works, and after an end
+waits an interval of the schedule or longer.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from exporter.messages import KNOWN_VERSION
+from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Target
+from exporter.probes.attempt import Attempt
+from exporter.probes.connection import Connection
+from exporter.probes.dialogue import Dialogue
+from exporter.probes.handshake import probe_handshake
+from exporter.probes.names import Resolver
+from exporter.probes.port import probe_port
+from exporter.sightings import Sight, Sighting
+
+Tell = Callable[[Sighting], object]
+
+CLOSING = 0.5  # seconds for an orderly end
+SETTLED = 10  # intervals after which a session that ends was a good one, and the next may follow soon
+MOST_DOUBLINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds from one request to the next, and from a request to what its silence leads to."""
+
+    heartbeat: float = 2.0
+    late: float = 1.0
+    again: float = 1.2  # a second request within a second would be ignored (facts: failures, row 42)
+    given_up: float = 2.2
+
+
+PACE = Pace()
+
+
+async def keep(
+    target: Target,
+    resolver: Resolver,
+    working: asyncio.Event,
+    tell: Tell,
+    *,
+    pace: Pace = PACE,
+    share: Callable[[], float] = random.random,
+) -> None:
+    """Watch the target for ever: a session whenever `working` is set, and a pause after each."""
+    loop = asyncio.get_running_loop()
+    short = 0  # sessions in a row that did not last
+    while True:
+        await working.wait()
+        began = loop.time()
+        try:
+            await _watch_once(target, resolver, tell, pace)
+        except Exception:  # noqa: BLE001 - our own fault: it ends this session, not the watch
+            structlog.get_logger(__name__).exception("watch failed", target=target.name)
+        short = 0 if loop.time() - began > SETTLED * target.interval else short + 1
+        await asyncio.sleep(pause(target.interval, short, share()))
+
+
+def pause(interval: float, short: int, share: float) -> float:
+    """Seconds to the next session: at least an interval, doubled for each that did not last, and up to half on top."""
+    return float(interval * 2 ** min(max(0, short - 1), MOST_DOUBLINGS) * (1 + share / 2))
+
+
+async def _watch_once(target: Target, resolver: Resolver, tell: Tell, pace: Pace) -> None:
+    """One session, from the connect to its end in order."""
+    connection = Connection(asyncio.get_running_loop().time() + target.deadline)
+    attempt = Attempt(target, connection, resolver, time.perf_counter)
+    vigil = Vigil(attempt, tell, pace)
+    ended: LayerResult | None = None
+    try:
+        ended = await vigil.stay()
+    finally:
+        connection.prolong(asyncio.get_running_loop().time() + CLOSING)
+        try:
+            await connection.close()
+        finally:
+            vigil.say(Sight.ENDED, ended)
+
+
+class Vigil:
+    """One session of the watch."""
+
+    def __init__(self, attempt: Attempt, tell: Tell, pace: Pace) -> None:
+        """Nothing is opened yet."""
+        self._attempt = attempt
+        self._tell = tell
+        self._pace = pace
+        self._dialogue: Dialogue | None = None
+        self._counted = 0  # connections that were told of
+
+    async def stay(self) -> LayerResult:
+        """Connect, begin a session and stay in it. How it ended, or why it did not begin."""
+        attempt = self._attempt
+        port = await probe_port(attempt)
+        if not port.ok:
+            return port
+        handshake = await probe_handshake(attempt)
+        if handshake.server is None or not handshake.ok:
+            return handshake
+        if handshake.server.version > KNOWN_VERSION:
+            return LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
+        client_id = attempt.target.watch_id or 0
+        dialogue = Dialogue(attempt.connection, handshake.server.version, client_id, attempt.clock)
+        self._dialogue = dialogue
+        failure = await dialogue.begin() or await dialogue.ask_time()
+        if failure is not None:
+            return failure
+        self.say(Sight.BEGAN)
+        return await self._listen(dialogue)
+
+    def say(self, sight: Sight, result: LayerResult | None = None) -> None:
+        """Tell of one thing, with what is known at this moment."""
+        connection, dialogue = self._attempt.connection, self._dialogue
+        opened, self._counted = connection.opened - self._counted, connection.opened
+        facts = SessionFacts() if dialogue is None else dialogue.facts
+        since = None if dialogue is None else dialogue.asked_at
+        self._tell(Sighting(sight, time.time(), facts, since, result, opened))
+
+    async def _listen(self, dialogue: Dialogue) -> LayerResult:
+        """Hear what comes, and see to it that requests are answered."""
+        connection, pace, now = self._attempt.connection, self._pace, asyncio.get_running_loop().time
+        asked, step = now(), 0  # when the last request was answered or, from step 1 on, the unanswered one was sent
+        while True:
+            waits = (pace.heartbeat, pace.late, pace.again, pace.given_up)
+            cause = None
+            if now() >= asked + waits[step]:
+                if step == len(waits) - 1:
+                    return dialogue.failure(Cause.SILENCE, Stage.CURRENT_TIME)
+                cause = self._step(dialogue, step)
+                asked, step = (now() if step == 0 else asked), step + 1
+            before = dialogue.facts
+            if cause is None:
+                connection.prolong(asked + waits[step])
+                cause = await dialogue.hear()
+            if cause not in (None, Cause.SILENCE):
+                return dialogue.failure(cause, Stage.CURRENT_TIME)
+            if (before.upstream, before.farms) != (dialogue.facts.upstream, dialogue.facts.farms):
+                self.say(Sight.TOLD)
+            if step and not dialogue.waiting:
+                asked, step = (now() if step == len(waits) - 1 else asked), 0  # never two requests within 1.1 s
+                self.say(Sight.ANSWERED)
+
+    def _step(self, dialogue: Dialogue, step: int) -> Cause | None:
+        """What is due after the wait of this step: a request, suspicion, or the same request once more."""
+        if step == 1:
+            self.say(Sight.UNANSWERED)
+            return None
+        return dialogue.send_time_request()
