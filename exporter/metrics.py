@@ -11,7 +11,7 @@ from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from exporter import catalogue
+from exporter import catalogue, session_lines
 from exporter.catalogue import Kind, Metric
 from exporter.history import (
     CONNECT_BUCKETS,
@@ -23,7 +23,7 @@ from exporter.history import (
     current_verdict,
 )
 from exporter.login import LoginPhase
-from exporter.model import Layer, LayerResult, Outcome, Report, Verdict
+from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.verdict import CONNECTABLE
 from exporter.windows import Window, names, open_windows
 
@@ -34,6 +34,12 @@ HERE = "\0"  # where the target's label goes in a template; no label value can h
 POSSIBLE_FAILURES = {
     Layer.PORT: (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.UNAVAILABLE),
     Layer.HANDSHAKE: (Outcome.TIMEOUT, Outcome.CLOSED, Outcome.GARBLED, Outcome.REJECTED),
+    Layer.SESSION: (
+        Outcome.TIMEOUT,
+        Outcome.CLOSED,
+        Outcome.GARBLED,
+        Outcome.REJECTED,
+    ),  # where client ids are reserved
 }
 
 
@@ -116,6 +122,11 @@ def _of_claim(metric: Metric, value: Callable[[View, Report], object]) -> Lines:
     return lines
 
 
+def _lines_of_claim(lines: Callable[[str, Report], str]) -> Lines:
+    """A family of several lines for a target; absent with its claim, as above."""
+    return lambda view: "" if view.claim is None else lines(view.label, view.claim)
+
+
 def _ok(layer: Layer) -> Callable[[View, Report], int]:
     """1 if the layer was reached and passed, 0 if it failed or an outer layer did."""
 
@@ -174,7 +185,7 @@ def _histogram(metric: Metric, bounds: tuple[float, ...], of: Callable[[TargetSt
 
 
 def _probes(view: View) -> str:
-    done = {(layer, ""): 0 for layer in POSSIBLE_FAILURES} | dict(view.state.probes)
+    done = {(layer, ""): 0 for layer in _wire_layers(view.state.target)} | dict(view.state.probes)
     return "".join(
         f'ibkr_probes_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}"}} {count}\n'
         for (layer, client), count in done.items()
@@ -182,13 +193,29 @@ def _probes(view: View) -> str:
 
 
 def _failures(view: View) -> str:
+    layers = _wire_layers(view.state.target)
     if not view.state.failed:
-        return NO_FAILURES.replace(HERE, view.label)
-    failed = dict.fromkeys(ALL_FAILURES, 0) | dict(view.state.failed)
+        return NO_FAILURES[layers].replace(HERE, view.label)
+    failed = dict.fromkeys(_possible(layers), 0) | dict(view.state.failed)
     return "".join(
         f'ibkr_probe_failures_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}",'
         f'outcome="{outcome}"}} {count}\n'
         for (layer, client, outcome), count in failed.items()
+    )
+
+
+def _wire_layers(target: Target) -> tuple[Layer, ...]:
+    return WITH_SESSION if target.probe_ids else WITHOUT_SESSION
+
+
+def _possible(layers: tuple[Layer, ...]) -> list[tuple[Layer, str, Outcome]]:
+    return [(layer, "", outcome) for layer in layers for outcome in POSSIBLE_FAILURES[layer]]
+
+
+def _no_failures(layers: tuple[Layer, ...]) -> str:
+    return "".join(
+        f'ibkr_probe_failures_total{{target="{HERE}",layer="{layer}",client="",outcome="{outcome}"}} 0\n'
+        for layer, _, outcome in _possible(layers)
     )
 
 
@@ -245,17 +272,17 @@ def _verdict_template(present: Verdict) -> str:
     )
 
 
-ALL_FAILURES = tuple((layer, "", outcome) for layer, outcomes in POSSIBLE_FAILURES.items() for outcome in outcomes)
-NO_FAILURES = "".join(
-    f'ibkr_probe_failures_total{{target="{HERE}",layer="{layer}",client="",outcome="{outcome}"}} 0\n'
-    for layer, _, outcome in ALL_FAILURES
-)
 PHASE_TEMPLATES = {
     present: "".join(
         f'{catalogue.LOGIN_PHASE.name}{{target="{HERE}",phase="{phase}"}} {int(phase is present)}\n'
         for phase in LoginPhase
     )
     for present in LoginPhase
+}
+WITHOUT_SESSION: tuple[Layer, ...] = (Layer.PORT, Layer.HANDSHAKE)
+WITH_SESSION = (*WITHOUT_SESSION, Layer.SESSION)
+NO_FAILURES: Mapping[tuple[Layer, ...], str] = {
+    layers: _no_failures(layers) for layers in (WITHOUT_SESSION, WITH_SESSION)
 }
 VERDICT_TEMPLATES = {verdict: _verdict_template(verdict) for verdict in Verdict}
 LAG_TEMPLATE = _histogram_template(catalogue.LAG, LAG_BUCKETS, "")
@@ -270,6 +297,17 @@ LINES: Mapping[Metric, Lines] = {
     catalogue.HANDSHAKE: _histogram(catalogue.HANDSHAKE, HANDSHAKE_BUCKETS, lambda state: state.handshake),
     catalogue.HANDSHAKE_LAST: _of_claim(catalogue.HANDSHAKE_LAST, _last_duration),
     catalogue.SERVER_VERSION: _of_claim(catalogue.SERVER_VERSION, _server_version),
+    catalogue.SESSION_SUCCESS: _of_claim(catalogue.SESSION_SUCCESS, lambda _, report: session_lines.success(report)),
+    catalogue.SESSION_STAGE: _lines_of_claim(session_lines.stages),
+    catalogue.CLOCK_OFFSET: _of_claim(catalogue.CLOCK_OFFSET, lambda _, report: session_lines.clock_offset(report)),
+    catalogue.ACCOUNTS: _of_claim(catalogue.ACCOUNTS, lambda _, report: session_lines.accounts(report)),
+    catalogue.ACCOUNT_PRESENT: _of_claim(
+        catalogue.ACCOUNT_PRESENT, lambda view, report: session_lines.account_present(view.state, report)
+    ),
+    catalogue.UPSTREAM: _of_claim(catalogue.UPSTREAM, lambda _, report: session_lines.upstream_connected(report)),
+    catalogue.FARM: _lines_of_claim(session_lines.farms),
+    catalogue.CONFLICTS: lambda view: session_lines.conflicts(view.label, view.state),
+    catalogue.WATCH_CONNECTED: lambda view: session_lines.watched(view.label, view.state),
     catalogue.PROBES: _probes,
     catalogue.FAILURES: _failures,
     catalogue.LAST_PROBE: _last_probe,

@@ -1,7 +1,21 @@
 """Reports and states by the dozen, for tests of what is made from them."""
 
 from exporter.history import TargetState, fold
-from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Report, ServerHello, Stage, Stamp, Target
+from exporter.model import (
+    Cause,
+    Farm,
+    FarmKind,
+    Layer,
+    LayerResult,
+    Mode,
+    Outcome,
+    Report,
+    ServerHello,
+    SessionFacts,
+    Stage,
+    Stamp,
+    Target,
+)
 from exporter.verdict import judge
 
 T0 = 1_795_226_400.0  # unix seconds
@@ -18,9 +32,35 @@ HANDSHAKE_OK = LayerResult(
     stamp=Stamp.KERNEL,
     server=ServerHello(226, "20261121 02:00:00 EST"),
 )
+SESSION_OK = LayerResult(
+    Layer.SESSION,
+    Outcome.OK,
+    0.0063,
+    stages=(
+        (Stage.START_API, 0.0021),
+        (Stage.MANAGED_ACCOUNTS, 0.0021),
+        (Stage.NEXT_VALID_ID, 0.0022),
+        (Stage.CURRENT_TIME, 0.0041),
+    ),
+    stamp=Stamp.KERNEL,
+    session=SessionFacts(
+        client_id=9001,
+        accounts=("DU1234567", "DU7654321"),
+        next_valid_id=217,
+        clock_offset=-0.25,
+        upstream=True,
+        farms=(
+            Farm(FarmKind.DEFINITIONS, "secdefil", connected=True),
+            Farm(FarmKind.HISTORICAL, "ushmds", connected=True),
+            Farm(FarmKind.MARKET, "usfarm", connected=True),
+        ),
+        conflicts=1,
+    ),
+)
 NOT_REACHED = LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED)
 
 HEALTHY = (PORT_OK, HANDSHAKE_OK)
+TRADING = (*HEALTHY, SESSION_OK)
 
 
 def port_failed(cause: Cause, outcome: Outcome = Outcome.REFUSED) -> tuple[LayerResult, ...]:
@@ -33,7 +73,9 @@ def handshake_failed(cause: Cause, outcome: Outcome = Outcome.TIMEOUT) -> tuple[
     return (PORT_OK, LayerResult(Layer.HANDSHAKE, outcome, 5.0, Stage.REPLY, cause))
 
 
-def report(results: tuple[LayerResult, ...], at: float = T0, target: Target = TARGET, fault: str | None = None) -> Report:
+def report(
+    results: tuple[LayerResult, ...], at: float = T0, target: Target = TARGET, fault: str | None = None
+) -> Report:
     """A report of one tick."""
     return Report(target.name, at, 0.005, results, connections=1, fault=fault)
 

@@ -14,10 +14,10 @@ from exporter.catalogue import BY_TARGET, CATALOGUE
 from exporter.history import Histogram, TargetState, fold
 from exporter.login import Login, LoginPhase
 from exporter.metrics import ExporterState, exporter_exposition, exposition
-from exporter.model import Cause, Mode, Outcome, Target, Verdict
+from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.verdict import judge
 from exporter.windows import WEEK, Day, Window
-from tests.core.states import HEALTHY, T0, TARGET, grown, handshake_failed, port_failed, report
+from tests.core.states import HEALTHY, T0, TARGET, TRADING, grown, handshake_failed, port_failed, report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = T0 + 31.0
@@ -55,6 +55,15 @@ def fleet() -> list[TargetState]:
     ]
 
 
+def trading() -> list[TargetState]:
+    """Targets with client ids reserved for us."""
+    closed = (*port_failed(Cause.CONNECT_REFUSED), LayerResult(Layer.SESSION, Outcome.SKIPPED))
+    return [
+        grown(TRADING, TRADING, target=named("trading", client_ids=(9001, 9002), account="DU1234567", watch=True)),
+        grown(closed, target=named("trading-closed", client_ids=(9001,), account="DU1234567")),
+    ]
+
+
 def text(states: Iterable[TargetState], now: float = NOW, *, openmetrics: bool = False) -> str:
     chunks = [*exposition(states, now, openmetrics=openmetrics)]
     chunks += exporter_exposition(
@@ -78,7 +87,7 @@ def of(states: Iterable[TargetState], name: str, now: float = NOW) -> dict[str, 
 
 @pytest.mark.parametrize(("openmetrics", "file"), [(False, "metrics.txt"), (True, "metrics.openmetrics.txt")])
 def test_the_exposition_is_the_golden_file(openmetrics: bool, file: str) -> None:  # noqa: FBT001
-    made = text(fleet(), openmetrics=openmetrics)
+    made = text(fleet() + trading(), openmetrics=openmetrics)
     if os.environ.get("UPDATE_GOLDEN"):
         (GOLDEN / file).write_text(made)
     assert made == (GOLDEN / file).read_text()
@@ -124,6 +133,28 @@ def test_an_expired_state_has_the_verdict_unknown() -> None:
     found = samples([grown(HEALTHY)], T0 + 46.0)
     ones = [dict(labels)["verdict"] for (name, labels), value in found.items() if name == "ibkr_verdict" and value]
     assert ones == [Verdict.UNKNOWN]
+
+
+def test_the_health_series_of_a_session_disappear_with_an_expired_state() -> None:
+    [state, _] = trading()
+    session = {"ibkr_session_success", "ibkr_session_stage_duration_seconds", "ibkr_server_clock_offset_seconds"}
+    session |= {"ibkr_accounts", "ibkr_account_present", "ibkr_upstream_connected", "ibkr_farm_connected"}
+    assert session <= {name for name, _ in samples([state], T0 + 15 + 45.0)}
+    assert not session & {name for name, _ in samples([state], T0 + 15 + 45.1)}
+
+
+def test_an_account_number_is_in_no_line() -> None:
+    assert "DU" not in "".join(line for line in text(trading()).splitlines() if not line.startswith("#"))
+
+
+def test_a_session_that_was_not_reached_is_no_success_and_one_never_meant_to_be_is_nothing() -> None:
+    assert of(fleet() + trading(), "ibkr_session_success") == {"trading": 1, "trading-closed": 0}
+
+
+def test_a_target_without_client_ids_has_no_session_lines_at_all() -> None:
+    names = {name for name, _ in samples(fleet())}
+    assert not names & {"ibkr_session_success", "ibkr_client_id_conflicts_total", "ibkr_watch_connected"}
+    assert 'layer="session"' not in text(fleet())
 
 
 def test_a_fault_of_ours_shows_no_health_at_all() -> None:
