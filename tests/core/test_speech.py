@@ -193,6 +193,21 @@ def test_protobuf_reads_what_it_wrote(fields: dict[int, int | bytes]) -> None:
     assert {n: protobuf.signed(v) if isinstance(v, int) else v for n, v in read.items()} == fields
 
 
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ("0a0541", "field 1 is longer than the message"),
+        ("0900", "field 1 is longer than the message"),
+        ("08", "a number without an end"),
+        ("08ffffffffffffffffffff01", "a number without an end"),
+        ("0b", "wire type 3"),
+    ],
+)
+def test_a_broken_protobuf_message_is_told_what_is_wrong(data: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        protobuf.decode(bytes.fromhex(data))
+
+
 @given(st.binary(max_size=200), st.sampled_from([157, 176, 200, 201, 213, 226]))
 def test_rubbish_from_a_client_is_a_value_error_and_nothing_else(data: bytes, version: int) -> None:
     try:

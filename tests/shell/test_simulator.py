@@ -236,6 +236,8 @@ async def test_relay_ends_without_a_byte() -> None:
                     assert await c.rest() == b""
                 except ConnectionError:
                     continue
+        assert {record.our_end for record in gateway.ledger} == {Ending.DROP}
+        assert {record.hello for record in gateway.ledger} == {b""}  # nobody is there to read it
 
 
 async def test_slow_answers_late() -> None:
@@ -490,7 +492,7 @@ async def test_freeze_after_works_and_then_freezes_live_and_new_clients() -> Non
 
 async def test_flapping_goes_and_comes_until_another_mode_is_set() -> None:
     async with Gateway("flapping", setup=QUICK) as gateway:
-        for acting in ("refused", "ok", "refused"):
+        for acting in ("refused", "ok", "refused", "ok"):
             await until(lambda acting=acting: gateway.acting == acting)  # type: ignore[misc]
         await gateway.set_mode("ok")
         await asyncio.sleep(0.5)
