@@ -21,17 +21,15 @@ COPY exporter exporter
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/ibkr-exporter/bin/python install --quiet --no-deps /wheels/*.whl
 
-FROM ${PYTHON} AS clients
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+FROM build AS clients
 ARG CLIENTS="ibapi ib_insync ib_async"
-COPY deploy/clients /requirements
-# One environment each, without pip: the libraries overwrite each other's import packages when they share one.
+ENV IBKR_EXPORTER_CLIENTS_DIR=/opt/clients
+# One environment each: the libraries overwrite each other's import packages when they share one. pip is needed no more.
 RUN mkdir -p /opt/clients \
     && for client in ${CLIENTS}; do \
-        python -m venv --without-pip "/opt/clients/${client}" \
-        && python -m pip --python "/opt/clients/${client}/bin/python" install --quiet -r "/requirements/${client}.txt" \
-        || exit 1; \
-    done
+        /opt/ibkr-exporter/bin/ibkr-exporter clients install "${client}" || exit 1; \
+    done \
+    && rm -rf /opt/clients/*/lib/python*/site-packages/pip /opt/clients/*/lib/python*/site-packages/pip-* /opt/clients/*/bin/pip*
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="ibkr-exporter" \
@@ -45,6 +43,7 @@ COPY --from=clients /opt/clients /opt/clients
 COPY --from=build /opt/ibkr-exporter /opt/ibkr-exporter
 ENV PATH=/opt/ibkr-exporter/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
+    IBKR_EXPORTER_CLIENTS_DIR=/opt/clients \
     HOME=/tmp
 # No account of the image is needed: nothing is written but /tmp, and no file belongs to this user.
 USER 10001:10001

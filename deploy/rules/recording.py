@@ -1,15 +1,25 @@
-"""The recording rules as a table: New York's clock, availability, and the error budget.
+"""The recording rules as a table: New York's clock, verdicts as numbers, availability, and the error budget.
 
 Prometheus knows only UTC, and New York changes its clocks from the second Sunday of March to the first of November.
 The change itself happens on a Sunday at 02:00, when nothing is traded, so the day alone decides.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.rules.thresholds import OBJECTIVE
+from exporter.model import Verdict
+from exporter.verdict import Severity, severity
 
 BUDGET = f"(1 - {OBJECTIVE.value})"
 IDENTITY = "job, instance, target"
+
+BASES = {Severity.CRITICAL: 300, Severity.WARNING: 200, Severity.UNKNOWN: 100, Severity.OK: 0}
+# A verdict as a number, for panels that sort and colour: the worse the higher; within one severity the further out.
+RANKS: Mapping[Verdict, int] = {
+    verdict: BASES[severity(verdict)] + (0 if verdict is Verdict.HEALTHY else 50 - index)
+    for index, verdict in enumerate(Verdict)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,16 @@ BURN: tuple[Recording, ...] = (
     ),
 )
 
+RANK = Recording(
+    "target:ibkr_verdict:rank",
+    "the present verdict as a number: critical 300 and more, warning 200, unknown 100, healthy 0",
+    f"sum by ({IDENTITY}) (\n    "
+    + "\n  or ".join(f'{rank} * (ibkr_verdict{{verdict="{verdict}"}} == 1)' for verdict, rank in RANKS.items())
+    + "\n)",
+)
+
 GROUPS: tuple[tuple[str, str, tuple[Recording, ...]], ...] = (
     ("ibkr-calendar", "15s", CALENDAR),
+    ("ibkr-verdicts", "3s", (RANK,)),
     ("ibkr-availability", "30s", _availability() + BURN),
 )

@@ -1,0 +1,267 @@
+"""Fleet: who is up, which verdicts, worst first, and how it came to that."""
+
+from grafana_foundation_sdk.builders import bargauge
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import dashboard as dashboard_builders
+from grafana_foundation_sdk.models import common, dashboard
+
+from dashboards import parts
+from dashboards.parts import GREEN, GREY, HERE, RED, TARGETS, YELLOW, Row
+
+GATEWAY_LINK = "/d/ibkr-gateway?var-target=${__data.fields.target}&${datasource:queryparam}&${__url_time_range}"
+
+
+def build() -> dashboard_builders.Dashboard:
+    """The dashboard, ready to be written."""
+    builder = parts.page("ibkr-fleet", "IBKR: Fleet", "Every gateway: who is up, the verdicts, worst first.")
+    builder.with_variable(
+        parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=True)
+    )
+    return parts.placed(builder, [_present(), _gateways(), _availability(), _exporter()])
+
+
+def _present() -> Row:
+    good_at_zero = ((None, GREEN), (1, RED))
+    return Row(
+        "Now",
+        4,
+        [
+            (
+                4,
+                parts.number(
+                    "Gateways",
+                    "How many gateways are watched.",
+                    parts.now(f"count(ibkr_target_info{{{TARGETS}}})"),
+                ),
+            ),
+            (
+                4,
+                parts.number(
+                    "Up",
+                    "A trading program could connect to these now.",
+                    parts.now(f"sum(ibkr_up{{{TARGETS}}})"),
+                ).thresholds(parts.steps((None, GREEN))),
+            ),
+            (
+                4,
+                parts.number(
+                    "Down",
+                    "A trading program could not connect to these now.",
+                    parts.now(f"count(ibkr_up{{{TARGETS}}} == 0) or vector(0)"),
+                ).thresholds(parts.steps(*good_at_zero)),
+            ),
+            (
+                4,
+                parts.number(
+                    "Not watched",
+                    "No recent probe: nothing is known of these, which is not health.",
+                    parts.now(f'sum(ibkr_verdict{{{TARGETS}, verdict="unknown"}}) or vector(0)'),
+                ).thresholds(parts.steps(*good_at_zero)),
+            ),
+            (
+                4,
+                parts.number(
+                    "Pages",
+                    "Alerts of severity critical that fire now.",
+                    parts.now(
+                        'count(ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", job=~"$job"}) or vector(0)'
+                    ),
+                ).thresholds(parts.steps(*good_at_zero)),
+            ),
+            (
+                4,
+                parts.number(
+                    "In a maintenance window",
+                    "Gateways inside one of IBKR's reset windows or their own restart window.",
+                    parts.now(f"count(max by (target) (ibkr_maintenance_window{{{TARGETS}}}) == 1) or vector(0)"),
+                ).thresholds(parts.steps((None, GREEN), (1, YELLOW))),
+            ),
+        ],
+    )
+
+
+def _gateways() -> Row:
+    by = "sum by (target)"
+    worst_first = (
+        parts.rows_of(
+            "Worst first",
+            "Every gateway with its verdict. A click on the name opens it.",
+            parts.column(f"{by} (target:ibkr_verdict:rank{{{TARGETS}}})"),
+            parts.column(f"time() - max by (target) (ibkr_verdict_since_timestamp_seconds{{{TARGETS}}})"),
+            parts.column(f"max by (target, host, port, mode) (ibkr_target_info{{{TARGETS}}})"),
+            parts.column(f"max by (target) (ibkr_handshake_last_duration_seconds{{{TARGETS}}})"),
+            parts.column(f"max by (target) (ibkr_server_version{{{TARGETS}}})"),
+            parts.column(f"avg by (target) (target:ibkr_availability:ratio1d{{{TARGETS}}})"),
+        )
+        .with_transformation(
+            parts.arranged(
+                [
+                    ("target", "target"),
+                    ("Value #A", "verdict"),
+                    ("Value #B", "for"),
+                    ("mode", "mode"),
+                    ("host", "host"),
+                    ("port", "port"),
+                    ("Value #D", "handshake"),
+                    ("Value #E", "server version"),
+                    ("Value #F", "available, 24 h"),
+                ],
+                hidden=["Time", "Value #C"],
+            )
+        )
+        .sort_by([common_builders.TableSortByFieldState().display_name("verdict").desc(True)])
+        .override_by_name(
+            "verdict",
+            parts.styled(
+                mappings=parts.verdicts(),
+                custom_cellOptions={"type": "color-background", "mode": "basic"},
+                custom_width=210,
+            ),
+        )
+        .override_by_name("for", parts.styled(unit="dtdurations", decimals=0))
+        .override_by_name("handshake", parts.styled(unit="s", decimals=1))
+        .override_by_name("server version", parts.styled(decimals=0))
+        .override_by_name("available, 24 h", parts.styled(unit="percentunit", decimals=1))
+        .override_by_name(
+            "target", parts.styled(links=[{"title": "Open this gateway", "url": GATEWAY_LINK}], custom_width=210)
+        )
+    )
+    timeline = parts.states(
+        "Verdicts over time",
+        "One bar for each gateway. Grey: not probed recently. No bar: the exporter was not scraped.",
+        parts.verdicts(),
+        parts.over_time(f"{by} (target:ibkr_verdict:rank{{{TARGETS}}})", "{{target}}"),
+    ).show_value(common.VisibilityMode.NEVER)
+    return Row("Gateways", 13, [(24, worst_first), (24, timeline)])
+
+
+def _availability() -> Row:
+    budget = parts.steps((None, RED), (0, YELLOW), (0.5, GREEN))
+    ratio = parts.steps((None, RED), (0.99, YELLOW), (0.995, GREEN))
+    return Row(
+        "Availability",
+        9,
+        [
+            (
+                8,
+                _bars(
+                    "Available in trading hours, 30 days",
+                    "The part of New York's trading hours (9:30 to 16:00, Monday to Friday) in which a trading program "
+                    "could connect. Times in which nothing was known do not count.",
+                    f"avg by (target) (target:ibkr_availability_trading:ratio30d{{{TARGETS}}})",
+                    ratio,
+                ),
+            ),
+            (
+                8,
+                _bars(
+                    "Error budget left, 30 days",
+                    "Of the half per cent of trading hours that the objective of 99.5 % allows to fail. Below 0 it is missed.",
+                    f"avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}})",
+                    budget,
+                ).min(-1),
+            ),
+            (
+                8,
+                parts.lines(
+                    "Error budget burn",
+                    "How many times faster than sustainable the budget went in the last hour and day; only in trading hours.",
+                    "short",
+                    parts.over_time(
+                        f"avg by (target) (target:ibkr_error_budget:burn_rate1h{{{TARGETS}}})", "{{target}}, 1 h"
+                    ),
+                    parts.over_time(
+                        f"avg by (target) (target:ibkr_error_budget:burn_rate1d{{{TARGETS}}})", "{{target}}, 1 d"
+                    ),
+                ).min(0),
+            ),
+            (
+                24,
+                parts.lines(
+                    "Available in the last hour",
+                    "The part of the last hour in which a trading program could connect.",
+                    "percentunit",
+                    parts.over_time(f"avg by (target) (target:ibkr_availability:ratio1h{{{TARGETS}}})", "{{target}}"),
+                )
+                .min(0)
+                .max(1),
+            ),
+        ],
+    )
+
+
+def _bars(title: str, description: str, expr: str, colours: dashboard_builders.ThresholdsConfig) -> bargauge.Panel:
+    return (
+        bargauge.Panel()
+        .title(title)
+        .description(description)
+        .datasource(parts.SOURCE)
+        .with_target(parts.now(expr, "{{target}}"))
+        .unit("percentunit")
+        .decimals(1)
+        .min(0)
+        .max(1)
+        .thresholds(colours)
+        .color_scheme(dashboard_builders.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
+        .no_value("no trading hours yet")
+    )
+
+
+def _exporter() -> Row:
+    return Row(
+        "The exporter itself",
+        7,
+        [
+            (
+                8,
+                parts.lines(
+                    "Probes",
+                    "Probes a second by layer, all gateways together.",
+                    "reqps",
+                    parts.over_time(
+                        f"sum by (layer) (rate(ibkr_probes_total{{{TARGETS}}}[$__rate_interval]))", "{{layer}}"
+                    ),
+                )
+                .interval(parts.MINUTE)
+                .min(0),
+            ),
+            (
+                8,
+                parts.lines(
+                    "How late probes start",
+                    "The exporter's own load: no gateway's.",
+                    "s",
+                    *(
+                        parts.over_time(
+                            f"histogram_quantile({q}, sum by (le) "
+                            f"(rate(ibkr_exporter_probe_lag_seconds_bucket{{{HERE}}}[$__rate_interval])))",
+                            name,
+                        )
+                        for q, name in (("0.5", "half"), ("0.99", "99 %"))
+                    ),
+                )
+                .interval(parts.MINUTE)
+                .min(0),
+            ),
+            (
+                4,
+                parts.number(
+                    "Configuration",
+                    "Whether the last reload worked. If not, the former configuration is in use.",
+                    parts.now(f"min(ibkr_exporter_config_last_reload_successful{{{HERE}}})"),
+                ).mappings(parts.words("refused", "in use")),
+            ),
+            (
+                4,
+                parts.number(
+                    "Memory",
+                    "Resident memory of the exporter's own process.",
+                    parts.now(f"max(process_resident_memory_bytes{{{HERE}}})"),
+                    "bytes",
+                ).thresholds(parts.steps((None, GREEN), (150e6, YELLOW), (500e6, GREY))),
+            ),
+        ],
+    )

@@ -1,0 +1,273 @@
+"""Gateway: one of them, layer by layer from the outside in, and what we cost it."""
+
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import dashboard as dashboard_builders
+from grafana_foundation_sdk.builders import heatmap, prometheus
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import heatmap as heatmap_models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards import parts
+from dashboards.parts import GREEN, GREY, HERE, RED, TARGETS, YELLOW, Row
+
+
+def build() -> dashboard_builders.Dashboard:
+    """The dashboard, ready to be written."""
+    builder = parts.page("ibkr-gateway", "IBKR: Gateway", "One gateway: its layers from the outside in, and its times.")
+    builder.with_variable(
+        parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=False)
+    )
+    return parts.placed(builder, [_present(), _layers(), _handshake(), _session(), _clients(), _cost()])
+
+
+def _present() -> Row:
+    return Row(
+        "Now",
+        4,
+        [
+            (
+                5,
+                parts.number(
+                    "Verdict",
+                    "The one word for the last report. The runbook for it is on the exporter's page.",
+                    parts.now(f"max(target:ibkr_verdict:rank{{{TARGETS}}})"),
+                )
+                .mappings(parts.verdicts())
+                .color_mode(common.BigValueColorMode.BACKGROUND_SOLID),
+            ),
+            (
+                4,
+                parts.number(
+                    "For",
+                    "How long it has been so.",
+                    parts.now(f"time() - max(ibkr_verdict_since_timestamp_seconds{{{TARGETS}}})"),
+                    "dtdurations",
+                ).decimals(0),
+            ),
+            (
+                3,
+                parts.number(
+                    "Server version",
+                    "The negotiated version of the API.",
+                    parts.now(f"max(ibkr_server_version{{{TARGETS}}})"),
+                    "none",
+                ).decimals(0),
+            ),
+            (
+                3,
+                parts.number(
+                    "Accounts", "How many accounts it manages.", parts.now(f"max(ibkr_accounts{{{TARGETS}}})")
+                ),
+            ),
+            (
+                3,
+                parts.number(
+                    "Account",
+                    "Whether the configured account is among them.",
+                    parts.now(f"min(ibkr_account_present{{{TARGETS}}})"),
+                ).mappings(parts.words("missing", "present")),
+            ),
+            (
+                3,
+                parts.number(
+                    "Clock offset",
+                    "The gateway's clock minus ours. The API gives whole seconds.",
+                    parts.now(f"max(ibkr_server_clock_offset_seconds{{{TARGETS}}})"),
+                    "s",
+                )
+                .decimals(1)
+                .thresholds(parts.steps((None, RED), (-3, GREEN), (3, RED))),
+            ),
+            (
+                3,
+                parts.number(
+                    "Probed",
+                    "How long ago the port was last probed.",
+                    parts.now(f'time() - max(ibkr_last_probe_timestamp_seconds{{{TARGETS}, layer="port"}})'),
+                    "s",
+                )
+                .decimals(0)
+                .thresholds(parts.steps((None, GREEN), (30, YELLOW), (45, RED))),
+            ),
+        ],
+    )
+
+
+def _layers() -> Row:
+    layers = parts.states(
+        "Layers, from the outside in",
+        "What answered at the last probe. A layer behind one that failed is not probed, and has no bar.",
+        parts.words("failed", "ok"),
+        parts.over_time(f"max(ibkr_port_open{{{TARGETS}}})", "port"),
+        parts.over_time(f"max(ibkr_handshake_success{{{TARGETS}}})", "handshake"),
+        parts.over_time(f"max(ibkr_session_success{{{TARGETS}}})", "session"),
+        parts.over_time(f"max(ibkr_upstream_connected{{{TARGETS}}})", "IBKR's servers"),
+        parts.over_time(f"max by (client) (ibkr_client_success{{{TARGETS}}})", "{{client}}"),
+    )
+    verdict = parts.states(
+        "Verdict over time",
+        "The verdicts of this gateway, in the colour of their severity.",
+        parts.verdicts(),
+        parts.over_time(f"max(target:ibkr_verdict:rank{{{TARGETS}}})", "verdict"),
+    )
+    windows = parts.states(
+        "Maintenance windows",
+        "IBKR's reset windows and this gateway's own restart: what happens in them pages nobody.",
+        parts.words("outside", "inside", GREY),
+        parts.over_time(f"max by (window) (ibkr_maintenance_window{{{TARGETS}}})", "{{window}}"),
+    )
+    return Row("Layers", 8, [(24, verdict), (14, layers), (10, windows)])
+
+
+def _handshake() -> Row:
+    buckets = f"sum by (le) (rate(ibkr_handshake_duration_seconds_bucket{{{TARGETS}}}[$__rate_interval]))"
+    connects = f"sum by (le) (rate(ibkr_port_connect_duration_seconds_bucket{{{TARGETS}}}[$__rate_interval]))"
+    heat = (
+        heatmap.Panel()
+        .title("Handshake times")
+        .description("How many handshakes took how long. Only those that succeeded.")
+        .datasource(parts.SOURCE)
+        .with_target(
+            prometheus.Dataquery()
+            .expr(f"sum by (le) (increase(ibkr_handshake_duration_seconds_bucket{{{TARGETS}}}[$__rate_interval]))")
+            .legend_format("{{le}}")
+            .range()
+            .format(PromQueryFormat.HEATMAP)
+            .datasource(parts.SOURCE)
+        )
+        .unit("short")
+        .interval(parts.MINUTE)
+        .calculate(False)
+        .y_axis(heatmap.YAxisConfig().unit("s").axis_placement(common.AxisPlacement.LEFT))
+        .cell_values(heatmap.CellValues().unit("short"))
+        .cell_gap(1)
+        .color(
+            heatmap.HeatmapColorOptions()
+            .mode(heatmap_models.HeatmapColorMode.SCHEME)
+            .scheme("Blues")
+            .steps(32)
+            .reverse(False)
+        )
+        .show_legend()
+        .mode(common.TooltipDisplayMode.SINGLE)
+    )
+    quantiles = (
+        parts.lines(
+            "Handshake and connect, quantiles",
+            "By the kernel's receive stamps: the exporter's own load is not in them.",
+            "s",
+            *(
+                parts.over_time(f"histogram_quantile({q}, {series})", f"{what}, {name}")
+                for what, series in (("handshake", buckets), ("connect", connects))
+                for q, name in (("0.5", "half"), ("0.95", "95 %"), ("0.99", "99 %"))
+            ),
+        )
+        .interval(parts.MINUTE)
+        .min(0)
+    )
+    last = parts.lines(
+        "Last handshake",
+        "Each handshake as it was.",
+        "s",
+        parts.over_time(f"max(ibkr_handshake_last_duration_seconds{{{TARGETS}}})", "handshake"),
+    ).min(0)
+    return Row("Handshake", 8, [(9, heat), (9, quantiles), (6, last)])
+
+
+def _session() -> Row:
+    stages = parts.lines(
+        "Session, by stage",
+        "How long each step of the session took: from startApi to the first answered request.",
+        "s",
+        parts.over_time(f"max by (stage) (ibkr_session_stage_duration_seconds{{{TARGETS}}})", "{{stage}}"),
+    ).min(0)
+    farms = parts.states(
+        "Data farms",
+        "IBKR's market data, historical data and security definition farms, as the gateway announces them.",
+        parts.words("down", "connected"),
+        parts.over_time(f"max by (kind, farm) (ibkr_farm_connected{{{TARGETS}}})", "{{kind}} {{farm}}"),
+    ).show_value(common.VisibilityMode.NEVER)
+    login = parts.states(
+        "Login",
+        "The phase of the login, from the gateway's own launcher log, where it is mounted.",
+        parts.words("no", "yes", GREY),
+        parts.over_time(f"max by (phase) (ibkr_login_phase{{{TARGETS}}})", "{{phase}}"),
+    ).show_value(common.VisibilityMode.NEVER)
+    return Row("Session", 8, [(8, stages), (8, farms), (8, login)])
+
+
+def _clients() -> Row:
+    side_by_side = (
+        parts.rows_of(
+            "Clients side by side",
+            "For each client library the seconds to each stage of its last probe, and its version.",
+            parts.column(f"max by (client, stage) (ibkr_client_last_duration_seconds{{{TARGETS}}})"),
+        )
+        .with_transformation(parts.matrix("client", "stage"))
+        .unit("s")
+        .decimals(2)
+        .no_value("no client is configured")
+    )
+    durations = (
+        parts.lines(
+            "Client probes, 95 %",
+            "The whole probe of a client without the import of its library.",
+            "s",
+            parts.over_time(
+                "histogram_quantile(0.95, sum by (le, client) "
+                f"(rate(ibkr_client_duration_seconds_bucket{{{TARGETS}}}[$__rate_interval])))",
+                "{{client}}",
+            ),
+        )
+        .interval("5m")
+        .min(0)
+    )
+    return Row("Client libraries", 8, [(14, side_by_side), (10, durations)])
+
+
+def _cost() -> Row:
+    rate = "[$__rate_interval]"
+    return Row(
+        "What we cost it",
+        8,
+        [
+            (
+                8,
+                parts.lines(
+                    "Connections opened",
+                    "TCP connections a minute that the exporter opened to this gateway. A watched gateway sees fewer.",
+                    "cpm",
+                    parts.over_time(f"60 * sum(rate(ibkr_connections_opened_total{{{TARGETS}}}{rate}))", "connections"),
+                )
+                .interval(parts.MINUTE)
+                .min(0),
+            ),
+            (
+                8,
+                parts.lines(
+                    "Failed probes by outcome",
+                    "Probes a minute that did not end well, by layer and outcome.",
+                    "cpm",
+                    parts.over_time(
+                        f"60 * sum by (layer, outcome) (rate(ibkr_probe_failures_total{{{TARGETS}}}{rate}))",
+                        "{{layer}} {{outcome}}",
+                    ),
+                )
+                .interval(parts.MINUTE)
+                .min(0),
+            ),
+            (
+                8,
+                parts.lines(
+                    "Client id conflicts",
+                    "How often error 326 was seen in ten minutes: another program uses one of our reserved client ids.",
+                    "short",
+                    parts.over_time(f"sum(increase(ibkr_client_id_conflicts_total{{{TARGETS}}}{rate}))", "error 326"),
+                )
+                .interval("10m")
+                .decimals(0)
+                .min(0)
+                .legend(common_builders.VizLegendOptions().show_legend(False).placement(common.LegendPlacement.BOTTOM)),
+            ),
+        ],
+    )

@@ -1,0 +1,145 @@
+"""Libraries: each library and its version against each gateway."""
+
+from grafana_foundation_sdk.builders import dashboard as dashboard_builders
+from grafana_foundation_sdk.models import common
+
+from dashboards import parts
+from dashboards.parts import HERE, TARGETS, YELLOW, Row
+
+
+def build() -> dashboard_builders.Dashboard:
+    """The dashboard, ready to be written."""
+    builder = parts.page(
+        "ibkr-libraries", "IBKR: Libraries", "Is it TWS or my library? Each client against each gateway."
+    )
+    builder.with_variable(
+        parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=True)
+    ).with_variable(parts.chosen("client", "Client", f"label_values(ibkr_client_info{{{HERE}}}, client)", several=True))
+    return parts.placed(builder, [_installed(), _against(), _times()])
+
+
+CLIENTS = f'{HERE}, client=~"$client"'
+BOTH = f'{TARGETS}, client=~"$client"'
+
+
+def _installed() -> Row:
+    table = (
+        parts.rows_of(
+            "What is tested",
+            "The clients as installed: library, version, interpreter, and whether it can be used at all.",
+            parts.column(f"max by (client, library, version, python) (ibkr_client_info{{{CLIENTS}}})"),
+            parts.column(f"min by (client) (ibkr_client_usable{{{CLIENTS}}})"),
+            parts.column(f"avg by (client) (ibkr_client_success{{{BOTH}}})"),
+        )
+        .with_transformation(
+            parts.arranged(
+                [
+                    ("client", "client"),
+                    ("library", "library"),
+                    ("version", "version"),
+                    ("python", "python"),
+                    ("Value #B", "usable"),
+                    ("Value #C", "connects"),
+                ],
+                hidden=["Time", "Value #A"],
+            )
+        )
+        .override_by_name(
+            "usable",
+            parts.styled(mappings=parts.words("no", "yes"), custom_cellOptions={"type": "color-text"}),
+        )
+        .override_by_name("connects", parts.styled(unit="percentunit", decimals=0))
+    )
+    servers = (
+        parts.rows_of(
+            "Server versions",
+            "The negotiated version of each gateway, beside its mode: a library that fails with one version only is a hint.",
+            parts.column(f"max by (target) (ibkr_server_version{{{TARGETS}}})"),
+            parts.column(f"max by (target, mode) (ibkr_target_info{{{TARGETS}}})"),
+        )
+        .with_transformation(
+            parts.arranged(
+                [("target", "gateway"), ("mode", "mode"), ("Value #A", "server version")], hidden=["Time", "Value #B"]
+            )
+        )
+        .decimals(0)
+    )
+    return Row("Installed", 8, [(15, table), (9, servers)])
+
+
+def _against() -> Row:
+    matrix = (
+        parts.rows_of(
+            "Library against gateway",
+            "Whether each client was answered by each gateway at its last probe.",
+            parts.column(f"max by (client, target) (ibkr_client_success{{{BOTH}}})"),
+        )
+        .with_transformation(parts.matrix("target", "client"))
+        .mappings(parts.words("fails", "works"))
+        .cell_options(common.TableColoredBackgroundCellOptions(mode=common.TableCellBackgroundDisplayMode.BASIC))
+        .no_value("not probed")
+    )
+    timeline = parts.states(
+        "Each pair over time",
+        "A client's failure is believed only between two handshakes that succeeded; else the gateway is at fault, and "
+        "the client has no bar.",
+        parts.words("fails", "works"),
+        parts.over_time(f"max by (client, target) (ibkr_client_success{{{BOTH}}})", "{{client}} on {{target}}"),
+    ).show_value(common.VisibilityMode.NEVER)
+    return Row("Against", 9, [(10, matrix), (14, timeline)])
+
+
+def _times() -> Row:
+    return Row(
+        "Times and failures",
+        9,
+        [
+            (
+                8,
+                parts.lines(
+                    "Client probes, half and 95 %",
+                    "The whole probe without the import of the library.",
+                    "s",
+                    *(
+                        parts.over_time(
+                            f"histogram_quantile({q}, sum by (le, client) "
+                            f"(rate(ibkr_client_duration_seconds_bucket{{{BOTH}}}[$__rate_interval])))",
+                            f"{{{{client}}}}, {name}",
+                        )
+                        for q, name in (("0.5", "half"), ("0.95", "95 %"))
+                    ),
+                )
+                .interval("5m")
+                .min(0),
+            ),
+            (
+                8,
+                parts.lines(
+                    "Seconds to ready",
+                    "From the start of the connect until the library says it is ready, at the last probe.",
+                    "s",
+                    parts.over_time(
+                        f'max by (client, target) (ibkr_client_last_duration_seconds{{{BOTH}, stage="ready"}})',
+                        "{{client}} on {{target}}",
+                    ),
+                ).min(0),
+            ),
+            (
+                8,
+                parts.lines(
+                    "Failed client probes",
+                    "In an hour, by client and outcome.",
+                    "short",
+                    parts.over_time(
+                        "sum by (client, outcome) (increase(ibkr_probe_failures_total"
+                        f'{{{BOTH}, layer="client"}}[$__rate_interval]))',
+                        "{{client}} {{outcome}}",
+                    ),
+                )
+                .interval("1h")
+                .thresholds(parts.steps((None, YELLOW)))
+                .decimals(0)
+                .min(0),
+            ),
+        ],
+    )

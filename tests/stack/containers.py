@@ -1,0 +1,100 @@
+"""Driving the stack from outside: Compose, the simulated gateways' modes, Prometheus' answers, the pager's messages."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parents[2]
+FILES = ("-f", "compose.yaml", "-f", "tests/stack/compose.test.yaml", "--profile", "demo")
+SERVICES = ("exporter", "prometheus", "alertmanager", "pager", "gateways")  # Grafana has no stand-in
+DOCKER = os.environ.get("DOCKER", "docker")
+PROMETHEUS = "http://127.0.0.1:9090"
+ALERTMANAGER = "http://127.0.0.1:9093"
+EXPORTER = "http://127.0.0.1:9497"
+PAGER = "http://127.0.0.1:9499"
+
+T = TypeVar("T")
+
+
+def compose(*arguments: str, files: tuple[str, ...] = FILES, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `docker compose` in the repository; standard output and error together in `stdout`."""
+    return subprocess.run(
+        [DOCKER, "compose", "--ansi", "never", *files, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def set_modes(modes: dict[int, str]) -> float:
+    """Set the mode of gateways by port, all in one go; gives the unix time of the last one."""
+    script = (
+        "import sys, time, urllib.request as u\n"
+        "for pair in sys.argv[1:]:\n"
+        "    port, mode = pair.split('=')\n"
+        "    u.urlopen(f'http://127.0.0.1:{int(port) + 1000}/mode?mode={mode}', data=b'', timeout=10)\n"
+        "print(time.time())"
+    )
+    done = compose(
+        "exec", "-T", "gateways", "python", "-c", script, *(f"{port}={mode}" for port, mode in modes.items())
+    )
+    assert done.returncode == 0, done.stdout
+    return float(done.stdout)
+
+
+def fetch(url: str) -> Any:
+    """The JSON at an address."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def query(expr: str) -> list[dict[str, Any]]:
+    """An instant query's result."""
+    result: list[dict[str, Any]] = fetch(f"{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expr})}")[
+        "data"
+    ]["result"]
+    return result
+
+
+def query_range(expr: str, seconds: float, step: float) -> list[dict[str, Any]]:
+    """A range query's result over the last seconds."""
+    end = time.time()
+    form = urllib.parse.urlencode({"query": expr, "start": end - seconds, "end": end, "step": step})
+    result: list[dict[str, Any]] = fetch(f"{PROMETHEUS}/api/v1/query_range?{form}")["data"]["result"]
+    return result
+
+
+def messages() -> list[dict[str, Any]]:
+    """All that the pager got, oldest first."""
+    got: list[dict[str, Any]] = fetch(f"{PAGER}/messages")
+    return got
+
+
+def pages(target: str, since: float, status: str) -> list[dict[str, Any]]:
+    """The messages about a target since a moment, in which an alert has this status."""
+    return [
+        message
+        for message in messages()
+        if message["at"] > since and message["commonLabels"].get("target") == target and message["status"] == status
+    ]
+
+
+def wait_for(what: str, look: Callable[[], T], seconds: float) -> T:
+    """Look every half second until there is something; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    message = f"{what}: not within {seconds:g} s"
+    raise AssertionError(message)

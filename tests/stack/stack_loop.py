@@ -1,0 +1,151 @@
+"""Round the loop with the real compose.yaml: a gateway freezes, a page arrives, it recovers, "resolved" arrives."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.stack import containers
+from tests.stack.containers import ALERTMANAGER, EXPORTER, PROMETHEUS, compose, fetch, pages, query, set_modes, wait_for
+
+WATCHED, UNWATCHED = 7001, 7002
+WITHIN = 30.0  # seconds from freeze to page (issue: the stack)
+ROUNDS = 3
+
+# port: the target, the simulator's mode, the alert that is due, its verdict
+FAILURES = {
+    7003: ("refused", "refused", "IbkrPortClosed", "port_closed"),
+    7004: ("relay", "relay", "IbkrClosedBeforeHandshake", "closed_before_handshake"),
+    7005: ("backlog-full", "backlog_full", "IbkrUnreachable", "unreachable"),
+    7006: ("http", "http", "IbkrNotTheApi", "not_tws_api"),
+    7007: ("redirect", "redirect", "IbkrServerRedirect", "server_redirect"),
+    7008: ("too-old", "too_old", "IbkrServerTooOld", "server_too_old"),
+    7009: ("session-silent", "handshake_then_silence", "IbkrSessionSilent", "session_silent"),
+    7010: ("stalled", "requests_unanswered", "IbkrSessionStalled", "session_stalled"),
+    7011: ("session-refused", "close_after_start_api", "IbkrSessionRefused", "session_refused"),
+    7012: ("upstream-lost", "upstream_lost", "IbkrUpstreamLost", "upstream_down"),
+}
+LONGEST_WAIT = 240.0  # seconds: upstream_lost waits 180, and its probe and page come on top
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> Iterator[None]:
+    """The stack, up and healthy, and gone again."""
+    started = time.monotonic()
+    done = compose("up", "--detach", "--wait", "--pull", "never", *containers.SERVICES)
+    assert done.returncode == 0, done.stdout + compose("logs", "--tail", "40").stdout
+    print(f"\nall healthy after {time.monotonic() - started:.1f} s: {', '.join(containers.SERVICES)}")
+    yield
+    done = compose("down", "--volumes", "--timeout", "10")
+    assert done.returncode == 0, done.stdout
+
+
+def test_prometheus_scrapes_the_exporter_by_the_name_of_its_service() -> None:
+    wait_for("the first scrape", lambda: query('up{job="ibkr", instance="exporter:9497"} == 1'), 20)
+    wait_for("every job up", lambda: {target["health"] for target in scraped()} == {"up"}, 30)
+    assert {target["labels"]["job"] for target in scraped()} == {"ibkr", "prometheus", "alertmanager"}
+
+
+def test_every_gateway_of_the_fleet_is_healthy_and_nobody_is_paged() -> None:
+    wait_for("all healthy", lambda: healthy() == 12, 45)
+    assert [message["commonLabels"] for message in containers.messages()] == []
+
+
+def test_a_frozen_gateway_is_a_page_within_thirty_seconds_and_its_recovery_is_told() -> None:
+    """Watched and unwatched at once, several times, so that the phases of all the clocks differ."""
+    took: dict[str, list[float]] = {"watched": [], "unwatched": []}
+    for round_ in range(ROUNDS):
+        time.sleep(3.7 * round_)  # another phase of the intervals
+        frozen = set_modes({WATCHED: "silent", UNWATCHED: "silent"})
+        for name, times in took.items():
+            page = wait_for(f"the page for {name}", lambda name=name: pages(name, frozen, "firing"), WITHIN + 15)[0]
+            times.append(page["at"] - frozen)
+            check_page(page, name)
+        recovered = set_modes({WATCHED: "ok", UNWATCHED: "ok"})
+        for name in took:
+            over = wait_for(f"resolved for {name}", lambda name=name: pages(name, recovered, "resolved"), 90)
+            print(f"{name}: resolved {over[0]['at'] - recovered:.1f} s after the recovery")
+    for name, times in took.items():
+        print(f"{name}: from freeze to page {', '.join(f'{seconds:.1f}' for seconds in times)} s (at most {WITHIN:g})")
+    assert max(max(times) for times in took.values()) <= WITHIN
+
+
+def check_page(page: dict[str, object], name: str) -> None:
+    """Verdict, remedy, runbook and dashboard are in the page's text; the runbook link works."""
+    alerts = page["alerts"]
+    assert isinstance(alerts, list)
+    (alert,) = alerts
+    assert alert["labels"]["alertname"] == "IbkrHandshakeTimeout"
+    text = alert["annotations"]["description"]
+    assert f"{name} (gateways:" in text
+    assert "verdict api_silent" in text
+    assert "Enable ActiveX and Socket Clients" in text
+    assert alert["annotations"]["runbook_url"] == f"{EXPORTER}/runbooks/api_silent"
+    assert "var-target=" + name in alert["annotations"]["dashboard_url"]
+    with containers.urllib.request.urlopen(alert["annotations"]["runbook_url"], timeout=10) as runbook:
+        assert "api_silent" in runbook.read().decode()
+
+
+def test_ten_failures_at_once_are_ten_notifications() -> None:
+    assert healthy() == 12
+    failed = set_modes({port: mode for port, (_, mode, _, _) in FAILURES.items()})
+    for name, _, alert, verdict in FAILURES.values():
+        page = wait_for(f"the page for {name}", lambda name=name: pages(name, failed, "firing"), LONGEST_WAIT)[0]
+        named = {(each["labels"]["alertname"], each["labels"]["verdict"]) for each in page["alerts"]}
+        assert named == {(alert, verdict)}, f"{name}: {named}"
+        print(f"{name}: {alert} after {page['at'] - failed:.1f} s")
+    time.sleep(15)  # whatever else would be sent about them has time to come
+    for name, _, _, _ in FAILURES.values():
+        assert len(pages(name, failed, "firing")) == 1, f"{name} was paged for more than once"
+        assert pages(name, failed, "resolved") == []
+    others = [message["commonLabels"] for message in containers.messages() if message["at"] > failed]
+    assert len(others) == len(FAILURES), others
+
+    recovered = set_modes(dict.fromkeys(FAILURES, "ok"))
+    for name, _, _, _ in FAILURES.values():
+        wait_for(f"resolved for {name}", lambda name=name: pages(name, recovered, "resolved"), 120)
+        assert len(pages(name, recovered, "resolved")) == 1
+    assert [
+        message["commonLabels"]
+        for message in containers.messages()
+        if message["at"] > recovered and message["status"] == "firing"
+    ] == []
+
+
+def test_alertmanager_sent_all_of_it_and_failed_at_nothing() -> None:
+    with containers.urllib.request.urlopen(f"{ALERTMANAGER}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    failed = [
+        line for line in lines if line.startswith("alertmanager_notifications_failed_total") and not line.endswith(" 0")
+    ]
+    assert failed == []
+
+
+def test_the_containers_run_as_nobody_in_particular_with_a_root_that_cannot_be_written() -> None:
+    done = compose("exec", "-T", "exporter", "python", "-c", HARDENED)
+    assert done.stdout.strip() == "10001 0000000000000000 read-only", done.stdout
+
+
+HARDENED = """
+import os
+caps = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('CapEff'))
+try:
+    open('/opt/probe', 'w')
+    root = 'writable'
+except OSError as error:
+    root = 'read-only' if error.errno in (13, 30) else str(error)
+print(os.getuid(), caps, root)
+"""
+
+
+def scraped() -> list[dict[str, Any]]:
+    """What Prometheus scrapes."""
+    targets: list[dict[str, Any]] = fetch(f"{PROMETHEUS}/api/v1/targets")["data"]["activeTargets"]
+    return targets
+
+
+def healthy() -> int:
+    """How many gateways are healthy now, by the exporter's own account."""
+    found = query('sum(ibkr_verdict{verdict="healthy"})')
+    return int(float(found[0]["value"][1])) if found else 0

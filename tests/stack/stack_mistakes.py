@@ -1,0 +1,64 @@
+"""`docker compose up` with a wrong setting: a clear message, and never a traceback."""
+
+import pytest
+
+from tests.stack.containers import compose
+
+BASE = ("-f", "compose.yaml")
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"IB_PORT": ""}, ("IB_PORT", "7497")),
+        ({"IB_PORT": "seven"}, ("IB_PORT", "seven")),
+        ({"IB_PORT": "70000"}, ("IB_PORT", "70000")),
+        ({"IB_CLIENT_ID": "bot"}, ("IB_CLIENT_ID", "bot")),
+        ({"EXPORTER_ARGS": "--config /etc/ibkr-exporter/none.yaml"}, ("none.yaml", "no such file")),
+        ({"EXPORTER_ARGS": "--config /etc/ibkr-exporter/no-ids.yaml"}, ("no-ids.yaml", "watch", "client_ids")),
+        ({"EXPORTER_ARGS": "--confg x"}, ("--confg",)),
+    ],
+    ids=lambda value: " ".join(f"{key}={text}" for key, text in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_wrong_setting_is_named_and_nothing_is_torn_open(environment: dict[str, str], said: tuple[str, ...]) -> None:
+    files = BASE
+    if "no-ids" in environment.get("EXPORTER_ARGS", ""):
+        files = (*BASE, "-f", "tests/stack/compose.no-ids.yaml")
+    try:
+        done = compose(
+            "up", "--no-deps", "--pull", "never", "--abort-on-container-exit", "exporter", files=files, **environment
+        )
+    finally:
+        compose("down", "--volumes", files=files, **environment)
+    assert done.returncode != 0, done.stdout
+    for word in said:
+        assert word in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_port_that_is_taken_is_said_by_compose_itself() -> None:
+    import socket  # noqa: PLC0415 - only here
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        try:
+            done = compose("up", "--detach", "--no-deps", "--pull", "never", "exporter", files=BASE, EXPORTER_PORT=port)
+        finally:
+            compose("down", "--volumes", files=BASE, EXPORTER_PORT=port)
+    assert done.returncode != 0
+    assert port in done.stdout
+    assert "already in use" in done.stdout
+
+
+def test_the_demo_needs_no_settings_and_is_sound() -> None:
+    done = compose("config", "--quiet", files=("--env-file", "deploy/demo.env"))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "", "a warning of Compose, such as a variable that is not set"
+
+
+def test_the_file_beside_an_ib_gateway_is_sound() -> None:
+    done = compose("config", "--quiet", files=(*BASE, "-f", "deploy/compose.ib-gateway.yaml"))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == ""
