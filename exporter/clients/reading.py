@@ -58,9 +58,13 @@ def read_result(client: str, lines: Sequence[Line], elapsed: float, death: Death
     stages = tuple(_stages(lines))
     version = next((line["server_version"] for line in lines if isinstance(line.get("server_version"), int)), None)
     end = find_end(lines)
-    outcome, stage, cause, detail = _ended(end, death, _next_stage(stages, imported=death.imported), noise)
+    told = next((line["unavailable"] for line in lines if "unavailable" in line), None)
+    outcome, stage, cause, detail = _ended(end, told, death, _next_stage(stages, imported=death.imported), noise)
     seconds = end.get("seconds") if end is not None else elapsed
     code = end.get("code") if end is not None else None
+    if outcome is Outcome.OK and not detail:
+        accounts = next((line["accounts"] for line in lines if isinstance(line.get("accounts"), int)), 0)
+        detail = f"{accounts} managed account{'s' if accounts != 1 else ''}, EUR.USD qualified"
     return LayerResult(
         Layer.CLIENT,
         outcome,
@@ -91,12 +95,14 @@ def describe_status(status: int | None) -> str:
     return f"exited with {status >> 8}"
 
 
-def last_line(noise: str) -> str:
-    """The last thing that a library printed, for evidence."""
-    return next((line.strip() for line in reversed(noise.splitlines()) if line.strip()), "")
+def last_lines(noise: str, most: int = 3) -> str:
+    """The last things that a library printed, for evidence."""
+    return " | ".join([line.strip() for line in noise.splitlines() if line.strip()][-most:])
 
 
-def _ended(end: Line | None, death: Death, missing: Stage, noise: str) -> tuple[Outcome, Stage, Cause | None, str]:
+def _ended(
+    end: Line | None, told: object, death: Death, missing: Stage, noise: str
+) -> tuple[Outcome, Stage, Cause | None, str]:
     if end is not None:
         outcome = _word(Outcome, end["end"]) or Outcome.CRASHED
         return (
@@ -105,10 +111,12 @@ def _ended(end: Line | None, death: Death, missing: Stage, noise: str) -> tuple[
             _word(Cause, end.get("cause")),
             str(end.get("detail") or ""),
         )
+    if told is not None:
+        return Outcome.UNAVAILABLE, Stage.IMPORTED, None, str(told)
     if death.killed and death.status in (None, signal.SIGKILL):
         outcome, detail = Outcome.TIMEOUT, "it hung and was killed at the deadline"
     else:
-        said = last_line(noise)
+        said = last_lines(noise)
         outcome, detail = Outcome.CRASHED, describe_status(death.status) + (f"; it said: {said}" if said else "")
     return Outcome.UNAVAILABLE if missing is Stage.IMPORTED else outcome, missing, None, detail
 

@@ -1,6 +1,6 @@
 """Probe with a broker library in its own interpreter, within a deadline, whatever the library does.
 
-    worker = Worker("ib_insync", find_libraries()["ib_insync"], "/path/to/python")
+    worker = open_worker(ClientSpec("ib_insync", "ib_insync"))
     probe = await worker.probe("127.0.0.1", 7497, client_id=9001, deadline=15.0)     # starts the interpreter if need be
     probe.result, worker.installed, worker.unusable
     await worker.stop()
@@ -11,17 +11,19 @@ its children and its result says where it was. Systems that cannot fork get a ne
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from exporter.clients.environments import default_root, find_python
 from exporter.clients.fresh import run_fresh
-from exporter.clients.libraries import Library
+from exporter.clients.libraries import Library, find_libraries
 from exporter.clients.pipes import Pipe
 from exporter.clients.reading import Death, find_end, read_result, unavailable
 from exporter.clients.record import Record
 from exporter.clients.zygote import CAN_FORK, Installed, UnusableError, Zygote, start_zygote
-from exporter.model import LayerResult, Stage
+from exporter.model import ClientSpec, LayerResult, Outcome, Stage
 
 IMPORT_LIMIT = 120.0  # seconds: nautilus_trader took 15 on two busy cores with a cold disk
 RETRY_AFTER = 300.0  # seconds until an import that failed is tried again
@@ -32,6 +34,7 @@ class ClientProbe:
     """A probe's result, its CPU seconds, how many processes had tried to escape, and the end of what it printed."""
 
     result: LayerResult
+    connections: int = 0  # TCP connections that were opened: one, or none where it did not come to that
     cpu: float | None = None
     strays: int = 0
     noise: str = ""
@@ -44,18 +47,21 @@ class Worker:
         self,
         client: str,
         library: Library,
-        python: str,
+        python: str | Callable[[], str | None],
         *,
         import_limit: float = IMPORT_LIMIT,
         retry_after: float = RETRY_AFTER,
         fork: bool = CAN_FORK,
     ) -> None:
-        """Nothing is started yet. `client` is the name in the results."""
+        """Nothing is started yet. `client` is the name in the results.
+
+        `python` is the interpreter, or finds it: None then means that no environment is installed, so far.
+        """
         self.client = client
         self.installed: Installed | None = None
         self.unusable: str | None = None
         self._library = library
-        self._python = python
+        self._python = (lambda: python) if isinstance(python, str) else python
         self._import_limit = import_limit
         self._retry_after = retry_after
         self._fork = fork
@@ -115,6 +121,7 @@ class Worker:
             await self._zygote.stop()
             self._zygote = None
         if self._starting is None:
+            self._interpreter()
             now = asyncio.get_running_loop().time()
             if self.unusable is not None and now < self._failed_at + self._retry_after:
                 raise UnusableError(self.unusable)
@@ -123,7 +130,7 @@ class Worker:
 
     async def _start(self) -> Zygote:
         try:
-            zygote, self.installed = await start_zygote(self._python, self._library, self._import_limit)
+            zygote, self.installed = await start_zygote(self._interpreter(), self._library, self._import_limit)
         except UnusableError as error:
             self.unusable, self._failed_at = str(error), asyncio.get_running_loop().time()
             self.installed = None
@@ -132,6 +139,15 @@ class Worker:
             self._starting = None
         self.unusable, self._zygote = None, zygote
         return zygote
+
+    def _interpreter(self) -> str:
+        """The interpreter's path. Raises UnusableError while nothing is installed."""
+        python = self._python()
+        if python is None:
+            self.installed = None
+            self.unusable = f"not installed: `ibkr-exporter clients install {self._library.name}` does it"
+            raise UnusableError(self.unusable)
+        return python
 
     async def _climb(self, zygote: Zygote, request: Mapping[str, Any], until: float) -> ClientProbe:
         """One probe in a copy of the zygote."""
@@ -150,7 +166,7 @@ class Worker:
                 told = await asyncio.shield(zygote.reap(number)) if zygote.alive else {}
         if not zygote.alive and find_end(record.lines) is None:
             lost = unavailable(self.client, "the process that holds the library was lost")
-            return ClientProbe(lost, noise=record.noise.text)
+            return ClientProbe(lost, 1, noise=record.noise.text)
         imported = self.installed is not None and self.installed.copied
         return self._judge(record, elapsed, Death(not over, told.get("status"), imported), told)
 
@@ -158,7 +174,7 @@ class Worker:
         """One probe in a process of its own."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        record, killed, status = await run_fresh(self._python, self._library, request, until)
+        record, killed, status = await run_fresh(self._interpreter(), self._library, request, until)
         return self._judge(record, loop.time() - started, Death(killed, status, imported=False), {})
 
     def _judge(self, record: Record, elapsed: float, death: Death, told: Mapping[str, Any]) -> ClientProbe:
@@ -172,7 +188,23 @@ class Worker:
             )
             self.installed = Installed(self._library.name, version, python, seconds, copied=False)
         result = read_result(self.client, record.lines, elapsed, death, record.noise.text)
-        return ClientProbe(result, told.get("cpu"), told.get("strays", 0), record.noise.text)
+        end = find_end(record.lines) or {"opened": result.outcome is not Outcome.UNAVAILABLE}
+        opened = 1 if end.get("opened") else 0
+        return ClientProbe(result, opened, told.get("cpu"), told.get("strays", 0), record.noise.text)
+
+
+def open_worker(spec: ClientSpec, root: Path | None = None) -> Worker:
+    """The worker of a configured client, with its own interpreter or the environment under `root` that was made for it.
+
+    Raises KeyError if there is no driver for its library.
+    """
+    library = find_libraries()[spec.library]
+
+    def find() -> str | None:
+        found = find_python(spec.name, spec.library, root or default_root())
+        return str(found) if found is not None else None
+
+    return Worker(spec.name, library, spec.python or find)
 
 
 def _inlet(pipe: Pipe) -> int:

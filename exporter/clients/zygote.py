@@ -17,7 +17,7 @@ from typing import Any
 
 from exporter.clients.libraries import RUNNER, Library
 from exporter.clients.pipes import CHUNK, Lines, Pipe, Tail
-from exporter.clients.reading import describe_status, last_line, read_line
+from exporter.clients.reading import describe_status, last_lines, read_line
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "AF_UNIX") and not sys.platform.startswith("win")
 GRACE = 1.0  # seconds for an ordinary answer of a process of ours
@@ -162,7 +162,7 @@ async def start_zygote(python: str, library: Library, limit: float, *, lazy: boo
         raise
     if not said:
         wait_status = -status if status < 0 else status << 8
-        said_last = last_line(zygote.tail.text)
+        said_last = last_lines(zygote.tail.text)
         msg = f"{python} {describe_status(wait_status)} before {library.name} was imported" + (
             f": {said_last}" if said_last else ""
         )

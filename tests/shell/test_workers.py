@@ -1,5 +1,6 @@
 """What a library may do to us, done by real processes: it ends within the deadline, and nothing is left behind."""
 
+import ast
 import asyncio
 import os
 import signal
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.clients.libraries import find_libraries
-from exporter.clients.worker import ClientProbe, Worker
+from exporter.clients.libraries import RUNNER
+from exporter.clients.worker import ClientProbe, Worker, open_worker
 from exporter.clients.zygote import UnusableError
-from exporter.model import Layer, Outcome, Stage
+from exporter.model import ClientSpec, Layer, Outcome, Stage
 from tests.shell.clients_fakes import ESCAPE, alive, descendants, descriptors, make_worker, write_driver
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc to count processes and files")
@@ -153,7 +154,7 @@ async def test_a_crash_is_a_crash_even_while_a_child_of_it_keeps_the_pipes(make:
     assert "SIGSEGV" in done.result.detail
 
 
-async def test_an_exit_says_its_status_and_the_last_thing_printed(make: Make) -> None:
+async def test_an_exit_says_its_status_and_the_last_things_printed(make: Make) -> None:
     worker = make(begin_with("print('so long'); sys.stdout.flush(); os._exit(7)"))
     done = await probe(worker)
     assert done.result.outcome is Outcome.CRASHED
@@ -396,5 +397,25 @@ async def test_many_probes_some_of_them_hung_leave_no_process_file_or_memory(mak
     assert descriptors() == files
 
 
-def test_every_driver_is_in_the_table_with_its_requirements() -> None:
-    assert sorted(find_libraries()) == ["ib_async", "ib_insync", "ibapi", "nautilus_trader"]
+async def test_a_client_without_an_environment_says_how_to_install_it_and_is_found_later(tmp_path: Path) -> None:
+    worker = open_worker(ClientSpec("mine", "ib_insync"), tmp_path)
+    done = await probe(worker)
+    assert (done.result.outcome, done.connections) == (Outcome.UNAVAILABLE, 0)
+    assert done.result.detail == "not installed: `ibkr-exporter clients install ib_insync` does it"
+    found: list[str | None] = [None]
+    later = Worker("mine", write_driver(tmp_path), lambda: found[0])
+    assert (await probe(later)).result.outcome is Outcome.UNAVAILABLE
+    found[0] = sys.executable
+    assert (await probe(later)).result.ok
+    await later.stop()
+
+
+@pytest.mark.parametrize("path", sorted(RUNNER.parent.glob("*.py")), ids=lambda path: path.name)
+def test_the_scripts_of_foreign_interpreters_keep_to_old_syntax(path: Path) -> None:
+    ast.parse(path.read_text("utf-8"), feature_version=(3, 4) if path == RUNNER else (3, 8))
+
+
+def test_an_old_python_says_that_it_is_too_old(tmp_path: Path) -> None:
+    script = f"import runpy, sys; sys.version_info = (3, 6, 15); sys.argv = ['run.py', 'x', '--once']; runpy.run_path({str(RUNNER)!r}, run_name='__main__')"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert said.stdout == '{"unavailable": "Python 3.6 is too old: a client needs 3.8 or newer"}\n'

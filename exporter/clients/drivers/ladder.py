@@ -228,7 +228,7 @@ def climb(driver, request, say, started):
         traceback.print_exc()
         crash = Failure("crashed", None, "%s: %s" % (type(error).__name__, error))
         ending, mark = dict(crash.ending, stage=stage), time.monotonic()
-    say(dict(ending, seconds=round(max(0.0, mark - witness.began - paused), 6)))
+    say(dict(ending, opened=witness.opened, seconds=round(max(0.0, mark - witness.began - paused), 6)))
     witness.closing = True
     if session is not None:
         session.close(min(LINGER, margin))
