@@ -34,28 +34,38 @@ class Bell:
     def __init__(self) -> None:
         """Not rung."""
         self.working = asyncio.Event()
-        self._rung = asyncio.Event()
+        self._rung = False
         self._deadline: float | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def ring(self, deadline: float) -> None:
         """Ask for a probe at once, with this deadline in seconds."""
         self._deadline = deadline
-        self._rung.set()
+        self._rung = True
+        self._wake()
 
     async def wait(self, seconds: float) -> bool:
         """Wait so long, or until it is rung."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        except TimeoutError:
-            return False
-        return True
+        if not self._rung and seconds > 0:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(seconds, self._wake)  # asyncio.timeout() ends by an exception, at every tick
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        return self._rung
 
     def answer(self) -> float | None:
         """The deadline that was asked for, if it was rung; it is silent then."""
         deadline, self._deadline = self._deadline, None
-        self._rung.clear()
+        self._rung = False
         return deadline
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Service:
@@ -183,7 +193,10 @@ class Service:
         """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""
         at = time.time()
         try:
-            report, _ = await asyncio.gather(self.probe(target, deadline), self._follow_login(target))
+            if target.launcher_log is None:
+                report = await self.probe(target, deadline)
+            else:
+                report, _ = await asyncio.gather(self.probe(target, deadline), self._follow_login(target))
             self.record(report)
         except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
             with suppress(Exception):  # the log may be what failed
@@ -192,10 +205,8 @@ class Service:
             self._states[target.name] = fold(self._states[target.name], fault, Verdict.PROBE_BROKEN)
 
     async def _follow_login(self, target: Target) -> None:
-        """See what the gateway's launcher log tells now, where one is configured."""
-        if target.launcher_log is None:
-            return
-        follower = self._logins.setdefault(target.name, Follower(target.launcher_log))
+        """See what the gateway's launcher log tells now."""
+        follower = self._logins.setdefault(target.name, Follower(target.launcher_log or ""))
         try:
             login = await follower.login()
         except Exception:  # noqa: BLE001 - ours, and no reason to lose what the probe found

@@ -101,12 +101,13 @@ class Connection:
         """The next bytes, or why there are none: the peer's end, a reset, or SILENCE when the deadline has passed."""
         sock = self._open
         while True:
+            if not self._expired:  # then nothing is waited for, only taken
+                await self._readable()
             try:
                 data, stamp = stamps.receive(sock, READ_SIZE)
             except BlockingIOError:
                 if self._expired:
                     return Received(b"", cause=Cause.SILENCE)
-                await self._readable()
                 continue
             except OSError as error:
                 if error.errno not in BROKEN:

@@ -42,6 +42,15 @@ class Resolver:
     def __init__(self) -> None:
         """Start with nothing under way."""
         self._pending: dict[Question, asyncio.Future[list[Address]]] = {}
+        self._literals: dict[Question, list[Address] | None] = {}
+
+    def literal(self, target: Target) -> list[Address] | None:
+        """The target's address where its host is an IP address already, with nobody asked."""
+        question = _question(target)
+        if question not in self._literals:
+            found = _look_up(question, socket.AI_NUMERICHOST)
+            self._literals[question] = found if isinstance(found, list) else None
+        return self._literals[question]
 
     async def resolve(self, target: Target) -> list[Address]:
         """The addresses of the target's name, in the system's order of preference. Raises UnresolvedError."""
@@ -70,12 +79,6 @@ class Resolver:
         # A daemon: a resolver that hangs must not keep the process from ending.
         threading.Thread(target=look_up, name=f"resolve {question[0]}", daemon=True).start()
         return answer
-
-
-def literal(target: Target) -> list[Address] | None:
-    """The target's address where its host is an IP address already, with nobody asked."""
-    found = _look_up(_question(target), socket.AI_NUMERICHOST)
-    return found if isinstance(found, list) else None
 
 
 def _question(target: Target) -> Question:

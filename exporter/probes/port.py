@@ -4,7 +4,7 @@ import asyncio
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.attempt import Attempt
-from exporter.probes.names import Address, UnresolvedError, literal
+from exporter.probes.names import Address, UnresolvedError
 
 OUTCOMES = {
     Cause.NAME_UNKNOWN: Outcome.UNAVAILABLE,
@@ -20,7 +20,7 @@ TELLING = (Cause.CONNECT_TIMEOUT, Cause.CONNECT_REFUSED, Cause.NO_ROUTE)
 async def probe_port(attempt: Attempt) -> LayerResult:
     """Connect to the first of the target's addresses that accepts, and leave the connection open in the attempt."""
     began = attempt.clock()
-    addresses = literal(attempt.target)
+    addresses = attempt.resolver.literal(attempt.target)
     try:
         if addresses is None:
             async with asyncio.timeout_at(attempt.connection.deadline):
