@@ -183,8 +183,10 @@ class Service:
                 self.exporter = replace(self.exporter, lag=lag)
                 await self._probe_and_record(target, bell.answer())
             state = self._states[target.name]
-            (bell.working.clear if working_session(state.last) is None else bell.working.set)()
-            interval = schedule.spacing(target.interval, watched=state.watched.connected)
+            working = working_session(state.last) is not None
+            (bell.working.set if working else bell.working.clear)()
+            # A watch that has just gone silent is still connected: its target must not be left alone until it expires.
+            interval = schedule.spacing(target.interval, watched=state.watched.connected and working)
             due, skipped = schedule.next_tick(origin, interval, loop.time(), due)
             if skipped:
                 self.exporter = replace(self.exporter, skipped_ticks=self.exporter.skipped_ticks + skipped)
