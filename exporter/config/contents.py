@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from exporter.model import AddressFamily, ClientSpec, Hello, Target
+from exporter.windows import Window
 
 NEWEST = Hello()
 LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")  # those that have a driver
@@ -19,6 +20,7 @@ class Defaults:
     slow_after: float = 1.0
     hello: Hello = NEWEST
     address_family: AddressFamily = AddressFamily.ANY
+    windows: tuple[Window, ...] | None = None  # None: IBKR's own
 
 
 BUILT_IN = Defaults()

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from itertools import count, islice
 
 from exporter.config.contents import BUILT_IN, Defaults, Listen
+from exporter.config.maintenance import ibkr_windows
 from exporter.config.values import MAX_PORT, Unfit, check_host, parse_port, whole
 from exporter.model import Mode, Target
 
@@ -81,4 +82,5 @@ def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN) -> 
         hello=defaults.hello,
         address_family=defaults.address_family,
         client_ids=free_client_ids(()),
+        windows=ibkr_windows() if defaults.windows is None else defaults.windows,
     )

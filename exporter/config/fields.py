@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from exporter.config.endpoint import parse_listen
+from exporter.config.maintenance import load_zone
 from exporter.config.values import (
     ACCOUNT,
     MAX_CLIENT_ID,
@@ -27,6 +28,7 @@ from exporter.config.values import (
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
 NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAY = 86_400.0
 
 # Every label that a metric of ours has, and those that Prometheus adds: a second one would overwrite the first.
@@ -106,6 +108,11 @@ def _network(text: str) -> str:
     return text
 
 
+def _zone(name: str) -> str:
+    load_zone(name)
+    return name
+
+
 def _label(name: str) -> str:
     if not re.fullmatch(LABEL.strip("^$"), name):
         raise Unfit(f'"{name}" is not a label name', "Use letters, digits and underscores, and no digit first")
@@ -144,6 +151,11 @@ ClientId = Annotated[int, AfterValidator(checked(_client_id)), _whole(1, MAX_CLI
 UsedId = Annotated[int, AfterValidator(checked(check_client_id)), _whole(0, MAX_CLIENT_ID)]
 Account = Annotated[str, AfterValidator(checked(check_account)), _text(ACCOUNT, "DU1234567")]
 LabelName = Annotated[str, AfterValidator(checked(_label)), _text(LABEL, "desk")]
+TimeOfDay = Annotated[
+    str, matching(TIME, "a time of day", "Write it as 23:45, from 00:00 to 23:59"), _text(TIME, "23:45")
+]
+Zone = Annotated[str, AfterValidator(checked(_zone)), Field(examples=["America/New_York"])]
+Length = duration(1.0, "nothing restarts in less")
 Versions = Annotated[str, BeforeValidator(checked(_versions)), _text(VERSIONS, "100..226")]
 ListenAddress = Annotated[
     str, BeforeValidator(checked(_listen)), Field(examples=["127.0.0.1:9497", "[::1]:9497", ":9497"])

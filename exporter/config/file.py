@@ -9,7 +9,7 @@ from exporter.config.document import Loc, read
 from exporter.config.endpoint import parse_listen
 from exporter.config.environment import LISTEN, read_listen
 from exporter.config.problem import ConfigError, Problem
-from exporter.config.resolve import resolve_clients, resolve_defaults, resolve_targets
+from exporter.config.resolve import resolve_calendar, resolve_clients, resolve_defaults, resolve_targets
 from exporter.config.schema import Settings
 from exporter.config.validate import client_names, validate
 
@@ -27,9 +27,10 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
     if settings.web.config_file is not None:
         remedy = "Write null, and put a reverse proxy with TLS and passwords in front"
         complain(("web", "config_file"), "this is not supported yet", remedy)
-    defaults = resolve_defaults(settings.defaults, complain)
+    calendar = resolve_calendar(settings, complain)
+    defaults = resolve_defaults(settings.defaults, calendar, complain)
     clients = resolve_clients(settings, libraries, complain)
-    targets = resolve_targets(settings, defaults, client_names(document), complain)
+    targets = resolve_targets(settings, defaults, calendar, client_names(document), complain)
     if not problems and not targets and not settings.probe.allow:
         complain(("targets",), "nothing to watch", "Add a target (name, host, port), or a network under probe.allow")
     if problems:

@@ -8,18 +8,22 @@ from exporter.config.schema import (
     DefaultsSection,
     LogSection,
     ProbeSection,
+    RestartSection,
     Section,
     Settings,
     TargetSection,
     WebSection,
+    WindowSection,
     json_schema,
 )
 
 TITLES: dict[str, type[Section]] = {
     "The file": Settings,
     "targets[]": TargetSection,
+    "targets[].restart": RestartSection,
     "clients.NAME": ClientSection,
     "defaults": DefaultsSection,
+    "maintenance[]": WindowSection,
     "web": WebSection,
     "probe": ProbeSection,
     "log": LogSection,
@@ -70,7 +74,8 @@ def _kind(value: dict[str, Any]) -> str:
         return " or ".join(f"`{word}`" for word in value["enum"])
     kind = value.get("type")
     if kind == "array":
-        return f"list of {_kind(value['items'])}s"
+        kind = _kind(value["items"])
+        return f"list of {kind}" if "enum" in value["items"] else f"list of {kind}s"
     if "$ref" in value or kind == "object":
         return "mapping"
     return {"string": "text", "integer": "whole number", "boolean": "`true` or `false`"}[str(kind)]

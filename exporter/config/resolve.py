@@ -5,18 +5,64 @@ in themselves arrive here without the faulty keys (validate.py), so that the rul
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from exporter.config.contents import Defaults
 from exporter.config.document import Loc, suggestion
 from exporter.config.endpoint import MODES, free_client_ids
-from exporter.config.schema import UNKNOWN_LIBRARY, DefaultsSection, Settings, TargetSection
-from exporter.config.values import is_address, parse_versions
+from exporter.config.maintenance import NO_ZONES, Calendar, calendar, parse_time, restart_window
+from exporter.config.schema import (
+    UNKNOWN_LIBRARY,
+    DefaultsSection,
+    RestartSection,
+    Settings,
+    TargetSection,
+    WindowSection,
+)
+from exporter.config.values import Unfit, is_address, parse_versions
 from exporter.model import AddressFamily, ClientSpec, Mode, Target
+from exporter.windows import RESTART, Day, Entry, Region, Window
 
 Complain = Callable[[Loc, str, str], None]
 
 
-def resolve_defaults(section: DefaultsSection, complain: Complain) -> Defaults:
+def resolve_calendar(settings: Settings, complain: Complain) -> Calendar:
+    """The windows that are written, or IBKR's own."""
+    if settings.maintenance is None:
+        try:
+            return calendar()
+        except Unfit as fault:
+            complain(("maintenance",), f"IBKR's own windows cannot be used: {fault.message}", NO_ZONES)
+            return Calendar(())
+    for index, window in enumerate(settings.maintenance):
+        loc = ("maintenance", index)
+        if window.start == window.end:
+            complain((*loc, "end"), f"the window ends at {window.end}, when it starts", "Make it end later")
+        if not window.days:
+            complain((*loc, "days"), "no day is named", "Name some, or leave this out for every day")
+        if window.name == RESTART:
+            remedy = "Write restart: {time, timezone} under the target or under defaults, or choose another name"
+            complain((*loc, "name"), f'the name "{RESTART}" is that of the targets\' own windows', remedy)
+    return calendar(map(_entry, settings.maintenance))
+
+
+def _entry(section: WindowSection) -> Entry:
+    return Entry(
+        section.name,
+        Region(section.region) if section.region else None,
+        tuple(map(Day, section.days)),
+        parse_time(section.start),
+        parse_time(section.end),
+        section.timezone,
+    )
+
+
+def _windows(calendar: Calendar, region: str, restart: RestartSection | None) -> tuple[Window, ...]:
+    own = restart_window(restart.time, restart.timezone, restart.length) if restart else None
+    return calendar.of(Region(region), own)
+
+
+def resolve_defaults(section: DefaultsSection, calendar: Calendar, complain: Complain) -> Defaults:
     """The defaults, their durations in order."""
     defaults = Defaults(
         interval=section.interval,
@@ -24,6 +70,7 @@ def resolve_defaults(section: DefaultsSection, complain: Complain) -> Defaults:
         slow_after=section.slow_after,
         hello=parse_versions(section.api_versions),
         address_family=AddressFamily(section.address_family),
+        windows=_windows(calendar, section.region, section.restart),
     )
     _check_durations(("defaults",), defaults.interval, defaults.deadline, defaults.slow_after, complain)
     return defaults
@@ -44,12 +91,15 @@ def resolve_clients(settings: Settings, libraries: Collection[str], complain: Co
 
 
 def resolve_targets(
-    settings: Settings, defaults: Defaults, names: Collection[str], complain: Complain
+    settings: Settings, defaults: Defaults, calendar: Calendar, names: Collection[str], complain: Complain
 ) -> tuple[Target, ...]:
     """Every target, with its defaults. `names` are those of the clients, the faulty ones included."""
-    targets = []
+    targets, common = [], settings.defaults
     for index, section in enumerate(settings.targets):
         target = _target(section, defaults, tuple(settings.clients), ("targets", index), complain)
+        if section.region or section.restart:
+            region, restart = section.region or common.region, section.restart or common.restart
+            target = replace(target, windows=_windows(calendar, region, restart))
         _check_target(section, target, names, ("targets", index), complain)
         targets.append(target)
     _check_names(targets, complain)
@@ -80,6 +130,7 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], 
         clients=tuple(default_clients if section.clients is None else section.clients),
         watch=len(ids) > 1 if section.watch is None else section.watch,
         launcher_log=section.launcher_log,
+        windows=defaults.windows or (),
         labels=dict(section.labels),
     )
 

@@ -15,22 +15,30 @@ from exporter.config.fields import (
     Host,
     Interval,
     LabelName,
+    Length,
     ListenAddress,
     Name,
     Network,
     Port,
+    TimeOfDay,
     UsedId,
     Versions,
+    Zone,
 )
 
 UNKNOWN_LIBRARY = "?"  # stands in for one that is missing, of which has been complained
 
 Family = Literal["any", "ipv4", "ipv6"]
+RegionName = Literal["north_america", "europe", "asia_pacific"]
+DayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+DAYS: tuple[DayName, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 EVERY = "How often the wire layers (port, handshake, session) are probed"
 WITHIN = "How long one probe of the wire layers may take altogether; less than the interval"
 SLOW = "A handshake that takes longer makes the verdict `slow`; less than the deadline"
 OFFER = "The lowest and the highest API version that our hello announces"
+REGION = "Whose reset windows apply: where IBKR's servers for the account are"
+RESTART = "When the gateway restarts itself; without it no restart is expected"
 FAMILY = "Which addresses of a host name are tried"
 
 
@@ -47,6 +55,29 @@ class Section(BaseModel):
             return data
         optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
         return {key: value for key, value in data.items() if value is not None or key not in optional}
+
+
+class RestartSection(Section):
+    """When a gateway restarts itself, every day (its AutoRestartTime)."""
+
+    time: Annotated[TimeOfDay, Field(description="When it begins, by the clock of `timezone`")]
+    timezone: Annotated[Zone, Field(description="The IANA name of the gateway's time zone")]
+    length: Annotated[Length, Field(description="How long it may take until the API answers again")] = 300.0
+
+
+class WindowSection(Section):
+    """A time in which failures are expected. Windows of one name count as one."""
+
+    name: Annotated[Name, Field(description="The value of the label `window`; several windows may share one")]
+    days: Annotated[
+        list[DayName], Field(description="The days on which it begins, by the clock of `timezone`; by default all")
+    ] = list(DAYS)
+    start: Annotated[TimeOfDay, Field(description="When it begins")]
+    end: Annotated[TimeOfDay, Field(description="When it ends; on the next day where this is before `start`")]
+    timezone: Annotated[Zone, Field(description="The IANA name of the time zone in which it is set")]
+    region: Annotated[
+        RegionName | None, Field(description="For the targets of this region only; by default for all")
+    ] = None
 
 
 class TargetSection(Section):
@@ -95,6 +126,8 @@ class TargetSection(Section):
             description="Path of the gateway's launcher log, where it is mounted; gives the login phase", min_length=1
         ),
     ] = None
+    region: Annotated[RegionName | None, Field(description=f"{REGION}. By default from `defaults`")] = None
+    restart: Annotated[RestartSection | None, Field(description=f"{RESTART}. By default from `defaults`")] = None
     labels: Annotated[dict[LabelName, str], Field(description="More labels for `ibkr_target_info`")] = {}
 
 
@@ -124,6 +157,8 @@ class DefaultsSection(Section):
     slow_after: Annotated[Deadline, Field(description=SLOW)] = 1.0
     api_versions: Annotated[Versions, Field(description=OFFER)] = "100..226"
     address_family: Annotated[Family, Field(description=FAMILY)] = "any"
+    region: Annotated[RegionName, Field(description=REGION)] = "north_america"
+    restart: Annotated[RestartSection | None, Field(description=RESTART)] = None
 
 
 class WebSection(Section):
@@ -169,6 +204,12 @@ class Settings(Section):
     defaults: Annotated[DefaultsSection, Field(description="For every target that does not say otherwise")] = (
         DefaultsSection()
     )
+    maintenance: Annotated[
+        list[WindowSection] | None,
+        Field(
+            description="When failures are expected. By default IBKR's reset windows and its weekly login; [] is none"
+        ),
+    ] = None
     web: Annotated[WebSection, Field(description="Where and how HTTP is served")] = WebSection()
     probe: Annotated[ProbeSection, Field(description="What `/probe` may be asked for")] = ProbeSection()
     log: Annotated[LogSection, Field(description="The exporter's own log, on standard error")] = LogSection()

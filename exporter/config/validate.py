@@ -19,10 +19,12 @@ from exporter.config.schema import (
     DefaultsSection,
     LogSection,
     ProbeSection,
+    RestartSection,
     Section,
     Settings,
     TargetSection,
     WebSection,
+    WindowSection,
 )
 from exporter.config.wording import reword
 
@@ -32,10 +34,12 @@ SECTIONS: Mapping[str, type[Section]] = {
     "targets": TargetSection,
     "clients": ClientSection,
     "defaults": DefaultsSection,
+    "maintenance": WindowSection,
     "web": WebSection,
     "probe": ProbeSection,
     "log": LogSection,
 }
+STAND_IN_WINDOW = {"name": "-", "start": "00:00", "end": "00:01", "timezone": "UTC"}
 STAND_IN_IDS = 2**30  # those of the target at index n are 2n and 2n + 1 above this
 
 
@@ -69,6 +73,8 @@ def _written(fault: ErrorDetails) -> Loc:
 def _known_keys(loc: Loc) -> list[str]:
     """The keys of the mapping in which the value at `loc` is."""
     section = SECTIONS[str(loc[0])] if len(loc) > 1 else Settings
+    if section in (TargetSection, DefaultsSection) and loc[-2] == "restart":
+        section = RestartSection
     return list(section.model_fields)
 
 
@@ -76,8 +82,13 @@ def _salvage(data: dict[str, Any], faulty: Iterable[Loc]) -> dict[str, Any]:
     """The data without the faulty keys and with the stand-ins. The order of lists, and so every place, is kept."""
     sound = deepcopy(data)
     for loc in faulty:
+        if loc[0] == "maintenance" and len(loc) > 1:
+            continue  # a window is kept whole, or not at all
         _drop(sound, loc[: 3 if loc[0] in COLLECTIONS else 2])
     durations_known = not any(loc[0] == "defaults" and loc[-1] in DURATIONS for loc in faulty)
+    for loc in faulty:
+        if loc[0] == "maintenance" and len(loc) > 1 and "maintenance" in sound:
+            sound["maintenance"][int(loc[1])] = STAND_IN_WINDOW
     for index, target in enumerate(sound.get("targets") or ()):
         _stand_in(target, index)
         for key in () if durations_known else DURATIONS:

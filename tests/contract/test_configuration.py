@@ -30,6 +30,8 @@ SHAPE = (
     "account",
     "log",
     "durations",
+    "maintenance",
+    "restart",
 )
 
 # we take more than the schema says: nothing for a section; and dates as text, which other readers make dates of
@@ -81,7 +83,9 @@ def test_the_example_loads_and_shows_every_key() -> None:
     shown = {
         "The file": data,
         "targets[]": data["targets"][0],
+        "targets[].restart": data["targets"][0]["restart"],
         "clients.NAME": data["clients"]["ib_async"],
+        "maintenance[]": data["maintenance"][0],
         **{name: data[name] for name in ("defaults", "web", "probe", "log")},
     }
     assert {title: set(keys) for title, keys in shown.items()} == {
