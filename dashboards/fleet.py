@@ -6,8 +6,9 @@ from grafana_foundation_sdk.builders import dashboard as dashboard_builders
 from grafana_foundation_sdk.models import common, dashboard
 
 from dashboards import parts
-from dashboards.parts import GREEN, GREY, HERE, RED, TARGETS, YELLOW, Row
+from dashboards.parts import GREEN, HERE, RED, TARGETS, YELLOW, Row
 
+FIRING = 'alertname=~"Ibkr.+", alertstate="firing", severity="critical"'
 GATEWAY_LINK = "/d/ibkr-gateway?var-target=${__data.fields.target}&${datasource:queryparam}&${__url_time_range}"
 
 
@@ -63,9 +64,7 @@ def _present() -> Row:
                 parts.number(
                     "Pages",
                     "Alerts of severity critical that fire now.",
-                    parts.now(
-                        'count(ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", job=~"$job"}) or vector(0)'
-                    ),
+                    parts.now(f"count(ALERTS{{{HERE}, {FIRING}}}) or vector(0)"),
                 ).thresholds(parts.steps(*good_at_zero)),
             ),
             (
@@ -115,9 +114,11 @@ def _gateways() -> Row:
             parts.styled(
                 mappings=parts.verdicts(),
                 custom_cellOptions={"type": "color-background", "mode": "basic"},
+                custom_align="left",
                 custom_width=210,
             ),
         )
+        .override_by_name("port", parts.styled(unit="string"))
         .override_by_name("for", parts.styled(unit="dtdurations", decimals=0))
         .override_by_name("handshake", parts.styled(unit="s", decimals=1))
         .override_by_name("server version", parts.styled(decimals=0))
@@ -132,7 +133,7 @@ def _gateways() -> Row:
         parts.verdicts(),
         parts.over_time(f"{by} (target:ibkr_verdict:rank{{{TARGETS}}})", "{{target}}"),
     ).show_value(common.VisibilityMode.NEVER)
-    return Row("Gateways", 13, [(24, worst_first), (24, timeline)])
+    return Row("Gateways", 15, [(24, worst_first), (24, timeline)])
 
 
 def _availability() -> Row:
@@ -156,7 +157,7 @@ def _availability() -> Row:
                 8,
                 _bars(
                     "Error budget left, 30 days",
-                    "Of the half per cent of trading hours that the objective of 99.5 % allows to fail. Below 0 it is missed.",
+                    "Of the 0.5 % of trading hours that the objective of 99.5 % lets fail. Below 0 it is missed.",
                     f"avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}})",
                     budget,
                 ).min(-1),
@@ -165,7 +166,7 @@ def _availability() -> Row:
                 8,
                 parts.lines(
                     "Error budget burn",
-                    "How many times faster than sustainable the budget went in the last hour and day; only in trading hours.",
+                    "How fast the budget went in the last hour and day, in trading hours. Above 1 is too fast.",
                     "short",
                     parts.over_time(
                         f"avg by (target) (target:ibkr_error_budget:burn_rate1h{{{TARGETS}}})", "{{target}}, 1 h"
@@ -216,7 +217,7 @@ def _exporter() -> Row:
         7,
         [
             (
-                8,
+                6,
                 parts.lines(
                     "Probes",
                     "Probes a second by layer, all gateways together.",
@@ -229,7 +230,7 @@ def _exporter() -> Row:
                 .min(0),
             ),
             (
-                8,
+                6,
                 parts.lines(
                     "How late probes start",
                     "The exporter's own load: no gateway's.",
@@ -249,19 +250,40 @@ def _exporter() -> Row:
             (
                 4,
                 parts.number(
+                    "Skipped probes",
+                    "In the last hour: the probe before had not ended when these were due.",
+                    parts.now(f"sum(increase(ibkr_exporter_ticks_skipped_total{{{HERE}}}[1h]))"),
+                )
+                .decimals(0)
+                .thresholds(parts.steps((None, GREEN), (1, YELLOW))),
+            ),
+            (
+                3,
+                parts.number(
                     "Configuration",
                     "Whether the last reload worked. If not, the former configuration is in use.",
                     parts.now(f"min(ibkr_exporter_config_last_reload_successful{{{HERE}}})"),
                 ).mappings(parts.words("refused", "in use")),
             ),
             (
-                4,
+                3,
+                parts.number(
+                    "Loaded",
+                    "How long ago the configuration in use was loaded.",
+                    parts.now(f"time() - min(ibkr_exporter_config_last_reload_success_timestamp_seconds{{{HERE}}})"),
+                    "dtdurations",
+                ).decimals(0),
+            ),
+            (
+                2,
                 parts.number(
                     "Memory",
                     "Resident memory of the exporter's own process.",
                     parts.now(f"max(process_resident_memory_bytes{{{HERE}}})"),
                     "bytes",
-                ).thresholds(parts.steps((None, GREEN), (150e6, YELLOW), (500e6, GREY))),
+                )
+                .decimals(0)
+                .thresholds(parts.steps((None, GREEN), (150e6, YELLOW), (500e6, RED))),
             ),
         ],
     )

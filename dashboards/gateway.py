@@ -17,7 +17,7 @@ def build() -> dashboard_builders.Dashboard:
     builder.with_variable(
         parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=False)
     )
-    return parts.placed(builder, [_present(), _layers(), _handshake(), _session(), _clients(), _cost()])
+    return parts.placed(builder, [_present(), *_layers(), _handshake(), _session(), _clients(), _cost()])
 
 
 def _present() -> Row:
@@ -93,7 +93,7 @@ def _present() -> Row:
     )
 
 
-def _layers() -> Row:
+def _layers() -> list[Row]:
     layers = parts.states(
         "Layers, from the outside in",
         "What answered at the last probe. A layer behind one that failed is not probed, and has no bar.",
@@ -101,6 +101,7 @@ def _layers() -> Row:
         parts.over_time(f"max(ibkr_port_open{{{TARGETS}}})", "port"),
         parts.over_time(f"max(ibkr_handshake_success{{{TARGETS}}})", "handshake"),
         parts.over_time(f"max(ibkr_session_success{{{TARGETS}}})", "session"),
+        parts.over_time(f"max(ibkr_watch_connected{{{TARGETS}}})", "watch"),
         parts.over_time(f"max(ibkr_upstream_connected{{{TARGETS}}})", "IBKR's servers"),
         parts.over_time(f"max by (client) (ibkr_client_success{{{TARGETS}}})", "{{client}}"),
     )
@@ -116,7 +117,7 @@ def _layers() -> Row:
         parts.words("outside", "inside", GREY),
         parts.over_time(f"max by (window) (ibkr_maintenance_window{{{TARGETS}}})", "{{window}}"),
     )
-    return Row("Layers", 8, [(24, verdict), (14, layers), (10, windows)])
+    return [Row("Layers", 4, [(24, verdict)]), Row("", 8, [(14, layers), (10, windows)])]
 
 
 def _handshake() -> Row:

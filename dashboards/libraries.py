@@ -53,7 +53,7 @@ def _installed() -> Row:
     servers = (
         parts.rows_of(
             "Server versions",
-            "The negotiated version of each gateway, beside its mode: a library that fails with one version only is a hint.",
+            "The negotiated version of each gateway. A library that fails with one version only is a hint.",
             parts.column(f"max by (target) (ibkr_server_version{{{TARGETS}}})"),
             parts.column(f"max by (target, mode) (ibkr_target_info{{{TARGETS}}})"),
         )

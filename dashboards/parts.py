@@ -7,9 +7,9 @@ linter); every query selects by job and instance, and rates are over `$__rate_in
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from grafana_foundation_sdk.builders import bargauge, heatmap, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
-from grafana_foundation_sdk.builders import bargauge, heatmap, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -31,7 +31,10 @@ Panel = bargauge.Panel | heatmap.Panel | stat.Panel | statetimeline.Panel | tabl
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A titled row of panels, each with its width in columns; wider than the grid, they go on below."""
+    """Panels side by side, each with its width in columns; wider than the grid, they go on below.
+
+    Without a title it goes on with the row above it, in another height.
+    """
 
     title: str
     height: int
@@ -42,8 +45,11 @@ def placed(builder: dashboard_builders.Dashboard, rows: Iterable[Row]) -> dashbo
     """The dashboard with every row placed: ids from 1, no gap, nothing off the grid."""
     number, top = 1, 0
     for row in rows:
-        builder.with_row(dashboard_builders.Row(row.title).id(number).grid_pos(dashboard.GridPos(1, COLUMNS, 0, top)))
-        number, top, left = number + 1, top + 1, 0
+        if row.title:
+            head = dashboard_builders.Row(row.title).id(number).grid_pos(dashboard.GridPos(1, COLUMNS, 0, top))
+            builder.with_row(head)
+            number, top = number + 1, top + 1
+        left = 0
         for width, panel in row.panels:
             if left + width > COLUMNS:
                 left, top = 0, top + row.height

@@ -46,15 +46,25 @@ def main() -> None:
 
 def bundle(work: Path) -> None:
     """panels.jsx and all it needs as one script and one style sheet."""
+    modules = HERE / "node_modules"
     loaders = [f"--loader:.{end}=dataurl" for end in ("svg", "png", "woff", "woff2", "ttf", "gif")]
     subprocess.run(
         [
-            HERE / "node_modules" / ".bin" / "esbuild", HERE / "panels.jsx", "--bundle", f"--outfile={work}/panels.js",
-            "--jsx=automatic", "--format=iife", "--log-level=error", *loaders,
-            '--define:process.env.NODE_ENV="production"', "--define:global=window",
+            modules / ".bin" / "esbuild",
+            HERE / "panels.jsx",
+            "--bundle",
+            f"--outfile={work}/panels.js",
+            "--jsx=automatic",
+            "--format=iife",
+            "--log-level=error",
+            *loaders,
+            # as CommonJS: from .mjs files, default imports of older packages come out wrong
+            *(f"--alias:@grafana/{name}={modules}/@grafana/{name}/dist/cjs/index.cjs" for name in ("ui", "data")),
+            '--define:process.env.NODE_ENV="production"',
+            "--define:global=window",
         ],
         check=True,
-    )  # fmt: skip
+    )
 
 
 def answers(board: dict[str, Any], prometheus: str, seconds: float, target: str) -> dict[str, Any]:
@@ -71,7 +81,7 @@ def answers(board: dict[str, Any], prometheus: str, seconds: float, target: str)
                     "query": expr,
                     "start": end - seconds,
                     "end": end,
-                    "step": step if interval <= step else interval,
+                    "step": max(step, interval),
                 }
                 url = f"{prometheus}/api/v1/query_range"
             else:
@@ -103,13 +113,20 @@ def shoot(work: Path, drawing: dict[str, Any], picture: Path) -> None:
     height = CELL * max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in drawing["dashboard"]["panels"]) + 16
     subprocess.run(
         [
-            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
-            f"--window-size={WIDTH},{height}", "--virtual-time-budget=8000", f"--screenshot={picture.resolve()}",
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--allow-file-access-from-files",
+            f"--window-size={WIDTH},{height}",
+            "--virtual-time-budget=8000",
+            f"--screenshot={picture.resolve()}",
             f"file://{work}/page.html",
         ],
         check=True,
         capture_output=True,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":
