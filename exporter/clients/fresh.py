@@ -76,6 +76,7 @@ async def run_fresh(
 def _kill(transport: asyncio.SubprocessTransport) -> None:
     """The process and, where there are such groups, all that stayed in its own."""
     with contextlib.suppress(OSError):
-        if POSIX:
+        if POSIX:  # transport.kill() may take the status away from asyncio before Python 3.12
             os.killpg(transport.get_pid(), signal.SIGKILL)
-        transport.kill()
+        else:
+            transport.kill()

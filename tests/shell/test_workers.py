@@ -326,6 +326,14 @@ async def test_a_zygote_that_does_not_answer_is_killed_and_replaced(make: Make) 
     assert (await probe(worker)).result.ok
 
 
+async def test_a_machine_without_processes_left_is_not_the_librarys_fault(make: Make) -> None:
+    worker = make("import os\ndef no_fork():\n    raise BlockingIOError(11, 'no more processes')\nos.fork = no_fork")
+    done = await probe(worker)
+    assert done.result.outcome is Outcome.UNAVAILABLE
+    assert "cannot fork" in done.result.detail
+    assert worker.pid != 0
+
+
 async def test_a_cancelled_probe_leaves_nothing(make: Make) -> None:
     worker = make("Session.ask_time = lambda self: time.sleep(1000)")
     await worker.start()

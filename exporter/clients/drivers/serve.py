@@ -32,7 +32,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # The arithmetic libraries start a thread per processor at import, and a process with threads must not be forked.
-SINGLE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SINGLE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VECLIB_MAXIMUM_THREADS": "1"}
 
 
 def main(arguments, load):
@@ -145,7 +145,11 @@ class Server:
         del self.descriptors[:2]
         started = time.monotonic()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no processes left to us: nobody's fault but the machine's
+            os.write(lines, (json.dumps({"unavailable": "cannot fork: %s" % error}) + "\n").encode("ascii"))
+            pid = None
         if pid == 0:
             status = 70
             try:
@@ -154,6 +158,8 @@ class Server:
                 os._exit(status)
         os.close(lines)
         os.close(noise)
+        if pid is None:
+            return
         self.children[request["probe"]] = pid
         tell(self.channel, {"started": request["probe"], "pid": pid})
 
@@ -176,7 +182,9 @@ class Server:
 
     def bury(self, number):
         """End a probe and everything that it started."""
-        pid = self.children.pop(number)
+        pid = self.children.pop(number, None)
+        if pid is None:
+            return {"reaped": number, "status": None, "cpu": None, "strays": self.strays()}
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
