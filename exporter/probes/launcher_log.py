@@ -81,7 +81,7 @@ def look(place: Place) -> Place:
 
 
 class Follower:
-    """Follows one log, a look at each tick. A look that hangs costs one thread, and the tick PATIENCE seconds."""
+    """Follows one log, a look at each tick. A look that hangs costs one thread, and one tick PATIENCE seconds."""
 
     def __init__(self, path: str, patience: float = PATIENCE, look: Look = look) -> None:
         """Open nothing yet."""
@@ -89,14 +89,16 @@ class Follower:
         self._patience = patience
         self._look = look
         self._looking: asyncio.Future[Place] | None = None
+        self._hung = False
 
     async def login(self) -> Login:
-        """The login as the log tells it now. A look that is still under way is waited for; there are never two."""
+        """The login as the log tells it now. There are never two looks; for one that has hung before nobody waits."""
         if self._looking is None:
             self._looking = _in_thread(self._look, self._place)
         looking = self._looking
-        await asyncio.wait({looking}, timeout=self._patience)
-        if not looking.done():
+        await asyncio.wait({looking}, timeout=0.0 if self._hung else self._patience)
+        self._hung = not looking.done()
+        if self._hung:
             return unreadable(self._place.login, LogProblem.STUCK)
         self._looking = None
         self._place = looking.result()
