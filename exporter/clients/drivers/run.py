@@ -15,17 +15,22 @@ import sys
 OLDEST = (3, 8)
 
 
-def load(path):  # type: ignore[no-untyped-def] # annotations of a generic kind would not parse everywhere
+def load(path):
     """The module in the file at `path`, under a name that no library has."""
     name = "ibkr_exporter_" + os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    writes = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a foreign interpreter leaves nothing in our directory
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = writes
     return module
 
 
-def main(arguments):  # type: ignore[no-untyped-def]
+def main(arguments):
     """Check the version, then serve."""
     if sys.version_info < OLDEST:
         text = "Python %d.%d is too old: a client needs %d.%d or newer" % (tuple(sys.version_info[:2]) + OLDEST)
