@@ -145,7 +145,7 @@ def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: 
     open_now = expected_until(since, at, (one for one in windows if verdict in OF_RESET or one.name == RESTART))
     if open_now:
         end = instant(open_now.end)
-        said = f"It began in the maintenance window {open_now.name}, which is open until {end}: it is expected."
+        said = f"The maintenance window {open_now.name} is open until {end}, and this is expected in it."
         return Circumstances((said,), (f"Wait until {end}.",))
     late = overdue(since, at, windows)
     if late is None:
@@ -163,7 +163,7 @@ def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) 
     if verdict not in LOGIN_SHOWS or not any(span and since < span.begin + AFTER_WEEKLY_LOGIN for span in ends):
         return Circumstances()
     return Circumstances(
-        ("It began within a day after IBKR ended all logins, as on each Sunday at 01:00 New York time.",),
+        ("IBKR ended all logins less than a day before, as on each Sunday at 01:00 New York time.",),
         ("Log in by hand with two-factor approval: no automatic restart can.",),
     )
 

@@ -96,7 +96,7 @@ def test_a_log_without_a_known_line_is_said() -> None:
 def test_an_outage_in_the_targets_own_restart_window_is_expected_until_its_end() -> None:
     began = at("2026-12-09 23:45:10")
     added = circumstances(SHUT, TARGET, began + 60, None, began)
-    assert "restart, which is open until 2026-12-10 04:50:00 UTC: it is expected" in added.evidence[0]
+    assert "restart is open until 2026-12-10 04:50:00 UTC, and this is expected" in added.evidence[0]
     assert added.actions == ("Wait until 2026-12-10 04:50:00 UTC.",)
 
 
@@ -109,7 +109,7 @@ def test_an_outage_that_outlasts_the_restart_window_is_overdue() -> None:
 
 def test_a_reset_of_ibkrs_servers_explains_a_lost_upstream_but_no_closed_port() -> None:
     began = at("2026-12-09 00:20")
-    assert "it is expected" in circumstances(LOST, TARGET, began, None, began).evidence[0]
+    assert "this is expected" in circumstances(LOST, TARGET, began, None, began).evidence[0]
     assert circumstances(SHUT, TARGET, began, None, began) == Circumstances()
 
 
