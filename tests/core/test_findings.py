@@ -1,0 +1,238 @@
+"""The watch and the probes together: what a sighting changes, and what it may not."""
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.evidence import masked
+from exporter.findings import SEEN, fold_sighting, probe_at_once, with_sightings
+from exporter.history import TargetState, current_verdict, expired, fold
+from exporter.model import Cause, Farm, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Target, Verdict
+from exporter.sightings import Sight, Sighting, Watched
+from exporter.verdict import explain, judge
+from tests.core.states import (
+    HANDSHAKE_OK,
+    PORT_OK,
+    SESSION_OK,
+    T0,
+    TARGET,
+    TRADING,
+    grown,
+    handshake_failed,
+    port_failed,
+    report,
+)
+
+WATCHED = replace(TARGET, client_ids=(9001, 9002), account="DU1234567", watch=True)
+UP = SessionFacts(client_id=9002, upstream=True)
+DOWN = SessionFacts(client_id=9002, upstream=False, errors=(1100,))
+SILENT = LayerResult(Layer.SESSION, Outcome.TIMEOUT, 2.2, Stage.CURRENT_TIME, Cause.SILENCE, session=UP)
+RESET = LayerResult(Layer.SESSION, Outcome.CLOSED, 9.0, Stage.CURRENT_TIME, Cause.RESET, session=UP)
+
+
+def working() -> TargetState:
+    """A target whose session works and whose watch is connected."""
+    return fold_sighting(grown(TRADING, target=WATCHED), Sighting(Sight.BEGAN, T0 + 1, UP, opened=1))
+
+
+def failed(cause: Cause, outcome: Outcome, stage: Stage, **changes: object) -> tuple[LayerResult, ...]:
+    session = LayerResult(Layer.SESSION, outcome, 1.0, stage, cause, session=SessionFacts(client_id=9001))
+    return PORT_OK, HANDSHAKE_OK, replace(session, **changes)  # type: ignore[arg-type]
+
+
+def told(**changes: object) -> tuple[LayerResult, ...]:
+    facts = replace(SESSION_OK.session or SessionFacts(), **changes)  # type: ignore[arg-type]
+    return PORT_OK, HANDSHAKE_OK, replace(SESSION_OK, session=facts)
+
+
+BROKEN_FARM = (Farm(FarmKind.MARKET, "usfarm", connected=False),)
+BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)
+
+
+@pytest.mark.parametrize(
+    ("results", "verdict"),
+    [
+        (failed(Cause.CLIENT_ID_IN_USE, Outcome.REJECTED, Stage.START_API), Verdict.CLIENT_ID_IN_USE),
+        (failed(Cause.TOO_OLD, Outcome.REJECTED, Stage.START_API), Verdict.SERVER_TOO_OLD),
+        *((failed(Cause.EOF, Outcome.CLOSED, stage), Verdict.SESSION_REFUSED) for stage in BEGINNING),
+        *((failed(Cause.RESET, Outcome.CLOSED, stage), Verdict.SESSION_REFUSED) for stage in BEGINNING),
+        (failed(Cause.API_ERROR, Outcome.REJECTED, Stage.START_API), Verdict.SESSION_REFUSED),
+        (failed(Cause.SILENCE, Outcome.TIMEOUT, Stage.START_API), Verdict.SESSION_SILENT),
+        (failed(Cause.UNFINISHED, Outcome.TIMEOUT, Stage.START_API), Verdict.SESSION_SILENT),
+        (failed(Cause.OVERSIZED, Outcome.GARBLED, Stage.START_API), Verdict.SESSION_SILENT),
+        (failed(Cause.UNFINISHED, Outcome.TIMEOUT, Stage.NEXT_VALID_ID), Verdict.SESSION_STALLED),
+        (failed(Cause.UNFINISHED, Outcome.TIMEOUT, Stage.MANAGED_ACCOUNTS), Verdict.SESSION_STALLED),
+        (failed(Cause.SILENCE, Outcome.TIMEOUT, Stage.CURRENT_TIME), Verdict.SESSION_STALLED),
+        (failed(Cause.RESET, Outcome.CLOSED, Stage.CURRENT_TIME), Verdict.SESSION_STALLED),
+        (failed(Cause.OVERSIZED, Outcome.GARBLED, Stage.CURRENT_TIME), Verdict.SESSION_STALLED),
+        (told(accounts=("DU7654321",)), Verdict.ACCOUNT_MISSING),
+        (told(accounts=("DU7654321",), upstream=False, farms=BROKEN_FARM), Verdict.ACCOUNT_MISSING),
+        (told(upstream=False, farms=BROKEN_FARM), Verdict.UPSTREAM_DOWN),
+        (told(farms=BROKEN_FARM), Verdict.FARM_DOWN),
+        (told(upstream=None, farms=()), Verdict.HEALTHY),
+        (TRADING, Verdict.HEALTHY),
+    ],
+)
+def test_each_end_of_a_session_has_its_verdict(results: tuple[LayerResult, ...], verdict: Verdict) -> None:
+    made = report(results, target=WATCHED)
+    assert judge(made, WATCHED) is verdict
+    evidence = explain(made, WATCHED, verdict).evidence
+    assert len(evidence) == 3
+    assert "{" not in "".join(evidence)
+
+
+def test_a_farm_that_is_down_outranks_a_slow_handshake() -> None:
+    slow = (PORT_OK, replace(HANDSHAKE_OK, seconds=3.0), told(farms=BROKEN_FARM)[2])
+    assert judge(report(slow, target=WATCHED), WATCHED) is Verdict.FARM_DOWN
+
+
+def test_a_session_left_out_because_the_version_is_too_new_leaves_the_target_healthy_and_is_said() -> None:
+    left_out = LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail="server version 230")
+    made = report((PORT_OK, HANDSHAKE_OK, left_out), target=WATCHED)
+    assert judge(made, WATCHED) is Verdict.HEALTHY
+    assert explain(made, WATCHED, Verdict.HEALTHY).evidence[-1] == "No session was begun (server version 230)"
+
+
+def test_other_accounts_are_in_the_evidence_in_part_and_the_configured_one_whole() -> None:
+    made = report(told(accounts=("DU7654321", "DU1234567", "U12")), target=WATCHED)
+    text = " ".join(explain(made, WATCHED, Verdict.HEALTHY).evidence)
+    assert "managed accounts: DU…321, DU1234567, …" in text
+    assert "DU7654321" not in text
+    assert masked("DU1234567", TARGET) == "DU…567"
+
+
+def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_told_and_so_is_their_return() -> None:
+    lost = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, DOWN))
+    assert (lost.verdict, lost.since) == (Verdict.UPSTREAM_DOWN, T0 + 3)
+    assert lost.last is not None
+    assert "1100" in explain(lost.last, WATCHED, lost.verdict).evidence[-1]
+    assert SEEN in explain(lost.last, WATCHED, lost.verdict).evidence[-1]
+    back = fold_sighting(lost, Sighting(Sight.TOLD, T0 + 9, UP))
+    assert (back.verdict, back.since) == (Verdict.HEALTHY, T0 + 9)
+
+
+def test_a_farm_told_of_is_put_beside_those_that_the_probe_was_told_of() -> None:
+    facts = replace(UP, farms=BROKEN_FARM)
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, facts))
+    assert state.verdict is Verdict.FARM_DOWN
+    session = state.last.layer(Layer.SESSION) if state.last else None
+    assert session is not None
+    assert session.session is not None
+    assert [farm.name for farm in session.session.farms] == ["secdefil", "ushmds", "usfarm"]
+
+
+def test_what_changes_nothing_makes_no_report() -> None:
+    before = working()
+    after = fold_sighting(before, Sighting(Sight.TOLD, T0 + 3, UP))
+    assert (after.last, after.recent) == (before.last, before.recent)
+
+
+def test_a_sighting_counts_no_probe() -> None:
+    before, after = working(), fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, DOWN))
+    assert (after.probes, after.probed_at, after.connections) == (before.probes, before.probed_at, before.connections)
+
+
+@pytest.mark.parametrize("results", [port_failed(Cause.CONNECT_REFUSED), handshake_failed(Cause.SILENCE)])
+def test_a_target_that_failed_a_probe_is_not_made_well_by_the_watch(results: tuple[LayerResult, ...]) -> None:
+    state = working()
+    made = report(results, T0 + 5, WATCHED)
+    state = fold(state, made, judge(made, WATCHED))
+    after = fold_sighting(state, Sighting(Sight.TOLD, T0 + 6, UP))
+    assert (after.verdict, after.last) == (state.verdict, state.last)
+
+
+def test_heartbeats_unanswered_make_the_session_stalled_when_no_probe_has_looked_since() -> None:
+    frozen = fold_sighting(working(), Sighting(Sight.ENDED, T0 + 6, UP, since=T0 + 3.8, result=SILENT))
+    assert frozen.verdict is Verdict.SESSION_STALLED
+    assert not frozen.watched.connected
+    assert frozen.last is not None
+    assert "given up after 2.2 s (seen by the watch)" in explain(frozen.last, WATCHED, frozen.verdict).evidence[-1]
+
+
+def test_heartbeats_unanswered_change_nothing_when_a_probe_has_looked_since() -> None:
+    state = working()
+    looked = report(TRADING, T0 + 4, WATCHED)
+    state = fold(state, looked, judge(looked, WATCHED))
+    after = fold_sighting(state, Sighting(Sight.ENDED, T0 + 6, UP, since=T0 + 3.8, result=SILENT))
+    assert after.verdict is Verdict.HEALTHY
+
+
+def test_a_reset_is_no_verdict_by_itself_but_calls_for_a_probe() -> None:
+    sighting = Sighting(Sight.ENDED, T0 + 6, UP, result=RESET)
+    assert fold_sighting(working(), sighting).verdict is Verdict.HEALTHY
+    assert probe_at_once(working(), sighting) == WATCHED.deadline
+
+
+def test_a_late_heartbeat_calls_for_a_probe_of_one_second_unless_the_gateway_is_known_to_be_slow() -> None:
+    late = Sighting(Sight.UNANSWERED, T0 + 4, UP, since=T0 + 3)
+    assert probe_at_once(working(), late) == 1.0
+    slow = grown((PORT_OK, replace(HANDSHAKE_OK, seconds=0.3), SESSION_OK), target=WATCHED)
+    assert probe_at_once(slow, late) == 3.0
+    slowest = grown((PORT_OK, replace(HANDSHAKE_OK, seconds=0.9), SESSION_OK), target=WATCHED)
+    assert probe_at_once(slowest, late) == WATCHED.deadline
+
+
+def test_a_heartbeat_answered_late_calls_for_a_probe_where_the_verdict_was_bad_meanwhile() -> None:
+    late = fold_sighting(working(), Sighting(Sight.UNANSWERED, T0 + 4, UP, since=T0 + 3))
+    answered = Sighting(Sight.ANSWERED, T0 + 5, UP)
+    assert probe_at_once(late, answered) is None
+    made = report(handshake_failed(Cause.SILENCE), T0 + 4, WATCHED)
+    assert probe_at_once(fold(late, made, judge(made, WATCHED)), answered) == WATCHED.deadline
+
+
+@pytest.mark.parametrize(
+    "result", [None, replace(RESET, cause=Cause.CLIENT_ID_IN_USE, outcome=Outcome.REJECTED), SILENT]
+)
+def test_an_end_that_says_nothing_new_calls_for_no_probe(result: LayerResult | None) -> None:
+    assert probe_at_once(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=result)) is None
+
+
+def test_the_connections_and_conflicts_of_the_watch_are_counted() -> None:
+    refused = replace(RESET, cause=Cause.CLIENT_ID_IN_USE, outcome=Outcome.REJECTED)
+    state = grown(TRADING, target=WATCHED)
+    after = fold_sighting(state, Sighting(Sight.ENDED, T0 + 1, result=refused, opened=1))
+    assert (after.connections, after.conflicts) == (state.connections + 1, state.conflicts + 1)
+
+
+def test_a_probe_that_is_told_nothing_of_the_link_takes_the_word_of_the_watch() -> None:
+    watched = Watched(connected=True, at=T0, facts=DOWN)
+    silent_on_it = report(told(upstream=None, farms=()), target=WATCHED)
+    assert judge(with_sightings(silent_on_it, watched), WATCHED) is Verdict.UPSTREAM_DOWN
+    assert judge(with_sightings(silent_on_it, replace(watched, connected=False)), WATCHED) is Verdict.HEALTHY
+
+
+def test_a_probe_that_is_told_of_the_link_has_the_newer_word() -> None:
+    watched = Watched(connected=True, at=T0, facts=DOWN)
+    assert judge(with_sightings(report(TRADING, target=WATCHED), watched), WATCHED) is Verdict.HEALTHY
+
+
+def test_a_state_does_not_expire_while_the_watch_is_answered() -> None:
+    state = working()
+    later = T0 + 60
+    assert expired(state, later)
+    state = fold_sighting(state, Sighting(Sight.ANSWERED, later - 2, UP))
+    assert current_verdict(state, later) is Verdict.HEALTHY
+    late = fold_sighting(state, Sighting(Sight.UNANSWERED, later - 1, UP))
+    assert expired(late, later - 2 + 3 * WATCHED.interval + 0.1)
+    ended = fold_sighting(state, Sighting(Sight.ENDED, later - 1, UP))
+    assert expired(ended, later)
+
+
+@pytest.mark.parametrize(
+    ("ids", "watch", "watch_id", "probe_ids"),
+    [
+        ((), True, None, ()),
+        ((9001,), True, None, (9001,)),
+        ((9001, 9002), True, 9002, (9001,)),
+        ((9001, 9002), False, None, (9001, 9002)),
+        ((9001, 9002, 9003), True, 9003, (9001, 9002)),
+    ],
+)
+def test_the_watch_has_the_last_client_id_and_leaves_the_probes_one(
+    ids: tuple[int, ...],
+    watch: bool,  # noqa: FBT001
+    watch_id: int | None,
+    probe_ids: tuple[int, ...],
+) -> None:
+    target: Target = replace(TARGET, client_ids=ids, watch=watch)
+    assert (target.watch_id, target.probe_ids) == (watch_id, probe_ids)
