@@ -250,22 +250,23 @@ def _cost() -> Row:
                     "Probes a minute that did not end well, by layer and outcome.",
                     "cpm",
                     parts.over_time(
-                        f"60 * sum by (layer, outcome) (rate(ibkr_probe_failures_total{{{TARGETS}}}{rate}))",
+                        f"60 * sum by (layer, outcome) (rate(ibkr_probe_failures_total{{{TARGETS}}}{rate})) > 0",
                         "{{layer}} {{outcome}}",
                     ),
                 )
                 .interval(parts.MINUTE)
+                .no_value("none failed")
                 .min(0),
             ),
             (
                 8,
                 parts.lines(
                     "Client id conflicts",
-                    "How often error 326 was seen in ten minutes: another program uses one of our reserved client ids.",
+                    "How often error 326 was seen in a minute: another program uses one of our reserved client ids.",
                     "short",
                     parts.over_time(f"sum(increase(ibkr_client_id_conflicts_total{{{TARGETS}}}{rate}))", "error 326"),
                 )
-                .interval("10m")
+                .interval(parts.MINUTE)
                 .decimals(0)
                 .min(0)
                 .legend(common_builders.VizLegendOptions().show_legend(False).placement(common.LegendPlacement.BOTTOM)),

@@ -128,7 +128,7 @@ def _times() -> Row:
                 8,
                 parts.lines(
                     "Failed client probes",
-                    "In an hour, by client and outcome.",
+                    "In five minutes, by client and outcome.",
                     "short",
                     parts.over_time(
                         "sum by (client, outcome) (increase(ibkr_probe_failures_total"
@@ -136,7 +136,7 @@ def _times() -> Row:
                         "{{client}} {{outcome}}",
                     ),
                 )
-                .interval("1h")
+                .interval("5m")
                 .thresholds(parts.steps((None, YELLOW)))
                 .decimals(0)
                 .min(0),

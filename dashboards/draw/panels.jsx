@@ -79,11 +79,18 @@ function frames(panel) {
   return series;
 }
 
+// As Grafana does when it loads a dashboard: the first step counts from minus infinity, which JSON cannot say.
+function loaded(config) {
+  const copy = structuredClone(config);
+  if (copy.defaults?.thresholds?.steps?.length) copy.defaults.thresholds.steps[0].value = -Infinity;
+  return copy;
+}
+
 async function prepared(panel) {
   let data = frames(panel);
   if (panel.transformations?.length) data = await lastValueFrom(transformDataFrame(panel.transformations, data));
   return applyFieldOverrides({
-    data, fieldConfig: panel.fieldConfig ?? { defaults: {}, overrides: [] }, replaceVariables: (text) => text, theme,
+    data, fieldConfig: loaded(panel.fieldConfig ?? { defaults: {}, overrides: [] }), replaceVariables: (text) => text, theme,
     timeZone: 'utc', fieldConfigRegistry: registry,
   });
 }

@@ -4,7 +4,8 @@ import pytest
 
 from tests.stack.containers import compose
 
-BASE = ("-f", "compose.yaml")
+BASE = ("--project-name", "ibkr-mistakes", "-f", "compose.yaml")
+PORT = {"EXPORTER_PORT": "19497"}  # beside the stack of the other tests
 
 
 @pytest.mark.parametrize(
@@ -15,21 +16,29 @@ BASE = ("-f", "compose.yaml")
         ({"IB_PORT": "70000"}, ("IB_PORT", "70000")),
         ({"IB_CLIENT_ID": "bot"}, ("IB_CLIENT_ID", "bot")),
         ({"EXPORTER_ARGS": "--config /etc/ibkr-exporter/none.yaml"}, ("none.yaml", "no such file")),
-        ({"EXPORTER_ARGS": "--config /etc/ibkr-exporter/no-ids.yaml"}, ("no-ids.yaml", "watch", "client_ids")),
+        ({"EXPORTER_ARGS": "--config /test/no-ids.yaml"}, ("no-ids.yaml", "watch", "client_ids")),
         ({"EXPORTER_ARGS": "--confg x"}, ("--confg",)),
     ],
     ids=lambda value: " ".join(f"{key}={text}" for key, text in value.items()) if isinstance(value, dict) else "",
 )
 def test_a_wrong_setting_is_named_and_nothing_is_torn_open(environment: dict[str, str], said: tuple[str, ...]) -> None:
-    files = BASE
+    files: tuple[str, ...] = BASE
     if "no-ids" in environment.get("EXPORTER_ARGS", ""):
         files = (*BASE, "-f", "tests/stack/compose.no-ids.yaml")
     try:
         done = compose(
-            "up", "--no-deps", "--pull", "never", "--abort-on-container-exit", "exporter", files=files, **environment
+            "up",
+            "--no-deps",
+            "--pull",
+            "never",
+            "--abort-on-container-exit",
+            "exporter",
+            files=files,
+            **PORT,
+            **environment,
         )
     finally:
-        compose("down", "--volumes", files=files, **environment)
+        compose("down", "--volumes", files=files, **PORT, **environment)
     assert done.returncode != 0, done.stdout
     for word in said:
         assert word in done.stdout, done.stdout

@@ -1,0 +1,68 @@
+"""Every query of every panel, run against the Prometheus that scraped the real exporter, returns data."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from dashboards.draw.draw import DASHBOARDS, answers
+from tests.stack.containers import PROMETHEUS, fetch, query
+
+QUARTER, DAYS = 15 * 60.0, 5 * 86400.0  # seconds: what is always there, and back over a long weekend
+
+
+@pytest.fixture(scope="module")
+def boards(stack: None) -> dict[str, dict[str, Any]]:
+    """Every dashboard by name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
+def test_every_query_of_every_panel_returns_data(boards: dict[str, dict[str, Any]]) -> None:
+    counted, empty = 0, []
+    for name, board in boards.items():
+        found = answers(board, PROMETHEUS, QUARTER, "watched")["results"]
+        longer = answers(board, PROMETHEUS, DAYS, "watched")["results"]
+        for panel in board["panels"]:
+            for index, target in enumerate(panel.get("targets", ())):
+                counted += 1
+                rare = "trading" in target["expr"] or "error_budget" in target["expr"]
+                result = (longer if rare else found)[f"{panel['id']}/{index}"]
+                if not any(has_value(row) for row in result):
+                    empty.append(f"{name}: {panel['title']}: {target['expr']}")
+    print(f"{counted} queries of {len(boards)} dashboards")
+    assert empty == []
+
+
+def has_value(row: dict[str, Any]) -> bool:
+    """Whether a result has a number in it."""
+    return any(not math.isnan(float(value)) for _, value in row.get("values") or [row["value"]])
+
+
+def test_every_variable_has_values(boards: dict[str, dict[str, Any]]) -> None:
+    for board in boards.values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] != "query":
+                continue
+            selector, label = variable["query"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+            expr = selector.replace("$job", ".+").replace("$instance", ".+")
+            assert {row["metric"].get(label) for row in query(expr)} - {None}, variable["query"]
+
+
+def test_every_rule_is_evaluated_without_an_error(stack: None) -> None:
+    groups = fetch(f"{PROMETHEUS}/api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
+    assert len(rules) > 40
+    slowest = max(rules, key=lambda rule: float(rule["evaluationTime"]))
+    print(f"{len(rules)} rules; the slowest took {1000 * float(slowest['evaluationTime']):.1f} ms: {slowest['name']}")
+
+
+def test_prometheus_drops_and_refuses_nothing(stack: None) -> None:
+    for bad in (
+        "prometheus_target_scrapes_sample_duplicate_timestamp_total",
+        "prometheus_target_scrapes_sample_out_of_order_total",
+        "prometheus_notifications_dropped_total",
+        "prometheus_rule_evaluation_failures_total",
+    ):
+        assert [row for row in query(bad) if row["value"][1] != "0"] == [], bad
