@@ -286,4 +286,7 @@ class Report:
 
     def layer(self, layer: Layer) -> LayerResult | None:
         """The result of a wire layer, or None where it was not probed."""
-        return next((result for result in self.results if result.layer is layer and result.client is None), None)
+        for result in self.results:
+            if result.layer is layer and result.client is None:
+                return result
+        return None

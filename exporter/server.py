@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -75,13 +74,13 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
         try:
             loaded = load()
         except ConfigError as error:
-            service.exporter = replace(service.exporter, reload_successful=False)
+            service.reloaded(None)
             problems = [str(problem) for problem in error.problems]
             log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
             return problems
         await service.watch(loaded.targets)
         present = loaded
-        service.exporter = replace(service.exporter, reload_successful=True, reloaded_at=time.time())
+        service.reloaded(time.time())
         log.info("configuration reloaded", targets=len(loaded.targets))
         return []
 

@@ -73,7 +73,9 @@ class Service:
 
     def __init__(self, exporter: ExporterState, *, most_at_once: int = 1000) -> None:
         """Make one that watches nothing yet and has at most `most_at_once` probes under way."""
-        self.exporter = exporter
+        self._exporter = exporter
+        self._lag = exporter.lag
+        self._skipped = exporter.skipped_ticks
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._under_way: dict[tuple[str, int], asyncio.Future[Report]] = {}
@@ -82,6 +84,18 @@ class Service:
         self._places = asyncio.Semaphore(most_at_once)
         self._stamp_keeper = stamps.keep_enabled()
         self._log = structlog.get_logger(__name__).bind()
+
+    @property
+    def exporter(self) -> ExporterState:
+        """What there is to know of the exporter itself."""
+        return replace(self._exporter, lag=self._lag, skipped_ticks=self._skipped)
+
+    def reloaded(self, at: float | None) -> None:
+        """The configuration was read again, with success at this moment (unix seconds); None: it was refused."""
+        kept = self._exporter.reloaded_at
+        self._exporter = replace(
+            self._exporter, reload_successful=at is not None, reloaded_at=kept if at is None else at
+        )
 
     @property
     def states(self) -> Mapping[str, TargetState]:
@@ -179,8 +193,7 @@ class Service:
             async with self._places:
                 if rung:
                     due = loop.time()
-                lag = self.exporter.lag.observe(max(0.0, loop.time() - due))
-                self.exporter = replace(self.exporter, lag=lag)
+                self._lag = self._lag.observe(max(0.0, loop.time() - due))
                 await self._probe_and_record(target, bell.answer())
             state = self._states[target.name]
             working = working_session(state.last) is not None
@@ -189,7 +202,7 @@ class Service:
             interval = schedule.spacing(target.interval, watched=state.watched.connected and working)
             due, skipped = schedule.next_tick(origin, interval, loop.time(), due)
             if skipped:
-                self.exporter = replace(self.exporter, skipped_ticks=self.exporter.skipped_ticks + skipped)
+                self._skipped += skipped
 
     async def _probe_and_record(self, target: Target, deadline: float | None) -> None:
         """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""

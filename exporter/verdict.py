@@ -78,7 +78,8 @@ class Explanation:
 
 def judge(report: Report, target: Target) -> Verdict:
     """The one verdict of a report: that of the first rule that applies."""
-    return next((verdict for verdict, applies in RULES if applies(report, target)), Verdict.PROBE_BROKEN)
+    rules = ANSWERED_RULES if report.fault is None and _answered(report, target) else RULES
+    return next((verdict for verdict, applies in rules if applies(report, target)), Verdict.PROBE_BROKEN)
 
 
 def severity(verdict: Verdict) -> Severity:
@@ -157,7 +158,7 @@ def _slow(report: Report, target: Target) -> bool:
 
 BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)
 FAILED = (Outcome.TIMEOUT, Outcome.GARBLED, Outcome.CLOSED, Outcome.REJECTED)
-RULES: tuple[tuple[Verdict, Rule], ...] = (
+FAILED_RULES: tuple[tuple[Verdict, Rule], ...] = (  # none applies to a report in which every layer answered
     (Verdict.PROBE_BROKEN, lambda report, _: report.fault is not None),
     (Verdict.NAME_UNRESOLVED, _failed(Layer.PORT, Cause.NAME_UNKNOWN, Cause.NAME_TIMEOUT)),
     (Verdict.UNREACHABLE, _failed(Layer.PORT, Cause.CONNECT_TIMEOUT, Cause.NO_ROUTE)),
@@ -176,12 +177,15 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SESSION_REFUSED, _session_failed((Outcome.REJECTED, Outcome.CLOSED), BEGINNING)),
     (Verdict.SESSION_SILENT, _session_failed((Outcome.TIMEOUT, Outcome.GARBLED), (Stage.START_API,))),
     (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
+)
+ANSWERED_RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.ACCOUNT_MISSING, _told(_account_missing)),
     (Verdict.UPSTREAM_DOWN, _told(lambda facts, _: facts.upstream is False)),
     (Verdict.FARM_DOWN, _told(lambda facts, _: not all(farm.connected for farm in facts.farms))),
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),
 )
+RULES = FAILED_RULES + ANSWERED_RULES
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 AT_THE_DOOR = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})

@@ -127,10 +127,7 @@ def read_reply(data: bytes, offer: Hello) -> Reply | None:
     fails. Raises NotTheApiError as soon as the length or the beginning of the version rules a reply out; a banner
     that has begun is waited for, so that the evidence is the same however the bytes were cut.
     """
-    for banner, cause in BANNERS:
-        if data.startswith(banner):
-            raise NotTheApiError(cause, f"it said {quoted(data)}")
-    if any(banner.startswith(data) for banner, _ in BANNERS):
+    if not data.startswith(b"\0") and _begins_as_banner(data):
         return None
     try:
         split = split_frame(data, MAX_REPLY)
@@ -150,6 +147,14 @@ def quoted(data: bytes, most: int = 48) -> str:
     """Bytes of a peer, short and printable, for evidence."""
     text = data[:most].decode("latin-1").encode("unicode_escape").decode("ascii")
     return f'"{text}"' + (f" and {len(data) - most} bytes more" if len(data) > most else "")
+
+
+def _begins_as_banner(data: bytes) -> bool:
+    """More bytes may make a banner of this. Raises NotTheApiError if it is one already."""
+    for banner, cause in BANNERS:
+        if data.startswith(banner):
+            raise NotTheApiError(cause, f"it said {quoted(data)}")
+    return any(banner.startswith(data) for banner, _ in BANNERS)
 
 
 def _interpreted(fields: list[bytes], rest: bytes, offer: Hello) -> Reply:
