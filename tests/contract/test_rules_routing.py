@@ -1,0 +1,133 @@
+"""Alertmanager's configuration: every severity arrives, one failure is one message, the examples are sound."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PLACE = ROOT / "deploy" / "alertmanager"
+EXAMPLES = sorted((PLACE / "examples").glob("*.yml"))
+AMTOOL = shutil.which("amtool")
+needs_amtool = pytest.mark.skipif(AMTOOL is None, reason="amtool is not installed; .ci/run installs it")
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+CONFIG = read(PLACE / "alertmanager.yml")
+RULES = [
+    rule for group in read(ROOT / "deploy" / "prometheus" / "rules" / "alerts.yml")["groups"] for rule in group["rules"]
+]
+
+
+def amtool(*arguments: str) -> str:
+    assert AMTOOL
+    done = subprocess.run([AMTOOL, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The configuration with its templates where amtool finds them."""
+    shutil.copytree(PLACE / "templates", tmp_path / "templates")
+    return tmp_path
+
+
+def written(place: Path, config: dict[str, Any]) -> Path:
+    path = place / "alertmanager.yml"
+    path.write_text(yaml.safe_dump({**config, "templates": [f"{place}/templates/*.tmpl"]}), encoding="utf-8")
+    return path
+
+
+@needs_amtool
+def test_the_shipped_configuration_is_sound(place: Path) -> None:
+    said = amtool("check-config", str(written(place, CONFIG)))
+    assert "3 receivers" in said
+    assert "1 templates" in said
+
+
+@needs_amtool
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: str(path.stem))
+def test_every_example_is_sound_in_the_place_of_the_pager(place: Path, example: Path) -> None:
+    (pager,) = read(example)["receivers"]
+    assert pager["name"] == "pager"
+    others = [receiver for receiver in CONFIG["receivers"] if receiver["name"] != "pager"]
+    amtool("check-config", str(written(place, {**CONFIG, "receivers": [pager, *others]})))
+
+
+def test_the_four_services_have_an_example_and_no_secret_is_in_one() -> None:
+    assert [path.stem for path in EXAMPLES] == ["email", "pagerduty", "slack", "telegram"]
+    keys = {"routing_key", "service_key", "api_url", "auth_password"}
+    for path in EXAMPLES:
+        (receiver,) = read(path)["receivers"]
+        for configs in receiver.values():
+            if isinstance(configs, list):
+                assert not keys & set(configs[0]), f"{path.name}: a secret belongs in a file"
+
+
+@needs_amtool
+@pytest.mark.parametrize(
+    ("severity", "layer", "receiver"),
+    [
+        ("critical", "handshake", "pager"),
+        ("critical", "port", "pager"),
+        ("critical", "exporter", "pager"),
+        ("warning", "client", "tickets"),
+        ("warning", "quality", "tickets"),
+        ("info", "quality", "notes"),
+    ],
+)
+def test_an_alert_goes_to_the_receiver_of_its_severity(place: Path, severity: str, layer: str, receiver: str) -> None:
+    path = written(place, CONFIG)
+    labels = (f"severity={severity}", f"layer={layer}", "job=ibkr", "target=paper")
+    amtool("config", "routes", "test", f"--config.file={path}", f"--verify.receivers={receiver}", *labels)
+
+
+def test_what_happens_to_one_gateway_is_one_group() -> None:
+    assert CONFIG["route"]["group_by"] == ["job", "target"]
+    assert all("group_by" not in route for route in CONFIG["route"]["routes"])
+
+
+def test_no_critical_alert_is_ever_muted_by_the_clock() -> None:
+    """A reset window must not hide a gateway that froze in it; the rules know each target's own windows."""
+    muted = [route for route in CONFIG["route"]["routes"] if "mute_time_intervals" in route]
+    assert [route["matchers"] for route in muted] == [['severity="warning"', 'layer="quality"']]
+
+
+def test_every_mute_names_a_time_interval_in_a_time_zone_of_its_own() -> None:
+    intervals = {each["name"]: each["time_intervals"] for each in CONFIG["time_intervals"]}
+    used = {name for route in CONFIG["route"]["routes"] for name in route.get("mute_time_intervals", ())}
+    assert used == set(intervals)
+    zones = {part["location"] for parts in intervals.values() for part in parts}
+    assert zones == {"America/New_York", "Europe/Zurich", "Asia/Hong_Kong"}
+
+
+LADDER = ("network", "port", "handshake", "session", "upstream", "client", "quality")
+
+
+def test_every_rung_silences_all_that_lie_behind_it() -> None:
+    for index, rung in enumerate(LADDER[:-2]):
+        (rule,) = (
+            each
+            for each in CONFIG["inhibit_rules"]
+            if any(matcher.startswith(f'layer="{rung}"') for matcher in each["source_matchers"])
+        )
+        assert rule["target_matchers"] == [f'layer=~"{"|".join(LADDER[index + 1 :])}"'] or len(LADDER[index + 1 :]) == 1
+        assert rule["equal"] == ["job", "instance", "target"]
+
+
+def test_every_layer_and_alert_that_is_named_here_is_one_of_the_rules() -> None:
+    layers = {rule["labels"]["layer"] for rule in RULES}
+    assert layers == {"exporter", *LADDER}
+    names = {rule["alert"] for rule in RULES}
+    for rule in CONFIG["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            if matcher.startswith("alertname"):
+                assert matcher.split('"')[1] in names
