@@ -78,7 +78,7 @@ class Service:
         self._skipped = exporter.skipped_ticks
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
-        self._under_way: dict[tuple[str, int], asyncio.Future[Report]] = {}
+        self._under_way: dict[tuple[str, int], asyncio.Future[Report | None]] = {}
         self._logins: dict[str, Follower] = {}
         self._resolver = Resolver()
         self._places = asyncio.Semaphore(most_at_once)
@@ -129,19 +129,18 @@ class Service:
         """Probe a target now. If a probe of its endpoint is under way already, its report is the answer."""
         endpoint = (target.host, target.port)
         while (under_way := self._under_way.get(endpoint)) is not None:
-            try:
-                return replace(await asyncio.shield(under_way), target=target.name)
-            except asyncio.CancelledError:
-                if not under_way.cancelled():  # then it is we who are cancelled
-                    raise
-        answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+            shared = await asyncio.shield(under_way)
+            if shared is not None:
+                return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
+        answer: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
         self._under_way[endpoint] = answer
         try:
             report = await probe_target(target, self._resolver, deadline)
             answer.set_result(report)
         finally:
             del self._under_way[endpoint]
-            answer.cancel()  # without effect once there is a result
+            if not answer.done():
+                answer.set_result(None)  # it was cancelled: whoever waits for it probes for himself
         return report
 
     def record(self, report: Report) -> TargetState:

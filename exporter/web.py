@@ -49,6 +49,7 @@ def application(service: Service, reload: Reload, present: Callable[[], Config])
     """The routes of interface.md. `present` gives the configuration that is in force."""
     routes = Routes(service, reload, present)
     app = web.Application(middlewares=[_hardened])
+    app.on_cleanup.append(routes.close)
     app.add_routes(
         [
             web.get("/metrics", routes.metrics),
@@ -79,6 +80,10 @@ class Routes:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._compressor = ThreadPoolExecutor(1, thread_name_prefix="gzip")
+
+    async def close(self, _: web.Application) -> None:
+        """Let go of the thread that compresses."""
+        self._compressor.shutdown(wait=False)
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Every family of every target, in the format that the scraper asks for."""

@@ -77,6 +77,18 @@ async def test_the_end_comes_in_the_middle_of_a_probe_and_closes_it_in_order() -
         assert [record.client_end for record in gateway.ledger] == [ClientEnd.FIN]
 
 
+async def test_the_end_comes_while_targets_wait_for_one_anothers_probe_of_the_same_endpoint() -> None:
+    async with Gateway("silent") as gateway:
+        names = [f"target-{number}" for number in range(50)]
+        async with watching(*(at(gateway, name, interval=60.0, deadline=30.0) for name in names)):
+            await asyncio.sleep(2.2)
+            assert gateway.ledger.open_now == 1
+            closing = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - closing < 2.0
+        await asyncio.sleep(0.05)
+        assert gateway.ledger.open_now == 0
+
+
 async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known() -> None:
     async with Gateway("ok") as first, Gateway("ok") as second, watching() as service:
         one, two, three = (at(gateway, name, 60.0) for gateway, name in ((first, "1"), (second, "2"), (first, "3")))
