@@ -32,7 +32,8 @@ FIELDS: Mapping[str, str] = {
 
 NEVER = ""
 RESTART_WINDOW = 'ibkr_maintenance_window{window="restart"}'
-ANY_WINDOW = "ibkr_maintenance_window"
+# Not the weekly login: it does not end by itself, someone must log in.
+ANY_WINDOW = 'ibkr_maintenance_window{window!="weekly_login"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ OTHERS: tuple[Alert, ...] = (
         '(ibkr_verdict{verdict="upstream_down"} == 1)\n'
         f"  {INFO}\n"
         f"  and on ({IDENTITY}) (time() - ibkr_verdict_since_timestamp_seconds > {t.OVERDUE_SECONDS.value})\n"
-        f"  unless on ({IDENTITY}) (ibkr_maintenance_window == 1)",
+        f"  unless on ({IDENTITY}) ({ANY_WINDOW} == 1)",
         t.OVERDUE,
         "critical",
         "upstream",
