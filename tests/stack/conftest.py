@@ -20,12 +20,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     compose("down", "--volumes", "--timeout", "5")
     fill_last_trading_day(tmp_path_factory.mktemp("history") / "history.om")
     started = time.monotonic()
-    done = compose("up", "--detach", "--wait", "--pull", "never", *containers.SERVICES)
-    assert done.returncode == 0, done.stdout + compose("logs", "--tail", "40").stdout
-    print(f"\nall healthy after {time.monotonic() - started:.1f} s: {', '.join(containers.SERVICES)}")
-    yield
-    done = compose("down", "--volumes", "--timeout", "10")
-    assert done.returncode == 0, done.stdout
+    try:
+        done = compose("up", "--detach", "--wait", "--pull", "never", *containers.SERVICES)
+        assert done.returncode == 0, done.stdout + compose("logs", "--tail", "40").stdout
+        print(f"\nall healthy after {time.monotonic() - started:.1f} s: {', '.join(containers.SERVICES)}")
+        yield
+    finally:
+        compose("down", "--volumes", "--timeout", "10")
 
 
 def fill_last_trading_day(file: Path) -> None:

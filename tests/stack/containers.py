@@ -58,19 +58,10 @@ def fetch(url: str) -> Any:
         return json.load(answer)
 
 
-def query(expr: str) -> list[dict[str, Any]]:
+def query(expr: str, prometheus: str = PROMETHEUS) -> list[dict[str, Any]]:
     """An instant query's result."""
-    result: list[dict[str, Any]] = fetch(f"{PROMETHEUS}/api/v1/query?{urllib.parse.urlencode({'query': expr})}")[
-        "data"
-    ]["result"]
-    return result
-
-
-def query_range(expr: str, seconds: float, step: float) -> list[dict[str, Any]]:
-    """A range query's result over the last seconds."""
-    end = time.time()
-    form = urllib.parse.urlencode({"query": expr, "start": end - seconds, "end": end, "step": step})
-    result: list[dict[str, Any]] = fetch(f"{PROMETHEUS}/api/v1/query_range?{form}")["data"]["result"]
+    form = urllib.parse.urlencode({"query": expr})
+    result: list[dict[str, Any]] = fetch(f"{prometheus}/api/v1/query?{form}")["data"]["result"]
     return result
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.stack.containers import compose
 
 BASE = ("--project-name", "ibkr-mistakes", "-f", "compose.yaml")
-PORT = {"EXPORTER_PORT": "19497"}  # beside the stack of the other tests
+PORT = {"EXPORTER_PORT": "29497"}  # beside the stack of the other tests
 
 
 @pytest.mark.parametrize(
