@@ -1,3 +1,6 @@
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +23,13 @@ def test_a_single_target_is_probed_at_once() -> None:
 
 def test_the_grids_of_the_targets_are_spread_evenly_over_the_interval() -> None:
     origins = [schedule.grid_origin(0.0, index, 10, 15.0) for index in range(10)]
-    assert origins == [index * 1.5 for index in range(10)]
+    assert origins == pytest.approx([index * 1.5 for index in range(10)], abs=schedule.SLOT + 1e-9)
+
+
+def test_many_targets_share_slots_so_that_the_process_wakes_seldom() -> None:
+    origins = Counter(schedule.grid_origin(1000.3, index, 1000, 15.0) for index in range(1000))
+    assert len(origins) == pytest.approx(15.0 / schedule.SLOT, abs=2)
+    assert max(origins.values()) <= 2 * 1000 * schedule.SLOT / 15.0
 
 
 def test_a_quick_probe_is_followed_by_the_next_point_of_the_grid() -> None:
