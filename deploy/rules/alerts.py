@@ -30,6 +30,29 @@ FIELDS: Mapping[str, str] = {
     "account": "the configured account",
 }
 
+# What a template asks Prometheus for when it writes the text: labels cannot say it, for they would be another alert.
+MINE = "{job=%q,instance=%q,target=%q}"
+NAMED = '" $labels.job $labels.instance $labels.target) }}'
+FAILING_CLIENTS = (
+    '{{ range $i, $it := query (printf "ibkr_client_info and on (job, instance, client) (ibkr_client_success'
+    + MINE
+    + " == 0)"
+    + NAMED
+    + "{{ if $i }}, {{ end }}{{ $it.Labels.client }} ({{ $it.Labels.library }} {{ $it.Labels.version }}){{ end }}."
+)
+DOWN_FARMS = (
+    '{{ range $i, $it := query (printf "ibkr_farm_connected'
+    + MINE
+    + " == 0"
+    + NAMED
+    + "{{ if $i }}, {{ end }}{{ $it.Labels.kind }} {{ $it.Labels.farm }}{{ end }}."
+)
+DETAILS: Mapping[Verdict, str] = {
+    Verdict.CLIENT_FAULT: f" Failing: {FAILING_CLIENTS}",
+    Verdict.CLIENTS_FAILING: f" Failing: {FAILING_CLIENTS}",
+    Verdict.FARM_DOWN: f" Disconnected: {DOWN_FARMS}",
+}
+
 NEVER = ""
 RESTART_WINDOW = 'ibkr_maintenance_window{window="restart"}'
 # Not the weekly login: it does not end by itself, someone must log in.
@@ -407,7 +430,8 @@ def _description(verdict: Verdict) -> str:
     remedy = REMEDIES[verdict]
     actions = STALE_ACTIONS if verdict is Verdict.UNKNOWN else remedy.actions
     steps = "\n".join(f"{number}. {_filled(action)}" for number, action in enumerate(actions, 1))
-    return f"{ABOUT}: verdict {verdict}. {_filled(remedy.meaning)} What to do:\n{steps}"
+    details = DETAILS.get(verdict, "")
+    return f"{ABOUT}: verdict {verdict}. {_filled(remedy.meaning)}{details} What to do:\n{steps}"
 
 
 def _filled(text: str) -> str:
