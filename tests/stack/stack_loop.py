@@ -1,5 +1,6 @@
 """Round the loop with the real compose.yaml: a gateway freezes, a page arrives, it recovers, "resolved" arrives."""
 
+import json
 import time
 import urllib.request
 from functools import partial
@@ -106,6 +107,37 @@ def test_ten_failures_at_once_are_ten_notifications(failed: float) -> None:
     frozen = {"watched", "unwatched"}
     others = [each["commonLabels"] for each in containers.messages() if each["at"] > failed]
     assert {labels.get("target") for labels in others} == frozen | {name for name, *_ in FAILURES.values()}, others
+
+
+LADDER = ("network", "port", "handshake", "session", "upstream", "client", "quality")
+SILENCING = LADDER[:5]
+
+
+def test_of_all_rungs_of_the_ladder_at_once_only_the_outermost_is_a_message() -> None:
+    """Posted to the real Alertmanager, one made-up gateway for each rung, with alerts on that rung and all behind it."""
+    began = time.time()
+    post([rung_alert(layer, rung) for index, rung in enumerate(SILENCING) for layer in LADDER[index:]])
+    for rung in SILENCING:
+        wait_for(f"the message from {rung}", partial(about, f"from-{rung}", began), 20)
+    time.sleep(10)
+    for rung in SILENCING:
+        told = [[each["labels"]["layer"] for each in message["alerts"]] for message in about(f"from-{rung}", began)]
+        assert told == [[rung]], rung
+
+
+def rung_alert(layer: str, rung: str) -> dict[str, Any]:
+    """An alert on a layer about the gateway whose outermost fault is on a rung."""
+    labels = {"alertname": f"Rung{layer}", "layer": layer, "severity": "critical"}
+    return {"labels": {**labels, "job": "ibkr", "instance": "e", "target": f"from-{rung}"}, "annotations": {}}
+
+
+def post(alerts: list[dict[str, Any]]) -> None:
+    """Hand alerts to Alertmanager as Prometheus does."""
+    request = urllib.request.Request(
+        f"{ALERTMANAGER}/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
 
 
 def test_alertmanager_sent_all_of_it_and_failed_at_nothing() -> None:
