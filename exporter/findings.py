@@ -55,7 +55,8 @@ def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
     """The deadline in seconds of a probe that this sighting calls for at once; None: the clock goes on as ever.
 
     A late heartbeat calls for a short one: silence for that long beside a request unanswered for a second is a freeze,
-    unless the target is known to be slow. The full deadline is for the ends that say nothing of how long to wait.
+    unless the target is known to be slow. Every end calls for one with the full deadline: after a short one it gives
+    the target the time that every tick gives it, and it is how a freeze that has passed is known at once.
     """
     target, watched = before.target, before.watched
     match sighting.sight:
@@ -66,8 +67,7 @@ def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
         case Sight.ANSWERED if watched.late and working_session(before.last) is None:
             return target.deadline
         case Sight.ENDED if sighting.result is not None and sighting.result.cause not in NO_NEWS:
-            given_up = watched.connected and sighting.result.cause is Cause.SILENCE
-            return None if given_up else target.deadline
+            return target.deadline
         case _:
             return None
 

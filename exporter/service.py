@@ -71,8 +71,12 @@ class Bell:
 class Service:
     """Watches targets. `states` and `exporter` are what there is to show."""
 
-    def __init__(self, exporter: ExporterState, *, most_at_once: int = 1000) -> None:
-        """Make one that watches nothing yet and has at most `most_at_once` probes under way."""
+    def __init__(self, exporter: ExporterState, *, most_at_once: int = 1000, pace: watch.Pace = watch.PACE) -> None:
+        """Make one that watches nothing yet and has at most `most_at_once` probes under way.
+
+        `pace` is that of the heartbeats of every watch.
+        """
+        self._pace = pace
         self._exporter = exporter
         self._lag = exporter.lag
         self._skipped = exporter.skipped_ticks
@@ -181,7 +185,9 @@ class Service:
             group.create_task(self._tick(target, due, origin, bell))
             if target.watch_id is not None:
                 group.create_task(
-                    watch.keep(target, self._resolver, bell.working, partial(self._see, target.name, bell))
+                    watch.keep(
+                        target, self._resolver, bell.working, partial(self._see, target.name, bell), pace=self._pace
+                    )
                 )
 
     async def _tick(self, target: Target, due: float, origin: float, bell: Bell) -> None:
