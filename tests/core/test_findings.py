@@ -157,10 +157,13 @@ def test_heartbeats_unanswered_change_nothing_when_a_probe_has_looked_since() ->
     assert after.verdict is Verdict.HEALTHY
 
 
-def test_a_reset_is_no_verdict_by_itself_but_calls_for_a_probe() -> None:
-    sighting = Sighting(Sight.ENDED, T0 + 6, UP, result=RESET)
-    assert fold_sighting(working(), sighting).verdict is Verdict.HEALTHY
-    assert probe_at_once(working(), sighting) == WATCHED.deadline
+def test_a_reset_is_no_verdict_by_itself() -> None:
+    assert fold_sighting(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=RESET)).verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize("result", [RESET, SILENT])
+def test_an_end_calls_for_a_probe_with_the_full_deadline(result: LayerResult) -> None:
+    assert probe_at_once(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=result)) == WATCHED.deadline
 
 
 def test_a_late_heartbeat_calls_for_a_probe_of_one_second_unless_the_gateway_is_known_to_be_slow() -> None:
@@ -180,9 +183,7 @@ def test_a_heartbeat_answered_late_calls_for_a_probe_where_the_verdict_was_bad_m
     assert probe_at_once(fold(late, made, judge(made, WATCHED)), answered) == WATCHED.deadline
 
 
-@pytest.mark.parametrize(
-    "result", [None, replace(RESET, cause=Cause.CLIENT_ID_IN_USE, outcome=Outcome.REJECTED), SILENT]
-)
+@pytest.mark.parametrize("result", [None, replace(RESET, cause=Cause.CLIENT_ID_IN_USE, outcome=Outcome.REJECTED)])
 def test_an_end_that_says_nothing_new_calls_for_no_probe(result: LayerResult | None) -> None:
     assert probe_at_once(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=result)) is None
 
