@@ -42,7 +42,15 @@ FLEET = (
     Extra("redirected", "0s:redirect,50s:ok,65s:repeat"),
     Extra("too-old", "0s:too_old"),
     Extra("sluggish", "0s:slow,40s:ok,55s:repeat", Mode.LIVE),
+    Extra("client-ids-taken", "0s:id_in_use,45s:ok,60s:repeat"),
+    Extra("begins-no-session", "0s:handshake_then_silence,50s:ok,65s:repeat"),
+    Extra("connected-but-deaf", "0s:ok,10s:requests_unanswered,55s:ok,70s:repeat", Mode.LIVE),
+    Extra("wrong-login", "0s:wrong_account"),
+    Extra("lost-its-servers", "0s:ok,20s:upstream_lost,55s:ok,80s:repeat", Mode.LIVE),
+    Extra("farm-down", "0s:ok,15s:farm_broken,45s:ok,60s:repeat"),
 )
+ACCOUNT = SETUP.accounts[0]
+CLIENT_IDS = (9001, 9002, 9003)  # two for the probes, the last for the watch
 NO_SUCH_HOST = Target("no-such-host", "tws.example.invalid", 7497, Mode.PAPER, INTERVAL, DEADLINE)
 
 
@@ -52,7 +60,7 @@ async def show(host: str, port: int, say: Callable[[str], None]) -> None:
         config = Config(targets=targets, listen_host=host, listen_port=port)
 
         def announce(url: str) -> None:
-            say(f"\n{len(targets)} gateways, of which one is well. Look at")
+            say(f"\n{len(targets)} gateways, of which one is always well. Look at")
             say(f"  {url}                the status page: verdicts, evidence, required actions")
             say(f"  {url}metrics         what Prometheus scrapes")
             say(f"  {url}api/v1/status   the same as JSON")
@@ -72,7 +80,19 @@ async def fleet() -> AsyncIterator[tuple[Target, ...]]:
             turns = read_timeline(extra.timeline)
             gateway = await stack.enter_async_context(Gateway(turns[0].mode, setup=SETUP))
             players.append(asyncio.create_task(play_timeline(turns, gateway.set_mode), name=f"play {extra.name}"))
-            targets.append(Target(extra.name, gateway.host, gateway.port, extra.mode, INTERVAL, DEADLINE))
+            targets.append(
+                Target(
+                    extra.name,
+                    gateway.host,
+                    gateway.port,
+                    extra.mode,
+                    INTERVAL,
+                    DEADLINE,
+                    client_ids=CLIENT_IDS,
+                    account=ACCOUNT,
+                    watch=True,
+                )
+            )
         try:
             yield (*targets, NO_SUCH_HOST)
         finally:
