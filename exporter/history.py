@@ -122,10 +122,16 @@ def heard_at(state: TargetState) -> float | None:
     return max(state.last.at, state.watched.at)
 
 
+def expires_at(state: TargetState) -> float | None:
+    """When the state stops claiming anything (unix seconds): three intervals after the last sign of the target."""
+    heard = heard_at(state)
+    return None if heard is None else heard + EXPIRY_INTERVALS * state.target.interval
+
+
 def expired(state: TargetState, now: float) -> bool:
     """The last sign of the target is older than three intervals: its report claims nothing any more."""
-    heard = heard_at(state)
-    return heard is None or now - heard > EXPIRY_INTERVALS * state.target.interval
+    ends = expires_at(state)
+    return ends is None or now > ends
 
 
 def current_verdict(state: TargetState, now: float) -> Verdict:

@@ -10,9 +10,19 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired, explanation
+from exporter.evidence import masked
+from exporter.history import (
+    EXPIRY_INTERVALS,
+    TargetState,
+    claims,
+    current_verdict,
+    expired,
+    expires_at,
+    explanation,
+    heard_at,
+)
 from exporter.login import Login
-from exporter.model import Layer, LayerResult, Report, Target, Verdict
+from exporter.model import Layer, LayerResult, Report, SessionFacts, Target, Verdict
 from exporter.remedy import REMEDIES, fill
 from exporter.verdict import CONNECTABLE, Explanation, Severity, explain, severity
 from exporter.windows import names, open_windows
@@ -41,7 +51,7 @@ def report_json(target: Target, report: Report, verdict: Verdict, login: Login |
 def state_json(state: TargetState, now: float) -> Json:
     """One target: the fields of `report_json`, then what only a history knows."""
     target, last, verdict = state.target, state.last, current_verdict(state, now)
-    claimed, opened = claims(state, now), open_windows(now, target.windows)
+    claimed, opened, heard = claims(state, now), open_windows(now, target.windows), heard_at(state)
     return {
         **_core(target, verdict, words(state, now), None if last is None else last.at, claimed),
         "severity": severity(verdict).value,
@@ -51,9 +61,10 @@ def state_json(state: TargetState, now: float) -> Json:
         "interval": target.interval,
         "deadline": target.deadline,
         "since": _moment_or_none(since(state, now)),
-        "age": None if last is None else round(max(0.0, now - last.at), 3),
+        "age": None if heard is None else round(max(0.0, now - heard), 3),
         "expired": expired(state, now),
         "connections": state.connections,
+        "watch": _watch(state),
         "login": _login(state.login),
         "maintenance": {name: name in opened for name in names(target.windows)},
         "probes": _probes(state),
@@ -79,9 +90,7 @@ def words(state: TargetState, now: float) -> Explanation:
 
 def since(state: TargetState, now: float) -> float | None:
     """When the present verdict began (unix seconds): for an expired state, when it expired; None if never probed."""
-    if state.last is not None and expired(state, now):
-        return state.last.at + EXPIRY_INTERVALS * state.target.interval
-    return state.since
+    return expires_at(state) if state.last is not None and expired(state, now) else state.since
 
 
 def moment(at: float) -> str:
@@ -114,11 +123,12 @@ def _core(target: Target, verdict: Verdict, said: Explanation, at: float | None,
         "actions": list(said.actions),
         "runbook": verdict.value,
         "server_version": handshake.server.version if handshake and handshake.server else None,
-        "layers": [_layer(result) for result in report.results] if report else [],
+        "layers": [_layer(result, target) for result in report.results] if report else [],
     }
 
 
-def _layer(result: LayerResult) -> Json:
+def _layer(result: LayerResult, target: Target) -> Json:
+    session = {} if result.session is None else {"session": _session(result.session, target)}
     return {
         "layer": result.layer.value,
         "client": result.client,
@@ -129,6 +139,34 @@ def _layer(result: LayerResult) -> Json:
         "cause": result.cause.value if result.cause else None,
         "stages": {stage.value: seconds for stage, seconds in result.stages},
         "clock": result.stamp.value if result.stamp else None,
+        **session,
+    }
+
+
+def _session(facts: SessionFacts, target: Target) -> Json:
+    """What the gateway told within the session. Accounts other than the configured one are shown in part."""
+    return {
+        "client_id": facts.client_id,
+        "accounts": None if facts.accounts is None else [masked(account, target) for account in facts.accounts],
+        "clock_offset": facts.clock_offset,
+        "upstream": facts.upstream,
+        "farms": [{"kind": farm.kind.value, "name": farm.name, "connected": farm.connected} for farm in facts.farms],
+        "errors": list(facts.errors),
+        "conflicts": facts.conflicts,
+    }
+
+
+def _watch(state: TargetState) -> Json | None:
+    """What the watch is at; None where there is none. `ended` is why its last session ended."""
+    if state.target.watch_id is None:
+        return None
+    watched = state.watched
+    ended = watched.ended.cause if watched.ended else None
+    return {
+        "connected": watched.connected,
+        "since": _moment_or_none(watched.since),
+        "client_id": state.target.watch_id,
+        "ended": ended.value if ended else None,
     }
 
 

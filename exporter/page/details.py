@@ -211,6 +211,18 @@ def _history(state: TargetState, now: float) -> tuple[Turn, ...]:
     )
 
 
+def _watch(state: TargetState, now: float) -> str:
+    """Whether the watch is in its session, and since when; why not, where that is known."""
+    watched = state.watched
+    if state.target.watch_id is None:
+        return "none"
+    since = f" for {at(watched.since, now).ago}" if watched.since is not None else ""
+    if watched.connected:
+        return f"connected{since}"
+    ended = f" ({watched.ended.cause.value})" if watched.ended and watched.ended.cause else ""
+    return f"not connected{since}{ended}"
+
+
 def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:
     """What is configured, for the table beside the counters, and what the launcher log and the calendar tell."""
     target = state.target
@@ -222,6 +234,7 @@ def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:
         ("Deadline", f"{target.deadline:g} s"),
         ("Slow after", duration(target.slow_after)),
         ("Reserved client ids", reserved),
+        ("Watch", _watch(state, now)),
         ("Clients", ", ".join(target.clients) or "none"),
     ]
     if state.login:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from exporter.evidence import duration
-from exporter.history import EXPIRY_INTERVALS, TargetState, claims, current_verdict, expired
+from exporter.history import TargetState, claims, current_verdict, expired, expires_at
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.page.api import moment, since, words
 from exporter.remedy import REMEDIES
@@ -178,9 +178,8 @@ def ladder(report: Report | None, target: Target) -> tuple[Rung, ...]:
 def spans(state: TargetState, now: float) -> tuple[Span, ...]:
     """The verdicts one after the other, oldest first; after the expiry of the last report nothing is known."""
     ends = [change.at for change in state.changes[1:]]
-    end = now
-    if state.last is not None and expired(state, now):
-        end = state.last.at + EXPIRY_INTERVALS * state.target.interval
+    ends_at = expires_at(state)
+    end = ends_at if ends_at is not None and expired(state, now) else now
     known = [Span(change.verdict, change.at, last) for change, last in zip(state.changes, [*ends, end], strict=False)]
     return tuple(known) if end == now else (*known, Span(Verdict.UNKNOWN, end, now))
 

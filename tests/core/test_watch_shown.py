@@ -1,0 +1,61 @@
+"""The session and the watch as people and programs see them: JSON, page, no account number but the configured one."""
+
+import json
+from dataclasses import replace
+
+from exporter.findings import fold_sighting
+from exporter.history import TargetState
+from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
+from exporter.page.api import state_json
+from exporter.page.details import describe
+from exporter.sightings import Sight, Sighting
+from tests.core.states import HEALTHY, T0, TARGET, TRADING, grown
+
+WATCHED = replace(TARGET, client_ids=(9001, 9002), account="DU1234567", watch=True)
+UP = SessionFacts(client_id=9002, upstream=True)
+RESET = LayerResult(Layer.SESSION, Outcome.CLOSED, 9.0, Stage.CURRENT_TIME, Cause.RESET)
+
+
+def connected() -> TargetState:
+    return fold_sighting(grown(TRADING, target=WATCHED), Sighting(Sight.BEGAN, T0 + 1, UP))
+
+
+def fact(state: TargetState, name: str) -> str:
+    return dict(describe(state, T0 + 10, 300.0).facts)[name]
+
+
+def test_the_json_of_a_session_tells_everything_but_the_numbers_of_other_accounts() -> None:
+    shown = state_json(grown(TRADING, target=WATCHED), T0 + 1)
+    [port, handshake, session] = shown["layers"]
+    assert "session" not in port
+    assert "session" not in handshake
+    assert session["session"]["accounts"] == ["DU1234567", "DU…321"]
+    assert session["session"]["upstream"] is True
+    assert session["session"]["farms"][0] == {"kind": "definitions", "name": "secdefil", "connected": True}
+    assert "DU7654321" not in json.dumps(shown)
+
+
+def test_nothing_is_said_of_a_watch_where_there_is_none() -> None:
+    state = grown(HEALTHY)
+    assert state_json(state, T0)["watch"] is None
+    assert fact(state, "Watch") == "none"
+
+
+def test_a_connected_watch_is_shown_with_its_client_id_and_since_when() -> None:
+    watch = state_json(connected(), T0 + 10)["watch"]
+    assert watch == {"connected": True, "since": "2026-11-21T02:00:01Z", "client_id": 9002, "ended": None}
+    assert fact(connected(), "Watch") == "connected for 9 s"
+
+
+def test_a_watch_that_is_gone_says_why() -> None:
+    state = fold_sighting(connected(), Sighting(Sight.ENDED, T0 + 5, UP, result=RESET))
+    assert state_json(state, T0 + 10)["watch"]["ended"] == "reset"
+    assert fact(state, "Watch") == "not connected for 5 s (reset)"
+
+
+def test_the_age_of_a_watched_target_is_that_of_its_last_heartbeat() -> None:
+    state = fold_sighting(connected(), Sighting(Sight.ANSWERED, T0 + 58, UP))
+    shown = state_json(state, T0 + 60)
+    assert (shown["age"], shown["expired"], shown["verdict"]) == (2.0, False, "healthy")
+    later = state_json(state, T0 + 58 + 46)
+    assert (later["expired"], later["verdict"], later["since"]) == (True, "unknown", "2026-11-21T02:01:43Z")
