@@ -1,0 +1,39 @@
+"""The Compose profile demo watches exactly the fleet that `ibkr-exporter demo` has."""
+
+from pathlib import Path
+
+import yaml
+
+from exporter.config import load
+from exporter.demo import FLEET
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_simulated_gateway_is_a_target_under_its_own_name_and_port() -> None:
+    targets = {target.port: (target.name, target.mode) for target in load(ROOT / "deploy/exporter/demo.yaml").targets}
+    for port, extra in enumerate(FLEET, 7001):
+        assert targets.pop(port) == (extra.name, extra.mode)
+    assert [name for name, _ in targets.values()] == ["no-such-host"]
+
+
+def test_every_example_configuration_is_sound() -> None:
+    for path in sorted((ROOT / "deploy" / "exporter").glob("*.yaml")):
+        assert load(path).targets, path.name
+
+
+def test_the_settings_that_are_explained_are_those_that_compose_reads() -> None:
+    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    for line in (ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
+        name, equals, _ = line.lstrip("#").partition("=")
+        if equals and name.isupper():
+            assert f"${{{name}" in compose, f"{name} is explained and read nowhere"
+
+
+def test_every_port_is_open_to_this_machine_only() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["read_only"] is True, name
+        assert service["init"] is True, name
