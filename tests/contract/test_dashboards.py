@@ -1,0 +1,148 @@
+"""The committed dashboards: what Grafana's own linter asks for, sound in themselves, and in step with the catalogue."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from exporter.catalogue import CATALOGUE
+
+ROOT = Path(__file__).parents[2]
+BOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
+}
+OTHERS = {"process_resident_memory_bytes", "up", "ALERTS"}  # Prometheus' own, and its client's
+SUFFIXES = ("_bucket", "_count", "_sum")
+
+
+def panels() -> Iterator[Any]:
+    for name, board in BOARDS.items():
+        for panel in board["panels"]:
+            if panel["type"] != "row":
+                yield pytest.param(name, panel, id=f"{name}: {panel['title']}")
+
+
+def rules() -> list[dict[str, Any]]:
+    found = []
+    for path in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml")):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            found += group["rules"]
+    return found
+
+
+RECORDED = {rule["record"] for rule in rules() if "record" in rule}
+
+
+def named(expr: str) -> set[str]:
+    """The metrics that an expression reads."""
+    text = re.sub(r'"[^"]*"', '""', re.sub(r"\b(by|on|without|ignoring|group_left|group_right) *\([^)]*\)", "", expr))
+    names = set(re.findall(r"(?<![\w$:.])([A-Za-z_][\w:]*)(?=[{\[ )]|$)(?! *\()", text))
+    words = {"or", "and", "unless", "bool", "by", "on", "offset", "without"}
+    return {name for name in names if name not in words and not re.fullmatch(r"\d+[smhd]?", name)}
+
+
+def base(name: str) -> str:
+    """A histogram's name for one of its series."""
+    return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)
+
+
+def test_there_are_three_dashboards_with_their_own_uids() -> None:
+    assert {board["uid"] for board in BOARDS.values()} == {"ibkr-fleet", "ibkr-gateway", "ibkr-libraries"}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_ids_are_unique_and_panels_lie_on_the_grid_without_overlap(name: str) -> None:
+    placed = BOARDS[name]["panels"]
+    assert len({panel["id"] for panel in placed}) == len(placed)
+    taken: set[tuple[int, int]] = set()
+    for panel in placed:
+        place = panel["gridPos"]
+        assert place["x"] >= 0
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+@pytest.mark.parametrize(("board", "panel"), list(panels()))
+def test_every_panel_has_what_the_linter_asks_for(board: str, panel: dict[str, Any]) -> None:
+    assert panel["title"], board
+    assert panel["description"].endswith(".")
+    assert panel["datasource"]["uid"] == "${datasource}"
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["targets"]
+    for target in panel["targets"]:
+        assert target["datasource"]["uid"] == "${datasource}"
+        for part in re.findall(r"\{([^{}]*)\}", target["expr"]):
+            assert 'job=~"$job"' in part, target["expr"]
+            assert 'instance=~"$instance"' in part, target["expr"]
+        for rate in re.findall(r"(?:rate|increase)\([^\[]*\[([^\]]*)\]", target["expr"]):
+            assert rate in {"$__rate_interval", "1h"}, target["expr"]
+
+
+@pytest.mark.parametrize(("board", "panel"), list(panels()))
+def test_every_query_parses(board: str, panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        expr = target["expr"].replace("$__rate_interval", "1m")
+        promql_parser.parse(expr)
+        assert board
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_data_source_and_what_selects_are_variables(name: str) -> None:
+    variables = {each["name"]: each for each in BOARDS[name]["templating"]["list"]}
+    assert variables["datasource"]["type"] == "datasource"
+    assert {"job", "instance", "target"} <= set(variables)
+
+
+def test_every_metric_that_rules_and_dashboards_read_is_in_the_catalogue() -> None:
+    known = {metric.name for metric in CATALOGUE} | RECORDED | OTHERS
+    read = {metric for rule in rules() for metric in named(rule["expr"])}
+    for board in BOARDS.values():
+        for panel in board["panels"]:
+            for target in panel.get("targets", ()):
+                read |= named(target["expr"].replace("$__rate_interval", "1m"))
+    assert {base(name) for name in read} - known == set()
+
+
+def test_every_metric_of_the_catalogue_is_shown_or_alerted_on() -> None:
+    text = " ".join(rule["expr"] for rule in rules())
+    text += " ".join(
+        target["expr"] for board in BOARDS.values() for panel in board["panels"] for target in panel.get("targets", ())
+    )
+    text += " ".join(each["query"] for board in BOARDS.values() for each in board["templating"]["list"][1:])
+    assert [metric.name for metric in CATALOGUE if not re.search(rf"\b{metric.name}(_bucket)?\b", text)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("exporter/runbooks/*.md")]),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_every_metric_that_a_text_names_is_in_the_catalogue(path: Path) -> None:
+    known = {metric.name for metric in CATALOGUE} | {name.split(":")[1] for name in RECORDED if ":ibkr_" in name}
+    named_here = set(
+        re.findall(r"(?<![\w./-])(ibkr_[a-z0-9_]+[a-z0-9])(?![\w/.-]*\()", path.read_text(encoding="utf-8"))
+    )
+    assert {base(name) for name in named_here} - known == set()
+
+
+def test_the_names_reader_reads_names_and_nothing_else() -> None:
+    expr = 'max by (a, b) (x_y{c="d"}) * on (e) group_left (f) z or rate(q_bucket[5m]) > bool 3 and up == 1'
+    assert named(expr) == {"x_y", "z", "q_bucket", "up"}
+
+
+def test_grafana_is_told_where_the_dashboards_and_prometheus_are() -> None:
+    provisioning = ROOT / "deploy" / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())["providers"]
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    mounts = [volume.split(":") for volume in compose["services"]["grafana"]["volumes"]]
+    assert ["./deploy/grafana/dashboards", provider["options"]["path"], "ro"] in mounts
