@@ -87,6 +87,33 @@ CONFLICTS = Metric(
     "ibkr_client_id_conflicts_total", Kind.COUNTER, ("target",), "Client ids of ours refused with error 326."
 )
 WATCH_CONNECTED = Metric("ibkr_watch_connected", Kind.GAUGE, ("target",), "1 while the watch is in its session.")
+CLIENT_SUCCESS = Metric(
+    "ibkr_client_success",
+    Kind.GAUGE,
+    ("target", "client"),
+    "1 if the client library connected and was answered, 0 if it failed although the gateway answers us.",
+)
+CLIENT_LAST = Metric(
+    "ibkr_client_last_duration_seconds",
+    Kind.GAUGE,
+    ("target", "client", "stage"),
+    "Each stage of the last try, from the stage before it, measured inside the library's own process.",
+)
+CLIENT_TIMES = Metric(
+    "ibkr_client_duration_seconds",
+    Kind.HISTOGRAM,
+    ("target", "client"),
+    "The whole of the tries that succeeded, without the import.",
+)
+CLIENT_INFO = Metric(
+    "ibkr_client_info",
+    Kind.GAUGE,
+    ("client", "library", "version", "python"),
+    "Always 1: the library that a client is, and its Python.",
+)
+CLIENT_USABLE = Metric(
+    "ibkr_client_usable", Kind.GAUGE, ("client",), "1 if the client's interpreter starts and the library imports."
+)
 PROBES = Metric("ibkr_probes_total", Kind.COUNTER, ("target", "layer", "client"), "Probes done.")
 FAILURES = Metric(
     "ibkr_probe_failures_total",
@@ -159,6 +186,9 @@ BY_TARGET = (
     FARM,
     CONFLICTS,
     WATCH_CONNECTED,
+    CLIENT_SUCCESS,
+    CLIENT_LAST,
+    CLIENT_TIMES,
     PROBES,
     FAILURES,
     LAST_PROBE,
@@ -167,5 +197,5 @@ BY_TARGET = (
     LOGIN_PHASE,
     TARGET_INFO,
 )
-OF_EXPORTER = (BUILD_INFO, RELOAD_SUCCESS, RELOAD_TIME, LAG, SKIPPED_TICKS)
+OF_EXPORTER = (CLIENT_INFO, CLIENT_USABLE, BUILD_INFO, RELOAD_SUCCESS, RELOAD_TIME, LAG, SKIPPED_TICKS)
 CATALOGUE = BY_TARGET + OF_EXPORTER

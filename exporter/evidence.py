@@ -5,7 +5,7 @@ Account numbers are shown in part only, but for the configured one: evidence goe
 
 from collections.abc import Callable
 
-from exporter.model import Cause, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp, Target
+from exporter.model import Cause, Edition, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp, Target
 
 CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
@@ -20,7 +20,9 @@ FARMS = {
 def sentence(result: LayerResult, target: Target) -> str:
     """One result as a line of evidence."""
     took = "" if result.seconds is None else f" after {duration(result.seconds)}"
-    if result.outcome is Outcome.OK:
+    if result.client is not None:
+        said = _client(result)
+    elif result.outcome is Outcome.OK:
         said = SUCCESSES[result.layer](result, target)
     else:
         cause = result.cause.value if result.cause else result.outcome.value
@@ -33,8 +35,7 @@ def sentence(result: LayerResult, target: Target) -> str:
             asked=ASKED.get(stage, "startApi"),
             missing=MISSING.get(stage, "no answer came"),
         )
-    who = f"{result.client}: " if result.client else ""
-    return f"{who}{said}" + (f" ({result.detail})" if result.detail else "")
+    return said + (f" ({result.detail})" if result.detail else "")
 
 
 def duration(seconds: float) -> str:
@@ -84,15 +85,30 @@ def masked(account: str, target: Target) -> str:
     return f"{account[:2]}…{account[-3:]}" if len(account) >= MASKABLE else "…"
 
 
-def _passed(result: LayerResult, _: Target) -> str:
-    return f"{result.layer.value} passed" + ("" if result.seconds is None else f" in {duration(result.seconds)}")
+def release(edition: Edition) -> str:
+    """What exactly was tried: ibapi 9.81.1 on Python 3.13.0."""
+    return f"{edition.library} {edition.version} on Python {edition.python}"
+
+
+def _client(result: LayerResult) -> str:
+    """How far a client library got."""
+    who = f"{result.client} ({release(result.edition)})" if result.edition else str(result.client)
+    took = "" if result.seconds is None else f" after {duration(result.seconds)}"
+    if result.ok:
+        return f"{who} connected and was answered{took.replace(' after ', ' in ')}"
+    if result.outcome is Outcome.UNAVAILABLE:
+        return f"{who} could not be tried, which says nothing of the gateway"
+    if result.cause is Cause.CLIENT_ID_IN_USE:
+        return f"{who} was refused every client id that is reserved for it, which says nothing of the library"
+    where = f" at the stage {result.stage.value}" if result.stage else ""
+    why = f": {result.cause.value.replace('_', ' ')}" if result.cause else ""
+    return f"{who} failed{where}, {result.outcome.value}{took}{why}"
 
 
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,
     Layer.HANDSHAKE: _handshake_answered,
     Layer.SESSION: _session_answered,
-    Layer.CLIENT: _passed,
 }
 
 # Within a session: what was asked at a stage, and what did not come.

@@ -4,18 +4,21 @@ No clock here: `now` is a parameter. Nothing grows without bound: reports, failu
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from exporter.login import Login
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.sightings import Watched
+from exporter.trials import Trial
 from exporter.verdict import CLAIMLESS, WORKING, Explanation, explain
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
 CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # A gateway answers the hello in 1 to 20 milliseconds when idle, in seconds when it is about to freeze.
 HANDSHAKE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# A library gets through in some ten milliseconds, behind a slow gateway in seconds.
+CLIENT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 KEPT_REPORTS = 8
@@ -83,13 +86,21 @@ class TargetState:
     login: Login | None = None  # what the launcher log tells; None: none is configured
     conflicts: int = 0  # client ids of ours that were refused with error 326
     watched: Watched = field(default_factory=Watched)
+    trials: Mapping[str, Trial] = field(default_factory=dict)  # the latest of each client
+    client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
 
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     """The state after one more tick: its report counted and made the present one."""
-    probed = [result for result in report.results if result.outcome is not Outcome.SKIPPED]
+    wire = [result for result in report.results if result.client is None]  # a client's is counted with its trial
+    return count(revise(state, report, verdict), report, wire)
+
+
+def count(state: TargetState, report: Report, results: Iterable[LayerResult]) -> TargetState:
+    """The state with these results of a report counted, and its connections."""
+    probed = [result for result in results if result.outcome is not Outcome.SKIPPED]
     return replace(
-        revise(state, report, verdict),
+        state,
         connect=_observed(state.connect, report.layer(Layer.PORT)),
         handshake=_observed(state.handshake, report.layer(Layer.HANDSHAKE)),
         probes=_counted(state.probes, probed),

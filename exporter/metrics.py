@@ -11,9 +11,10 @@ from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from exporter import catalogue, session_lines
+from exporter import catalogue, client_lines, session_lines
 from exporter.catalogue import Kind, Metric
 from exporter.history import (
+    CLIENT_BUCKETS,
     CONNECT_BUCKETS,
     HANDSHAKE_BUCKETS,
     LAG_BUCKETS,
@@ -24,6 +25,7 @@ from exporter.history import (
 )
 from exporter.login import LoginPhase
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.trials import Usability
 from exporter.verdict import CONNECTABLE
 from exporter.windows import Window, names, open_windows
 
@@ -40,6 +42,15 @@ POSSIBLE_FAILURES = {
         Outcome.GARBLED,
         Outcome.REJECTED,
     ),  # where client ids are reserved
+    Layer.CLIENT: (
+        Outcome.REFUSED,
+        Outcome.TIMEOUT,
+        Outcome.CLOSED,
+        Outcome.GARBLED,
+        Outcome.REJECTED,
+        Outcome.CRASHED,
+        Outcome.UNAVAILABLE,
+    ),
 }
 
 
@@ -53,6 +64,7 @@ class ExporterState:
     reloaded_at: float = 0.0
     lag: Histogram = field(default_factory=lambda: Histogram.empty(LAG_BUCKETS))
     skipped_ticks: int = 0
+    clients: tuple[Usability, ...] = ()
 
 
 class View(NamedTuple):
@@ -69,12 +81,19 @@ Lines = Callable[[View], str]
 
 def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool = False) -> Iterator[str]:
     """The families of all targets, in chunks. The exporter's own families come from `exporter_exposition`."""
-    views = [
-        View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name)) for state in states
-    ]
+    views: list[View] = []
+    for number, state in enumerate(states, 1):
+        views.append(View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name)))
+        if number % CHUNK_TARGETS == 0:
+            yield ""  # nothing to send yet, but others may run
     views.sort(key=lambda view: view.label)
     extra = sorted({name for view in views for name in view.state.target.labels})
-    of_moment = {catalogue.TARGET_INFO: _target_info(extra), catalogue.MAINTENANCE_WINDOW: _windows(now)}
+    of_moment = {
+        catalogue.TARGET_INFO: _target_info(extra),
+        catalogue.MAINTENANCE_WINDOW: _windows(now),
+        catalogue.CLIENT_SUCCESS: _of_clients(client_lines.success, now),
+        catalogue.CLIENT_LAST: _of_clients(client_lines.stages, now),
+    }
     for metric in catalogue.BY_TARGET:
         lines = of_moment.get(metric) or LINES[metric]
         yield header(metric, openmetrics=openmetrics)
@@ -85,7 +104,10 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
 def exporter_exposition(exporter: ExporterState, *, openmetrics: bool = False) -> Iterator[str]:
     """The families of the exporter itself."""
     build = f'version="{escaped(exporter.version)}",python="{escaped(exporter.python)}"'
+    clients = [(escaped(usability.client), usability) for usability in exporter.clients]
     values: tuple[tuple[Metric, str], ...] = (
+        (catalogue.CLIENT_INFO, client_lines.info(clients, escaped)),
+        (catalogue.CLIENT_USABLE, client_lines.usable(clients)),
         (catalogue.BUILD_INFO, f"{catalogue.BUILD_INFO.name}{{{build}}} 1\n"),
         (catalogue.RELOAD_SUCCESS, f"{catalogue.RELOAD_SUCCESS.name} {int(exporter.reload_successful)}\n"),
         (catalogue.RELOAD_TIME, f"{catalogue.RELOAD_TIME.name} {exporter.reloaded_at!r}\n"),
@@ -184,8 +206,29 @@ def _histogram(metric: Metric, bounds: tuple[float, ...], of: Callable[[TargetSt
     return lambda view: _filled(template.replace(HERE, view.label.replace("%", "%%")), of(view.state))
 
 
+def _of_clients(lines: Callable[[str, list[tuple[str, LayerResult]]], str], now: float) -> Lines:
+    """A family of lines for each client of a target; absent with the target's claim."""
+
+    def of(view: View) -> str:
+        if view.claim is None or not view.state.trials:
+            return ""
+        return lines(view.label, [(escaped(r.client or ""), r) for r in client_lines.results(view.state, now)])
+
+    return of
+
+
+def _client_times(view: View) -> str:
+    label = view.label.replace("%", "%%")
+    return "".join(
+        _filled(CLIENT_TEMPLATE.replace(HERE, f'target="{label}",client="{escaped(client).replace("%", "%%")}"'), times)
+        for client, times in client_lines.times(view.state)
+    )
+
+
 def _probes(view: View) -> str:
-    done = {(layer, ""): 0 for layer in _wire_layers(view.state.target)} | dict(view.state.probes)
+    target = view.state.target
+    done = {(layer, ""): 0 for layer in _wire_layers(target)} | {(Layer.CLIENT, client): 0 for client in target.clients}
+    done |= view.state.probes
     return "".join(
         f'ibkr_probes_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}"}} {count}\n'
         for (layer, client), count in done.items()
@@ -193,10 +236,10 @@ def _probes(view: View) -> str:
 
 
 def _failures(view: View) -> str:
-    layers = _wire_layers(view.state.target)
-    if not view.state.failed:
+    layers, clients = _wire_layers(view.state.target), view.state.target.clients
+    if not view.state.failed and not clients:
         return NO_FAILURES[layers].replace(HERE, view.label)
-    failed = dict.fromkeys(_possible(layers), 0) | dict(view.state.failed)
+    failed = dict.fromkeys((*_possible(layers), *_possible_of(clients)), 0) | dict(view.state.failed)
     return "".join(
         f'ibkr_probe_failures_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}",'
         f'outcome="{outcome}"}} {count}\n'
@@ -210,6 +253,10 @@ def _wire_layers(target: Target) -> tuple[Layer, ...]:
 
 def _possible(layers: tuple[Layer, ...]) -> list[tuple[Layer, str, Outcome]]:
     return [(layer, "", outcome) for layer in layers for outcome in POSSIBLE_FAILURES[layer]]
+
+
+def _possible_of(clients: Iterable[str]) -> Iterator[tuple[Layer, str, Outcome]]:
+    return ((Layer.CLIENT, client, outcome) for client in clients for outcome in POSSIBLE_FAILURES[Layer.CLIENT])
 
 
 def _no_failures(layers: tuple[Layer, ...]) -> str:
@@ -285,6 +332,7 @@ NO_FAILURES: Mapping[tuple[Layer, ...], str] = {
     layers: _no_failures(layers) for layers in (WITHOUT_SESSION, WITH_SESSION)
 }
 VERDICT_TEMPLATES = {verdict: _verdict_template(verdict) for verdict in Verdict}
+CLIENT_TEMPLATE = _histogram_template(catalogue.CLIENT_TIMES, CLIENT_BUCKETS, HERE)
 LAG_TEMPLATE = _histogram_template(catalogue.LAG, LAG_BUCKETS, "")
 
 LINES: Mapping[Metric, Lines] = {
@@ -308,6 +356,7 @@ LINES: Mapping[Metric, Lines] = {
     catalogue.FARM: _lines_of_claim(session_lines.farms),
     catalogue.CONFLICTS: lambda view: session_lines.conflicts(view.label, view.state),
     catalogue.WATCH_CONNECTED: lambda view: session_lines.watched(view.label, view.state),
+    catalogue.CLIENT_TIMES: _client_times,
     catalogue.PROBES: _probes,
     catalogue.FAILURES: _failures,
     catalogue.LAST_PROBE: _last_probe,

@@ -242,6 +242,15 @@ class SessionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Edition:
+    """A broker library as it is installed in one interpreter: the versions of both."""
+
+    library: str
+    version: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
 class LayerResult:
     """One probe of one layer.
 
@@ -262,6 +271,7 @@ class LayerResult:
     client: str | None = None
     code: int | None = None  # the number of the API's error, where one ended the probe: 326, 503
     session: SessionFacts | None = None
+    edition: Edition | None = None  # of a client: what was tried
 
     @property
     def ok(self) -> bool:

@@ -6,25 +6,29 @@ twice at a time, whoever asks.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
 import structlog
 
-from exporter import schedule, watch
+from exporter import rounds, schedule, watch
+from exporter.accusations import fold_trial
+from exporter.bracket import Turn
+from exporter.crew import Crew
 from exporter.findings import fold_sighting, probe_at_once, with_sightings, working_session
-from exporter.history import TargetState, fold
+from exporter.history import TargetState, expired, fold
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
-from exporter.model import Report, Target, Verdict
+from exporter.model import ClientSpec, Report, Target, Verdict
 from exporter.probes import stamps
 from exporter.probes.ladder import probe_target
 from exporter.probes.launcher_log import Follower
 from exporter.probes.names import Resolver
 from exporter.sightings import Sighting
+from exporter.trials import Trial, answered, with_clients
 from exporter.verdict import explain, judge
 
 
@@ -34,6 +38,8 @@ class Bell:
     def __init__(self) -> None:
         """Not rung."""
         self.working = asyncio.Event()
+        self.due = 0.0  # when the next probe is, by the loop's clock
+        self.ticked = asyncio.Event()  # only ever waited for: it is set at the end of each tick, and cleared at once
         self._rung = False
         self._deadline: float | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -71,7 +77,14 @@ class Bell:
 class Service:
     """Watches targets. `states` and `exporter` are what there is to show."""
 
-    def __init__(self, exporter: ExporterState, *, most_at_once: int = 1000, pace: watch.Pace = watch.PACE) -> None:
+    def __init__(
+        self,
+        exporter: ExporterState,
+        *,
+        most_at_once: int = 1000,
+        pace: watch.Pace = watch.PACE,
+        crew: Crew | None = None,
+    ) -> None:
         """Make one that watches nothing yet and has at most `most_at_once` probes under way.
 
         `pace` is that of the heartbeats of every watch.
@@ -83,6 +96,9 @@ class Service:
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._under_way: dict[tuple[str, int], asyncio.Future[Report | None]] = {}
+        self._turns: dict[tuple[str, int], Turn] = {}
+        self._crew = crew or Crew()
+        self._clients: Mapping[str, ClientSpec] = {}
         self._logins: dict[str, Follower] = {}
         self._resolver = Resolver()
         self._places = asyncio.Semaphore(most_at_once)
@@ -92,7 +108,7 @@ class Service:
     @property
     def exporter(self) -> ExporterState:
         """What there is to know of the exporter itself."""
-        return replace(self._exporter, lag=self._lag, skipped_ticks=self._skipped)
+        return replace(self._exporter, lag=self._lag, skipped_ticks=self._skipped, clients=self._crew.usabilities)
 
     def reloaded(self, at: float | None) -> None:
         """The configuration was read again, with success at this moment (unix seconds); None: it was refused."""
@@ -106,16 +122,28 @@ class Service:
         """The present state of every target, by its name."""
         return MappingProxyType(self._states)
 
-    async def watch(self, targets: Iterable[Target]) -> None:
-        """Watch exactly these targets from now on. Unchanged ones go on undisturbed, with all that is known of them."""
+    async def watch(self, targets: Iterable[Target], clients: Mapping[str, ClientSpec] | None = None) -> None:
+        """Watch exactly these targets from now on, with these clients.
+
+        Unchanged ones go on undisturbed, with all that is known of them.
+        """
         wanted = {target.name: target for target in targets}
-        changed = [name for name, state in self._states.items() if wanted.get(name) != state.target]
+        clients = clients or {}
+        other = {name for name in {**clients, **self._clients} if clients.get(name) != self._clients.get(name)}
+        changed = [
+            name
+            for name, state in self._states.items()
+            if wanted.get(name) != state.target or not other.isdisjoint(state.target.clients)
+        ]
         await self._stop(changed)
+        await self._crew.employ(clients)
+        self._clients = clients
         for name in changed:
             self._logins.pop(name, None)
             state = self._states.pop(name)
             if name in wanted and wanted[name].endpoint == state.target.endpoint:
-                self._states[name] = replace(state, target=wanted[name], login=None)
+                kept = {client: trial for client, trial in state.trials.items() if client not in other}
+                self._states[name] = replace(state, target=wanted[name], login=None, trials=kept)
         started = asyncio.get_running_loop().time()
         for index, (name, target) in enumerate(wanted.items()):
             self._states.setdefault(name, TargetState(target))
@@ -127,12 +155,13 @@ class Service:
     async def close(self) -> None:
         """Stop watching; every connection under way is closed in order."""
         await self._stop(list(self._loops))
+        await self._crew.close()
         self._stamp_keeper.close()
 
     async def probe(self, target: Target, deadline: float | None = None) -> Report:
         """Probe a target now. If a probe of its endpoint is under way already, its report is the answer."""
         endpoint = (target.host, target.port)
-        while (under_way := self._under_way.get(endpoint)) is not None:
+        while (under_way := await self._free(endpoint, target.deadline if deadline is None else deadline)) is not None:
             shared = await asyncio.shield(under_way)
             if shared is not None:
                 return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
@@ -147,6 +176,29 @@ class Service:
                 answer.set_result(None)  # it was cancelled: whoever waits for it probes for himself
         return report
 
+    async def _free(self, endpoint: tuple[str, int], deadline: float) -> "asyncio.Future[Report | None] | None":
+        """The probe of an endpoint that is under way, if any, once no client is trying it; one makes room in time."""
+        while (turn := self._turns.get(endpoint)) is not None:
+            await turn.wait(deadline / 2)
+        return self._under_way.get(endpoint)
+
+    @asynccontextmanager
+    async def _turn(self, endpoint: tuple[str, int]) -> AsyncIterator[Turn]:
+        """A target for one client alone."""
+        while True:
+            if (other := self._turns.get(endpoint)) is not None:
+                await other.wait(None)
+            elif (under_way := self._under_way.get(endpoint)) is not None:
+                await asyncio.shield(under_way)
+            else:
+                break
+        turn = self._turns[endpoint] = Turn()
+        try:
+            yield turn
+        finally:
+            del self._turns[endpoint]
+            turn.end()
+
     def record(self, report: Report) -> TargetState:
         """Judge a report of a watched target, fold it into the target's state, and return that.
 
@@ -156,6 +208,8 @@ class Service:
         if before.last is not None and before.last.at == report.at:
             return before
         report = with_sightings(report, before.watched)
+        if before.trials:
+            report = with_clients(report, before.target.clients, before.trials, report.at)
         verdict = judge(report, before.target)
         state = self._states[report.target] = fold(before, report, verdict)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
@@ -172,6 +226,23 @@ class Service:
         if deadline is not None:
             bell.ring(deadline)
 
+    async def _probe_again(self, target: Target) -> Report:
+        """The whole wire, now and on record: what a client's failure is held against."""
+        report = await self.probe(target)
+        self.record(report)
+        return report
+
+    def _tried(self, name: str, trial: Trial) -> None:
+        """Fold what a client showed into the target's state."""
+        before = self._states[name]
+        state = self._states[name] = fold_trial(before, trial)
+        self._log.debug("tried", target=name, client=trial.result.client, outcome=trial.result.outcome.value)
+        self._announce(before, state)
+
+    def _answering(self, name: str) -> bool:
+        state = self._states[name]
+        return state.last is not None and answered(state.last) and not expired(state, time.time())
+
     def _announce(self, before: TargetState, after: TargetState) -> None:
         if after.verdict is not before.verdict and after.last is not None:
             headline = explain(after.last, after.target, after.verdict).headline
@@ -179,8 +250,9 @@ class Service:
             self._log.info("verdict changed", target=after.target.name, **words)
 
     async def _attend(self, target: Target, due: float, origin: float) -> None:
-        """All that goes on for one target: its clock, and its watch where a client id is reserved for that."""
+        """All that goes on for one target: its clock, its watch where a client id is reserved for that, its clients."""
         bell = Bell()
+        bell.due = due
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick(target, due, origin, bell))
             if target.watch_id is not None:
@@ -189,6 +261,17 @@ class Service:
                         target, self._resolver, bell.working, partial(self._see, target.name, bell), pace=self._pace
                     )
                 )
+
+    def _ground(self, target: Target, bell: Bell) -> rounds.Ground:
+        return rounds.Ground(
+            resolver=self._resolver,
+            turn=partial(self._turn, (target.host, target.port)),
+            probe=partial(self._probe_again, target),
+            tell=partial(self._tried, target.name),
+            due=lambda: bell.due,
+            ticked=bell.ticked,
+            answering=partial(self._answering, target.name),
+        )
 
     async def _tick(self, target: Target, due: float, origin: float, bell: Bell) -> None:
         """The clock of one target: probe at `due`, then along the grid that starts at `origin` (loop time)."""
@@ -208,6 +291,9 @@ class Service:
             due, skipped = schedule.next_tick(origin, interval, loop.time(), due)
             if skipped:
                 self._skipped += skipped
+            bell.due = due
+            bell.ticked.set()
+            bell.ticked.clear()
 
     async def _probe_and_record(self, target: Target, deadline: float | None) -> None:
         """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""

@@ -16,6 +16,8 @@ The rules in words, from the outside in:
     a session begun only in part, or no request answered  session_stalled
     the configured account is not among the managed       account_missing
     told of the loss of IBKR's servers                    upstream_down
+    at least two clients were tried, and all failed       clients_failing
+    some failed, and others or the wire got further       client_fault
     told of a data farm that is disconnected              farm_down
     all that was probed answered, slower than the limit   slow
     all that was probed answered                          healthy
@@ -27,10 +29,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.circumstances import circumstances
-from exporter.evidence import sentence
+from exporter.evidence import release, sentence
 from exporter.login import Login
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
 from exporter.remedy import REMEDIES, VERIFY, fill
+from exporter.trials import culprits, proven
 
 Rule = Callable[[Report, Target], bool]
 
@@ -106,8 +109,11 @@ def explain(
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
     added = circumstances(verdict, target, report.at, login, since)
     usual = (VERIFY,) if added.decisive else remedy.actions
+    headline = fill(remedy.headline, target)
+    if verdict is Verdict.CLIENT_FAULT:
+        headline = f"{_named(culprits(report))} at fault, not the gateway at {target.endpoint}"
     return Explanation(
-        fill(remedy.headline, target),
+        headline,
         (*evidence, *added.evidence),
         (*added.actions, *(fill(action, target) for action in usual)),
     )
@@ -146,9 +152,32 @@ def _left_out(result: LayerResult) -> bool:
 
 
 def _answered(report: Report, _: Target) -> bool:
-    """Every layer that was probed is ok, and at least one was; one left out on purpose has a cause."""
-    probed = [result for result in report.results if not (_left_out(result) and result.cause)]
+    """Every layer that was probed is ok, and at least one was; one left out on purpose has a cause.
+
+    A client that fails has rules of its own.
+    """
+    probed = [result for result in report.results if result.client is None and not (_left_out(result) and result.cause)]
     return bool(probed) and all(result.ok for result in probed)
+
+
+def _clients_failing(report: Report, target: Target) -> bool:
+    """Whoever was tried failed; and if that is a single one, nothing shows that it is the library."""
+    failed, passed = culprits(report), any(result.ok for result in report.results if result.client)
+    if not failed or passed or not _answered(report, target):
+        return False
+    return len(failed) > 1 or not proven(report, failed[0])
+
+
+def _client_fault(report: Report, target: Target) -> bool:
+    return bool(culprits(report)) and _answered(report, target)
+
+
+def _named(failed: tuple[LayerResult, ...]) -> str:
+    """The clients that fail, each with its version."""
+    names = [
+        f"{result.client} ({release(result.edition)})" if result.edition else str(result.client) for result in failed
+    ]
+    return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
 def _slow(report: Report, target: Target) -> bool:
@@ -181,6 +210,8 @@ FAILED_RULES: tuple[tuple[Verdict, Rule], ...] = (  # none applies to a report i
 ANSWERED_RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.ACCOUNT_MISSING, _told(_account_missing)),
     (Verdict.UPSTREAM_DOWN, _told(lambda facts, _: facts.upstream is False)),
+    (Verdict.CLIENTS_FAILING, _clients_failing),
+    (Verdict.CLIENT_FAULT, _client_fault),
     (Verdict.FARM_DOWN, _told(lambda facts, _: not all(farm.connected for farm in facts.farms))),
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 CORE = {
+    "accusations",
     "catalogue",
     "circumstances",
+    "client_lines",
     "evidence",
     "findings",
     "history",
@@ -28,6 +30,7 @@ CORE = {
     "schedule",
     "session_lines",
     "sightings",
+    "trials",
     "verdict",
     "windows",
     "wire",

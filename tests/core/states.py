@@ -1,8 +1,12 @@
 """Reports and states by the dozen, for tests of what is made from them."""
 
+from typing import Any
+
+from exporter.accusations import fold_trial
 from exporter.history import TargetState, fold
 from exporter.model import (
     Cause,
+    Edition,
     Farm,
     FarmKind,
     Layer,
@@ -16,6 +20,7 @@ from exporter.model import (
     Stamp,
     Target,
 )
+from exporter.trials import EXPIRY, Trial
 from exporter.verdict import judge
 
 T0 = 1_795_226_400.0  # unix seconds
@@ -57,6 +62,28 @@ SESSION_OK = LayerResult(
         conflicts=1,
     ),
 )
+INSYNC = Edition("ib_insync", "0.9.86", "3.13.0")
+NAUTILUS = Edition("nautilus_trader", "1.220.0", "3.12.4")
+CLIENT_OK = LayerResult(
+    Layer.CLIENT,
+    Outcome.OK,
+    0.043,
+    detail="1 managed account, EUR.USD qualified",
+    stages=((Stage.CONNECTED, 0.011), (Stage.READY, 0.004), (Stage.TIME, 0.002), (Stage.CONTRACT, 0.026)),
+    server=ServerHello(176, ""),
+    client="ib_insync",
+    edition=INSYNC,
+)
+CLIENT_HUNG = LayerResult(
+    Layer.CLIENT,
+    Outcome.TIMEOUT,
+    15.0,
+    Stage.CONNECT,
+    None,
+    "the whole reply to the hello arrived, and the library still waits for it",
+    client="nautilus",
+    edition=NAUTILUS,
+)
 NOT_REACHED = LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED)
 
 HEALTHY = (PORT_OK, HANDSHAKE_OK)
@@ -78,6 +105,18 @@ def report(
 ) -> Report:
     """A report of one tick."""
     return Report(target.name, at, 0.005, results, connections=1, fault=fault)
+
+
+def trial(result: LayerResult, at: float = T0 + 5.0, interval: float = 60.0, **more: Any) -> Trial:
+    """A client's result, from a try between two answers of the gateway."""
+    return Trial(result, at, at + EXPIRY * interval, report(HEALTHY, at - 1.0), 1, **more)
+
+
+def tried(state: TargetState, *results: LayerResult, at: float = T0 + 5.0) -> TargetState:
+    """The state after these clients were tried."""
+    for result in results:
+        state = fold_trial(state, trial(result, at))
+    return state
 
 
 def grown(*ticks: tuple[LayerResult, ...], target: Target = TARGET) -> TargetState:

@@ -15,13 +15,35 @@ from exporter.history import Histogram, TargetState, fold
 from exporter.login import Login, LoginPhase
 from exporter.metrics import ExporterState, exporter_exposition, exposition
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
+from exporter.trials import Usability
 from exporter.verdict import judge
 from exporter.windows import WEEK, Day, Window
-from tests.core.states import HEALTHY, T0, TARGET, TRADING, grown, handshake_failed, port_failed, report
+from tests.core.states import (
+    CLIENT_HUNG,
+    CLIENT_OK,
+    HEALTHY,
+    INSYNC,
+    NAUTILUS,
+    T0,
+    TARGET,
+    TRADING,
+    grown,
+    handshake_failed,
+    port_failed,
+    report,
+    tried,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = T0 + 31.0
-EXPORTER = ExporterState("0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2)
+USABILITIES = (
+    Usability("ib_insync", INSYNC),
+    Usability("nautilus", NAUTILUS),
+    Usability('usable?"', problem="not installed"),
+)
+EXPORTER = ExporterState(
+    "0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2, clients=USABILITIES
+)
 # T0 is Saturday 21 November 2026, 02:00 UTC.
 WINDOWS = (
     Window("restart", frozenset(WEEK), time(1, 58), timedelta(minutes=5), UTC),
@@ -64,6 +86,12 @@ def trading() -> list[TargetState]:
     ]
 
 
+def libraries() -> list[TargetState]:
+    """A target on which clients were tried."""
+    target = named("libraries", client_ids=(9001,), clients=("ib_insync", "nautilus", 'usable?"'))
+    return [tried(grown(TRADING, target=target), CLIENT_OK, CLIENT_HUNG)]
+
+
 def text(states: Iterable[TargetState], now: float = NOW, *, openmetrics: bool = False) -> str:
     chunks = [*exposition(states, now, openmetrics=openmetrics)]
     chunks += exporter_exposition(
@@ -87,7 +115,7 @@ def of(states: Iterable[TargetState], name: str, now: float = NOW) -> dict[str, 
 
 @pytest.mark.parametrize(("openmetrics", "file"), [(False, "metrics.txt"), (True, "metrics.openmetrics.txt")])
 def test_the_exposition_is_the_golden_file(openmetrics: bool, file: str) -> None:  # noqa: FBT001
-    made = text(fleet() + trading(), openmetrics=openmetrics)
+    made = text(fleet() + trading() + libraries(), openmetrics=openmetrics)
     if os.environ.get("UPDATE_GOLDEN"):
         (GOLDEN / file).write_text(made)
     assert made == (GOLDEN / file).read_text()
@@ -204,4 +232,30 @@ def test_chunks_of_many_targets_are_small_and_whole_lines() -> None:
     states = [grown(HEALTHY, target=named(f"t{number}")) for number in range(600)]
     chunks = list(exposition(states, T0))
     assert all(chunk.endswith("\n") for chunk in chunks if chunk)
-    assert len(chunks) == len(BY_TARGET) * (1 + 3)
+    assert len([chunk for chunk in chunks if chunk]) >= len(BY_TARGET)
+    assert max(map(len, chunks)) < 1_000_000
+
+
+def test_a_client_that_fails_is_shown_until_three_of_its_intervals_have_passed() -> None:
+    def shown(now: float) -> dict[str, float]:
+        [state] = libraries()
+        state = replace(state, last=replace(state.last, at=now)) if state.last else state
+        return {
+            dict(labels)["client"]: value
+            for (name, labels), value in samples([state], now).items()
+            if name == "ibkr_client_success"
+        }
+
+    assert shown(T0 + 5 + 180.0) == {"ib_insync": 1, "nautilus": 0}
+    assert shown(T0 + 5 + 180.1) == {}
+
+
+def test_a_client_that_could_not_be_tried_has_no_success_and_is_counted() -> None:
+    missing = replace(CLIENT_OK, outcome=Outcome.UNAVAILABLE)
+    target = named("libraries", client_ids=(9001,), clients=("ib_insync",))
+    made = samples([tried(grown(TRADING, target=target), missing)])
+    assert not [name for name, _ in made if name in ("ibkr_client_success", "ibkr_client_last_duration_seconds")]
+    labels = frozenset(
+        {"target": "libraries", "layer": "client", "client": "ib_insync", "outcome": "unavailable"}.items()
+    )
+    assert made["ibkr_probe_failures_total", labels] == 1

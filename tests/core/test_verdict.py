@@ -91,7 +91,8 @@ def test_hostile_bytes_of_a_peer_cannot_break_the_evidence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.00031, "0.31 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (5.0, "5.0 s"), (61.26, "61.3 s")]
+    ("seconds", "text"),
+    [(0.00031, "0.31 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (5.0, "5.0 s"), (61.26, "61.3 s")],
 )
 def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text

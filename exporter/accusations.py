@@ -1,0 +1,49 @@
+"""What a trial of a client leads to: it is counted, put beside the latest results of the wire, and judged with them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from exporter.history import CLIENT_BUCKETS, Histogram, Judged, TargetState, count, revise
+from exporter.model import LayerResult, Outcome, Report
+from exporter.trials import Trial, with_clients
+from exporter.verdict import WORKING, judge
+
+
+def fold_trial(state: TargetState, trial: Trial) -> TargetState:
+    """The state after one more trial, judged anew where there is a report that it can be put beside."""
+    known = _counted(state, trial)
+    last = state.last
+    if last is None or last.fault is not None:
+        return known
+    report = with_clients(last, state.target.clients, known.trials, trial.at)
+    verdict = judge(report, state.target)
+    if verdict is not state.verdict:
+        return revise(known, replace(report, at=max(last.at, trial.at), seconds=0.0, connections=0), verdict)
+    judged = Judged(report, verdict)
+    failures = state.failures
+    if verdict not in WORKING and failures and failures[-1].report.at == report.at:
+        failures = (*failures[:-1], judged)
+    return replace(known, last=report, recent=(*state.recent[:-1], judged), failures=failures)
+
+
+def _counted(state: TargetState, trial: Trial) -> TargetState:
+    """The trial kept and counted, and the handshake before it."""
+    name, result = trial.result.client or "", trial.result
+    known = replace(
+        state,
+        trials={**state.trials, name: trial} if trial.expires > trial.at else state.trials,
+        connections=state.connections + trial.connections,
+        conflicts=state.conflicts + trial.conflicts,
+        client_times=_observed(state.client_times, name, result),
+    )
+    if trial.before is not None:
+        known = count(known, trial.before, trial.before.results)
+    if result.outcome is Outcome.SKIPPED:
+        return known
+    return count(known, Report(state.target.name, trial.at, 0.0, (result,)), (result,))
+
+
+def _observed(times: Mapping[str, Histogram], name: str, result: LayerResult) -> Mapping[str, Histogram]:
+    if not result.ok or result.seconds is None:
+        return times
+    return {**times, name: times.get(name, Histogram.empty(CLIENT_BUCKETS)).observe(result.seconds)}

@@ -1,0 +1,118 @@
+"""One try of a client against a target, in a turn in which we probe that target in no other way.
+
+    a moment of rest       the gateway lets go of the client id that was used before
+    a handshake            if it fails, the client is not started: the wire's verdict stands
+    the client             with the first reserved id; after error 326 with the next, within the same deadline
+
+Whoever needs the target urgently ends the turn; then the client is stopped, and nothing is said of it.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+
+from exporter.crew import Member
+from exporter.model import Cause, LayerResult, Outcome, Report, Target
+from exporter.probes.ladder import probe_target
+from exporter.probes.names import Resolver
+from exporter.trials import CONVINCING, EXPIRY, Trial, answered, skipped, speaks, withdrawn
+
+SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
+IN_USE = 326
+
+
+class Turn:
+    """The time in which one client alone has a target."""
+
+    def __init__(self) -> None:
+        """It begins."""
+        self.opened = 0  # TCP connections of the client
+        self._wanted = asyncio.Event()
+        self._over = asyncio.Event()
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait for its end; after so many seconds, ask for that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        self._wanted.set()
+        await self._over.wait()
+
+    def end(self) -> None:
+        """It is over."""
+        self._over.set()
+
+    async def work(self, task: asyncio.Task[Trial]) -> Trial | None:
+        """The task's result; None if it was ended because somebody wants the target."""
+        wanted = asyncio.create_task(self._wanted.wait())
+        try:
+            await asyncio.wait({task, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, wanted):
+                one.cancel()
+            await asyncio.gather(task, wanted, return_exceptions=True)
+
+
+async def try_client(
+    target: Target, member: Member, resolver: Resolver, limit: float, turn: Turn, *, regardless: bool = False
+) -> Trial:
+    """One trial, the client's own time limited to `limit` seconds; `regardless` of whether the hello is answered."""
+    spec = member.spec
+    await asyncio.sleep(SETTLING)
+    before = await probe_target(replace(target, client_ids=()), resolver)
+    now = time.time()
+    if not answered(before) and not regardless:
+        return Trial(skipped(spec.name, member.edition), now, now + EXPIRY * spec.interval, before)
+    result, conflicts = await _connect(target, member, limit, turn)
+    if speaks(result) and not result.ok:
+        await asyncio.sleep(SETTLING)
+    now = time.time()
+    return Trial(result, now, now + EXPIRY * spec.interval, before, turn.opened, conflicts)
+
+
+def not_tried(member: Member, problem: str) -> Trial:
+    """The trial of a client that cannot be used."""
+    now = time.time()
+    result = withdrawn(skipped(member.spec.name), problem)
+    return Trial(result, now, now + EXPIRY * member.spec.interval)
+
+
+def passed_over(member: Member) -> Trial:
+    """The trial of a client that was not started, because the wire fails."""
+    now = time.time()
+    return Trial(skipped(member.spec.name, member.edition), now, now + EXPIRY * member.spec.interval)
+
+
+def interrupted(member: Member, target: Target, turn: Turn) -> Trial:
+    """The trial of a client that had to make room: it says nothing, and what it had opened is counted."""
+    now = time.time()
+    handshake = Report(target.name, now, 0.0, (), connections=1)
+    return Trial(skipped(member.spec.name, member.edition), now, now, handshake, turn.opened)
+
+
+async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> tuple[LayerResult, int]:
+    """The client's result with the first id that is free, and how many were not."""
+    until = asyncio.get_running_loop().time() + limit
+    conflicts, result = 0, skipped(member.spec.name)
+    async with member.places:
+        for client_id in target.probe_ids:
+            left = until - asyncio.get_running_loop().time()
+            turn.opened += 1
+            probe = await member.worker.probe(target.host, target.port, client_id, max(left, 0.1))
+            turn.opened += probe.connections - 1
+            result = replace(probe.result, edition=member.edition)
+            if result.code != IN_USE:
+                break
+            conflicts += 1
+    if result.code == IN_USE:
+        result = replace(result, cause=Cause.CLIENT_ID_IN_USE)
+    elif conflicts:
+        used = ", ".join(map(str, target.probe_ids[:conflicts]))
+        result = replace(
+            result, detail="; ".join(part for part in (result.detail, f"client ids in use: {used}") if part)
+        )
+    if result.outcome is Outcome.TIMEOUT and limit < min(member.spec.deadline, CONVINCING):
+        result = withdrawn(result, f"there was time for {limit:.1f} s only: give the target a longer interval")
+    return result, conflicts

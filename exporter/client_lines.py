@@ -1,0 +1,61 @@
+"""The lines of `/metrics` that tell of clients: for each target how they got through, and what they are.
+
+A client that was not tried, or not for a reason of its own, has no success and no times. No account, no text here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from exporter import catalogue
+from exporter.history import CLIENT_BUCKETS, Histogram, TargetState
+from exporter.model import LayerResult
+from exporter.trials import Usability, speaks
+
+
+def results(state: TargetState, now: float) -> list[LayerResult]:
+    """What the last report holds of the clients, as far as it is not too old."""
+    if not state.trials or state.last is None:
+        return []
+    held = {name for name, trial in state.trials.items() if now <= trial.expires}
+    return [result for result in state.last.results if result.client in held and speaks(result)]
+
+
+def success(label: str, found: Iterable[tuple[str, LayerResult]]) -> str:
+    """1 for each client that got through, 0 for each that did not. Names are escaped already."""
+    return "".join(
+        f'{catalogue.CLIENT_SUCCESS.name}{{target="{label}",client="{client}"}} {int(result.ok)}\n'
+        for client, result in found
+    )
+
+
+def stages(label: str, found: Iterable[tuple[str, LayerResult]]) -> str:
+    """How long each stage took that was reached."""
+    return "".join(
+        f'{catalogue.CLIENT_LAST.name}{{target="{label}",client="{client}",stage="{stage}"}} {seconds!r}\n'
+        for client, result in found
+        for stage, seconds in result.stages
+    )
+
+
+def times(state: TargetState) -> Iterator[tuple[str, Histogram]]:
+    """The histogram of each client that is configured, empty before its first success."""
+    for client in state.target.clients:
+        yield client, state.client_times.get(client) or Histogram.empty(CLIENT_BUCKETS)
+
+
+def info(usabilities: Iterable[tuple[str, Usability]], escaped: Callable[[str], str]) -> str:
+    """What is being tested; only of clients that import. A foreign interpreter may say any version."""
+    name = catalogue.CLIENT_INFO.name
+    return "".join(
+        f'{name}{{client="{client}",library="{it.edition.library}",version="{escaped(it.edition.version)}",'
+        f'python="{escaped(it.edition.python)}"}} 1\n'
+        for client, it in usabilities
+        if it.edition is not None
+    )
+
+
+def usable(usabilities: Iterable[tuple[str, Usability]]) -> str:
+    """1 for a client that imports, 0 for one that does not."""
+    return "".join(
+        f'{catalogue.CLIENT_USABLE.name}{{client="{client}"}} {int(it.edition is not None)}\n'
+        for client, it in usabilities
+    )

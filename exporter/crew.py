@@ -1,0 +1,82 @@
+"""The workers of all clients: one for each, shared by the targets, started when first needed."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+from exporter.clients.worker import Worker, open_worker
+from exporter.clients.zygote import UnusableError
+from exporter.model import ClientSpec, Edition
+from exporter.trials import Usability
+
+AT_ONCE = 4  # probes of one client: each is a process
+
+Open = Callable[[ClientSpec], Worker]
+
+
+class Member:
+    """One client with its worker."""
+
+    def __init__(self, spec: ClientSpec, worker: Worker) -> None:
+        """Nothing is started yet."""
+        self.spec = spec
+        self.worker = worker
+        self.places = asyncio.Semaphore(AT_ONCE)
+        self.usability: Usability | None = None  # None: not yet tried
+
+    async def ready(self) -> str | None:
+        """Have the library imported, however long that takes; why it cannot be, if it cannot."""
+        try:
+            installed = await self.worker.start()
+        except UnusableError as error:
+            if self.usability is None or self.usability.problem != str(error):
+                structlog.get_logger(__name__).warning("client unusable", client=self.spec.name, problem=str(error))
+            self.usability = Usability(self.spec.name, problem=str(error))
+            return str(error)
+        edition = Edition(installed.library, installed.version, installed.python)
+        self.usability = Usability(self.spec.name, edition)
+        return None
+
+    @property
+    def edition(self) -> Edition | None:
+        """What is installed, as far as it is known."""
+        return self.usability.edition if self.usability is not None else None
+
+
+class Crew:
+    """The members by their clients' names."""
+
+    def __init__(self, open_one: Open = open_worker) -> None:
+        """Nobody yet."""
+        self._open = open_one
+        self._members: dict[str, Member] = {}
+
+    async def employ(self, clients: Mapping[str, ClientSpec]) -> None:
+        """Have exactly these from now on. Unchanged ones keep their process."""
+        gone = [name for name, member in self._members.items() if clients.get(name) != member.spec]
+        await self._dismiss(gone)
+        for name, spec in clients.items():
+            if name not in self._members:
+                self._members[name] = Member(spec, self._open(spec))
+
+    def member(self, name: str) -> Member | None:
+        """The member of this name."""
+        return self._members.get(name)
+
+    @property
+    def usabilities(self) -> tuple[Usability, ...]:
+        """Of every client that was started, or could not be."""
+        return tuple(member.usability for member in self._members.values() if member.usability is not None)
+
+    async def close(self) -> None:
+        """End every process."""
+        await self._dismiss(list(self._members))
+
+    async def _dismiss(self, names: Sequence[str]) -> None:
+        members = [self._members.pop(name) for name in names]
+        for result in await asyncio.gather(*(member.worker.stop() for member in members), return_exceptions=True):
+            if isinstance(result, Exception):
+                with suppress(Exception):
+                    structlog.get_logger(__name__).error("worker not stopped in order", exc_info=result)

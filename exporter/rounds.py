@@ -1,0 +1,89 @@
+"""The clock of a target's clients: each is tried on its own interval, one after the other.
+
+A try is begun where its deadline ends before the next probe of the wire is due, if there is such a time; that probe
+waits for half its own deadline and then takes the target. A library that is being imported holds up nobody.
+"""
+
+import asyncio
+import contextlib
+import heapq
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from exporter import schedule
+from exporter.bracket import Turn, interrupted, not_tried, passed_over, try_client
+from exporter.crew import Member
+from exporter.model import Report, Target
+from exporter.probes.names import Resolver
+from exporter.trials import Trial, answered, believe, speaks
+
+LEAST = 0.1  # seconds for a client, however near the wire's next probe is
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One target as its clients' rounds need it.
+
+    `turn` gives it to one client alone, `probe` probes the whole wire now and judges that, `tell` keeps a trial. `due`
+    is when the wire is probed next (the loop's clock), not later than now while that goes on, and `ticked` is told when
+    it was. `answering` says whether it answered when it was last probed.
+    """
+
+    resolver: Resolver
+    turn: Callable[[], AbstractAsyncContextManager[Turn]]
+    probe: Callable[[], Coroutine[Any, Any, Report]]
+    tell: Callable[[Trial], object]
+    due: Callable[[], float]
+    ticked: asyncio.Event
+    answering: Callable[[], bool]
+
+
+async def keep(target: Target, members: Sequence[Member], ground: Ground, origin: float) -> None:
+    """Try the clients for ever, each along its own grid that starts at `origin` (the loop's clock)."""
+    loop = asyncio.get_running_loop()
+    queue = [(origin, place) for place in range(len(members))]
+    while True:
+        due, place = heapq.heappop(queue)
+        await asyncio.sleep(due - loop.time())
+        try:
+            await try_once(target, members[place], ground)
+        except Exception:  # noqa: BLE001 - our own fault: it ends this try, not the clock
+            structlog.get_logger(__name__).exception("trial failed", target=target.name)
+        heapq.heappush(queue, (schedule.next_tick(origin, members[place].spec.interval, loop.time(), due).due, place))
+
+
+async def try_once(target: Target, member: Member, ground: Ground) -> None:
+    """One client, once: its failure is believed only if the whole wire still answers right after it."""
+    problem = await member.ready()
+    if problem is not None:
+        ground.tell(not_tried(member, problem))
+        return
+    limit = await _room(target, member.spec.deadline, ground)
+    if not ground.answering():
+        ground.tell(passed_over(member))
+        return
+    async with ground.turn() as turn:
+        trial = await turn.work(asyncio.create_task(try_client(target, member, ground.resolver, limit, turn)))
+    if trial is None:
+        ground.tell(interrupted(member, target, turn))
+        return
+    failed = speaks(trial.result) and not trial.result.ok
+    fallen = trial.before is not None and not answered(trial.before)
+    if failed or fallen:
+        trial = believe(trial, await ground.probe())
+    ground.tell(trial)
+
+
+async def _room(target: Target, deadline: float, ground: Ground) -> float:
+    """Seconds that a client may take: wait for the wire's next probe where they are too few until then."""
+    loop = asyncio.get_running_loop()
+    grace = target.deadline / 2
+    if ground.due() + grace - loop.time() < deadline:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, ground.due() - loop.time()) + 2 * target.deadline):
+                await ground.ticked.wait()
+    return max(min(deadline, ground.due() + grace - loop.time()), LEAST)
