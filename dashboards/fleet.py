@@ -197,7 +197,7 @@ def _bars(title: str, description: str, expr: str, colours: dashboard_builders.T
         .title(title)
         .description(description)
         .datasource(parts.SOURCE)
-        .with_target(parts.now(expr, "{{target}}"))
+        .with_target(parts.now(expr, "{{target}}").ref_id("A"))
         .unit("percentunit")
         .decimals(1)
         .min(0)

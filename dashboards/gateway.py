@@ -131,6 +131,7 @@ def _handshake() -> Row:
         .with_target(
             prometheus.Dataquery()
             .expr(f"sum by (le) (increase(ibkr_handshake_duration_seconds_bucket{{{TARGETS}}}[$__rate_interval]))")
+            .ref_id("A")
             .legend_format("{{le}}")
             .range()
             .format(PromQueryFormat.HEATMAP)

@@ -6,6 +6,7 @@ linter); every query selects by job and instance, and rates are over `$__rate_in
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from grafana_foundation_sdk.builders import bargauge, heatmap, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import common as common_builders
@@ -164,7 +165,7 @@ def number(title: str, description: str, query: prometheus.Dataquery, unit: str 
         .title(title)
         .description(description)
         .datasource(SOURCE)
-        .with_target(query)
+        .with_target(query.ref_id("A"))
         .unit(unit)
         .thresholds(steps(*PLAIN))
         .color_mode(common.BigValueColorMode.VALUE)
@@ -197,8 +198,8 @@ def lines(title: str, description: str, unit: str, *queries: prometheus.Dataquer
             common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
         )
     )
-    for query in queries:
-        panel.with_target(query)
+    for letter, query in zip(ascii_uppercase, queries, strict=False):
+        panel.with_target(query.ref_id(letter))
     return panel
 
 
@@ -227,8 +228,8 @@ def states(
             .show_legend(False)
         )
     )
-    for query in queries:
-        panel.with_target(query)
+    for letter, query in zip(ascii_uppercase, queries, strict=False):
+        panel.with_target(query.ref_id(letter))
     return panel
 
 
@@ -244,8 +245,8 @@ def rows_of(title: str, description: str, *columns: prometheus.Dataquery) -> tab
         .filterable(False)
         .with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
     )
-    for query in columns:
-        panel.with_target(query)
+    for letter, query in zip(ascii_uppercase, columns, strict=False):
+        panel.with_target(query.ref_id(letter))
     return panel
 
 

@@ -77,6 +77,7 @@ def test_every_panel_has_what_the_linter_asks_for(board: str, panel: dict[str, A
     assert panel["datasource"]["uid"] == "${datasource}"
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["targets"]
+    assert [target["refId"] for target in panel["targets"]] == list("ABCDEFGH")[: len(panel["targets"])]
     for target in panel["targets"]:
         assert target["datasource"]["uid"] == "${datasource}"
         for part in re.findall(r"\{([^{}]*)\}", target["expr"]):
