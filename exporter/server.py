@@ -78,7 +78,7 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
             problems = [str(problem) for problem in error.problems]
             log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
             return problems
-        await service.watch(loaded.targets)
+        await service.watch(loaded.targets, loaded.clients)
         present = loaded
         service.reloaded(time.time())
         log.info("configuration reloaded", targets=len(loaded.targets))
@@ -88,7 +88,7 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
     try:
         await runner.setup()
         await web.SockSite(runner, listening).start()
-        await service.watch(config.targets)
+        await service.watch(config.targets, config.clients)
         host, port = listening.getsockname()[:2]
         page.prepare()
         settle_memory()
