@@ -19,6 +19,7 @@ from exporter.sightings import Sight, Sighting, Watched, look
 from exporter.verdict import judge
 
 SEEN = "seen by the watch"
+LATE_TOO = "the watch's request for the time, in its own session, is unanswered too"
 CONFIRMATION = 1.0  # seconds in which a probe confirms that a gateway is silent, which has been so for a second already
 MANY_HANDSHAKES = 10  # times the last handshake's duration, where that is more
 NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the target, when a session ends so
@@ -38,9 +39,11 @@ def fold_sighting(state: TargetState, sighting: Sighting) -> TargetState:
 
 
 def with_sightings(report: Report, watched: Watched) -> Report:
-    """A probe's report, with the watch's word on what the probe was told nothing of."""
+    """A probe's report, with the watch's word on what the probe was told nothing of, or beside its failure."""
     session = working_session(report)
-    if session is None or session.session is None or not watched.connected:
+    if session is None:
+        return _corroborated(report) if watched.late else report
+    if session.session is None or not watched.connected:
         return report
     return _with_facts(report, session, completed(session.session, watched.facts)) or report
 
@@ -96,6 +99,14 @@ def _with_facts(report: Report, session: LayerResult, word: SessionFacts) -> Rep
     errors = tuple(dict.fromkeys((*known.errors, *word.errors)))
     facts = replace(known, upstream=word.upstream, farms=word.farms, errors=errors)
     return _put(report, session, replace(session, session=facts, detail=SEEN))
+
+
+def _corroborated(report: Report) -> Report:
+    """The report of a probe that failed while a heartbeat was late as well."""
+    failed = next((result for result in report.results if not result.ok and result.cause is not None), None)
+    if failed is None:
+        return report
+    return _put(report, failed, replace(failed, detail="; ".join(part for part in (failed.detail, LATE_TOO) if part)))
 
 
 def _put(report: Report, session: LayerResult, other: LayerResult) -> Report:

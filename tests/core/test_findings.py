@@ -202,6 +202,18 @@ def test_a_probe_that_is_told_nothing_of_the_link_takes_the_word_of_the_watch() 
     assert judge(with_sightings(silent_on_it, replace(watched, connected=False)), WATCHED) is Verdict.HEALTHY
 
 
+def test_a_probe_that_fails_while_a_heartbeat_is_late_has_that_in_its_evidence() -> None:
+    made = report(handshake_failed(Cause.SILENCE), target=WATCHED)
+    late = with_sightings(made, Watched(connected=True, at=T0, late=True, facts=UP))
+    verdict = judge(late, WATCHED)
+    assert verdict is Verdict.API_SILENT
+    assert (
+        "the watch's request for the time, in its own session, is unanswered too"
+        in explain(late, WATCHED, verdict).evidence[-1]
+    )
+    assert with_sightings(made, Watched(connected=True, at=T0, facts=UP)) == made
+
+
 def test_a_probe_that_is_told_of_the_link_has_the_newer_word() -> None:
     watched = Watched(connected=True, at=T0, facts=DOWN)
     assert judge(with_sightings(report(TRADING, target=WATCHED), watched), WATCHED) is Verdict.HEALTHY
