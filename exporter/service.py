@@ -261,6 +261,9 @@ class Service:
                         target, self._resolver, bell.working, partial(self._see, target.name, bell), pace=self._pace
                     )
                 )
+            members = [member for name in target.clients if (member := self._crew.member(name)) is not None]
+            if members and target.probe_ids:
+                group.create_task(rounds.keep(target, members, self._ground(target, bell), origin))
 
     def _ground(self, target: Target, bell: Bell) -> rounds.Ground:
         return rounds.Ground(
