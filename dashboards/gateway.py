@@ -8,7 +8,9 @@ from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import parts
-from dashboards.parts import GREEN, GREY, HERE, RED, TARGETS, YELLOW, Row
+from dashboards.parts import BLUE, GREEN, GREY, HERE, RED, TARGETS, YELLOW, Row
+
+STAGES = ("connected", "ready", "time", "accounts", "contract")  # in the order in which they are reached
 
 
 def build() -> dashboard_builders.Dashboard:
@@ -114,7 +116,7 @@ def _layers() -> list[Row]:
     windows = parts.states(
         "Maintenance windows",
         "IBKR's reset windows and this gateway's own restart: what happens in them pages nobody.",
-        parts.words("outside", "inside", GREY),
+        parts.words("outside", "inside", GREY, BLUE),
         parts.over_time(f"max by (window) (ibkr_maintenance_window{{{TARGETS}}})", "{{window}}"),
     )
     return [Row("Layers", 4, [(24, verdict)]), Row("", 8, [(14, layers), (10, windows)])]
@@ -192,7 +194,7 @@ def _session() -> Row:
     login = parts.states(
         "Login",
         "The phase of the login, from the gateway's own launcher log, where it is mounted.",
-        parts.words("no", "yes", GREY),
+        parts.words("no", "yes", GREY, BLUE),
         parts.over_time(f"max by (phase) (ibkr_login_phase{{{TARGETS}}})", "{{phase}}"),
     ).show_value(common.VisibilityMode.NEVER)
     return Row("Session", 8, [(8, stages), (8, farms), (8, login)])
@@ -202,12 +204,15 @@ def _clients() -> Row:
     side_by_side = (
         parts.rows_of(
             "Clients side by side",
-            "For each client library the seconds to each stage of its last probe, and its version.",
+            "For each client library the seconds that each stage of its last probe took. A stage not reached is empty.",
             parts.column(f"max by (client, stage) (ibkr_client_last_duration_seconds{{{TARGETS}}})"),
         )
         .with_transformation(parts.matrix("client", "stage"))
+        .with_transformation(
+            parts.arranged([("client\\stage", "client"), *((name, name) for name in STAGES)], hidden=[])
+        )
         .unit("s")
-        .decimals(2)
+        .decimals(1)
         .no_value("no client is configured")
     )
     durations = (

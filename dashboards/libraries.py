@@ -75,6 +75,8 @@ def _against() -> Row:
             parts.column(f"max by (client, target) (ibkr_client_success{{{BOTH}}})"),
         )
         .with_transformation(parts.matrix("target", "client"))
+        .with_transformation(parts.arranged([("target\\client", "gateway")], hidden=[]))
+        .override_by_name("gateway", parts.styled(custom_cellOptions={"type": "auto"}))
         .mappings(parts.words("fails", "works"))
         .cell_options(common.TableColoredBackgroundCellOptions(mode=common.TableCellBackgroundDisplayMode.BASIC))
         .no_value("not probed")
@@ -119,7 +121,8 @@ def _times() -> Row:
                     "From the start of the connect until the library says it is ready, at the last probe.",
                     "s",
                     parts.over_time(
-                        f'max by (client, target) (ibkr_client_last_duration_seconds{{{BOTH}, stage="ready"}})',
+                        "sum by (client, target) (ibkr_client_last_duration_seconds"
+                        f'{{{BOTH}, stage=~"connected|ready"}})',
                         "{{client}} on {{target}}",
                     ),
                 ).min(0),
@@ -132,11 +135,12 @@ def _times() -> Row:
                     "short",
                     parts.over_time(
                         "sum by (client, outcome) (increase(ibkr_probe_failures_total"
-                        f'{{{BOTH}, layer="client"}}[$__rate_interval]))',
+                        f'{{{BOTH}, layer="client"}}[$__rate_interval])) > 0',
                         "{{client}} {{outcome}}",
                     ),
                 )
                 .interval("5m")
+                .no_value("none failed")
                 .thresholds(parts.steps((None, YELLOW)))
                 .decimals(0)
                 .min(0),

@@ -23,7 +23,7 @@ TARGETS = f'{HERE}, target=~"$target"'
 COLUMNS = 24
 MINUTE = "1m"  # the shortest interval of panels with rates: probes come every 15 s, so that a rate over less sees none
 
-GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "#6e7079"
+GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "#6e7079"
 COLOURS = {Severity.OK: GREEN, Severity.WARNING: YELLOW, Severity.CRITICAL: RED, Severity.UNKNOWN: GREY}
 
 
@@ -134,13 +134,13 @@ def verdicts() -> list[dashboard.ValueMapping]:
     ]
 
 
-def words(zero: str, one: str, bad: str = RED) -> list[dashboard.ValueMapping]:
-    """0 and 1 as words, 1 in green."""
+def words(zero: str, one: str, zero_colour: str = RED, one_colour: str = GREEN) -> list[dashboard.ValueMapping]:
+    """0 and 1 as words in colour."""
     return [
         dashboard.ValueMap(
             {
-                "0": dashboard.ValueMappingResult(text=zero, color=bad, index=0),
-                "1": dashboard.ValueMappingResult(text=one, color=GREEN, index=1),
+                "0": dashboard.ValueMappingResult(text=zero, color=zero_colour, index=0),
+                "1": dashboard.ValueMappingResult(text=one, color=one_colour, index=1),
             }
         )
     ]
@@ -155,7 +155,7 @@ def steps(*colours: tuple[float | None, str]) -> dashboard_builders.ThresholdsCo
     )
 
 
-PLAIN = ((None, "blue"),)
+PLAIN = ((None, BLUE),)
 
 
 def number(title: str, description: str, query: prometheus.Dataquery, unit: str = "short") -> stat.Panel:
