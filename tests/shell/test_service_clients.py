@@ -1,0 +1,274 @@
+"""Clients through the running service: their own interval, one at a time, believed only between two answers."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporter.clients.worker import Worker
+from exporter.crew import Crew
+from exporter.history import TargetState
+from exporter.metrics import ExporterState
+from exporter.model import Cause, ClientSpec, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
+from exporter.service import Service
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.record import ClientEnd
+from exporter.verdict import explain
+from tests.shell.clients_fakes import alive, descendants, descriptors, write_driver
+
+# Says hello and begins a session with a bare socket, as a library would; then does {after}.
+CONNECTS = """
+import socket, struct
+def begin(host, port, client_id, witness):
+    def message(text):
+        return struct.pack(">I", len(text)) + text
+    witness.opened = True
+    s = socket.create_connection((host, port), 5)
+    witness.socket = s
+    s.sendall(b"API\\0" + message(b"v100..176"))
+    size = struct.unpack(">I", s.recv(4))[0]
+    s.recv(size)
+    witness.reach("connected", 176)
+    s.sendall(message(b"71\\x002\\x00%d\\x00\\x00" % client_id))
+    {after}
+    witness.reach("ready")
+    witness.reach("accounts", ["DU1234567"])
+    return Session(witness)
+"""
+FAILS = "raise ValueError('a bug of the library')"
+HANGS = "time.sleep(1000)"
+
+
+def connects(after: str = "pass") -> str:
+    return CONNECTS.replace("{after}", after)
+
+
+def crew(folder: Path, extras: dict[str, str]) -> Crew:
+    """Each client with a driver of its own."""
+
+    def open_one(spec: ClientSpec) -> Worker:
+        library = write_driver(folder, extras[spec.name], spec.name)
+        return Worker(spec.name, library, spec.python or sys.executable)
+
+    return Crew(open_one)
+
+
+@asynccontextmanager
+async def watching(folder: Path, *targets: Target, **extras: str) -> AsyncIterator[Service]:
+    service = Service(ExporterState("test", "3"), crew=crew(folder, extras))
+    await service.watch(targets, {name: ClientSpec(name, "fake", deadline=4.0) for name in extras})
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+def at(gateway: Gateway, *clients: str, interval: float = 20.0, deadline: float = 2.0) -> Target:
+    return Target(
+        "gateway", gateway.host, gateway.port, Mode.PAPER, interval, deadline, client_ids=(9001,), clients=clients
+    )
+
+
+async def tried(service: Service, client: str, within: float = 15.0) -> LayerResult:
+    async with asyncio.timeout(within):
+        while client not in service.states["gateway"].trials:  # noqa: ASYNC110 - what is watched has no event
+            await asyncio.sleep(0.02)
+    return service.states["gateway"].trials[client].result
+
+
+async def until(service: Service, verdict: Verdict, within: float = 15.0) -> TargetState:
+    async with asyncio.timeout(within):
+        while service.states["gateway"].verdict is not verdict:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+    return service.states["gateway"]
+
+
+async def test_a_client_that_gets_through_leaves_the_target_healthy_and_is_shown(tmp_path: Path) -> None:
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects()) as service:
+        result = await tried(service, "good")
+        state = service.states["gateway"]
+        assert result.ok
+        assert result.edition is not None
+        assert (result.edition.version, state.verdict) == ("1.2.3", Verdict.HEALTHY)
+        assert state.probes[Layer.CLIENT, "good"] == 1
+        assert sum(state.client_times["good"].counts) == 1
+        assert state.last is not None
+        assert state.last.results[-1] is result
+        assert state.connections == gateway.ledger.opened == 3  # the wire, the handshake before, the client
+
+
+async def test_a_failure_between_two_answers_is_the_clients_fault(tmp_path: Path) -> None:
+    async with (
+        Gateway("ok") as gateway,
+        watching(tmp_path, at(gateway, "good", "bad"), good=connects(), bad=connects(FAILS)) as service,
+    ):
+        state = await until(service, Verdict.CLIENT_FAULT)
+        assert state.last is not None
+        said = explain(state.last, state.target, state.verdict)
+        assert said.headline.startswith("bad (bad 1.2.3 on Python 3.")
+        assert state.connections == gateway.ledger.opened
+        assert gateway.ledger.open_most == 1
+
+
+async def test_clients_that_all_fail_accuse_no_single_one(tmp_path: Path) -> None:
+    bad = connects(FAILS)
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "one", "two"), one=bad, two=bad) as service:
+        await until(service, Verdict.CLIENTS_FAILING)
+
+
+async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_client_is_not(tmp_path: Path) -> None:
+    """The handshake before succeeds; the gateway freezes once the client is connected."""
+    mark = tmp_path / "connected"
+    waits = f"open({str(mark)!r}, 'w').close(); time.sleep(1.0); raise ValueError('no answer')"
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(waits)) as service:
+        async with asyncio.timeout(10.0):
+            while not mark.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.02)
+        await gateway.set_mode("silent")
+        result = await tried(service, "good")
+        assert service.states["gateway"].verdict is Verdict.API_SILENT
+        assert result.outcome is Outcome.UNAVAILABLE
+        assert "the gateway stopped answering meanwhile" in result.detail
+
+
+async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed(tmp_path: Path) -> None:
+    """Its handshake goes on: only a whole probe of the wire can tell."""
+    mark = tmp_path / "connected"
+    waits = f"open({str(mark)!r}, 'w').close(); time.sleep(1.0); raise ValueError('no answer')"
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(waits)) as service:
+        async with asyncio.timeout(10.0):
+            while not mark.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.02)
+        await gateway.set_mode("requests_unanswered")
+        await tried(service, "good")
+        assert service.states["gateway"].verdict is Verdict.SESSION_STALLED
+
+
+async def test_a_client_is_not_started_while_the_wire_fails(tmp_path: Path) -> None:
+    async with Gateway("silent") as gateway, watching(tmp_path, at(gateway, "good"), good=connects()) as service:
+        result = await tried(service, "good")
+        state = service.states["gateway"]
+        assert (result.outcome, state.verdict) == (Outcome.SKIPPED, Verdict.API_SILENT)
+        assert (Layer.CLIENT, "good") not in state.probes
+        assert gateway.ledger.opened == 1
+
+
+async def test_error_326_leads_to_the_next_reserved_id_and_is_counted(tmp_path: Path) -> None:
+    taken = "if client_id == 9001:\n        witness.error(326, 'in use')\n        return Session(witness)"
+    async with Gateway("ok") as gateway:
+        target = replace(at(gateway, "good"), client_ids=(9001, 9002))
+        async with watching(tmp_path, target, good=connects(taken)) as service:
+            result = await tried(service, "good")
+            assert result.ok, result
+            assert service.states["gateway"].conflicts == 1
+            assert service.states["gateway"].verdict is Verdict.HEALTHY
+
+
+async def test_error_326_on_every_id_accuses_neither_the_gateway_nor_the_client(tmp_path: Path) -> None:
+    taken = "witness.error(326, 'in use')\n    return Session(witness)"
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(taken)) as service:
+        result = await tried(service, "good")
+        assert result.cause is Cause.CLIENT_ID_IN_USE
+        assert service.states["gateway"].verdict is Verdict.HEALTHY
+
+
+async def test_a_client_that_cannot_be_started_says_nothing_of_the_target(tmp_path: Path) -> None:
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good="import no_such") as service:
+        result = await tried(service, "good")
+        assert result.outcome is Outcome.UNAVAILABLE
+        await until(service, Verdict.HEALTHY)
+        [usability] = service.exporter.clients
+        assert usability.edition is None
+        assert "no_such" in (usability.problem or "")
+
+
+async def test_a_slow_import_holds_up_no_probe_of_the_wire(tmp_path: Path) -> None:
+    async with Gateway("ok") as gateway:
+        target = at(gateway, "good", interval=0.2, deadline=0.1)
+        async with watching(tmp_path, target, good="time.sleep(1.5)") as service:
+            await asyncio.sleep(1.3)
+            assert service.states["gateway"].probes[Layer.PORT, ""] >= 5
+
+
+async def test_a_client_that_hangs_lets_the_wire_be_probed_in_time(tmp_path: Path) -> None:
+    """Its interval is shorter than the client's deadline: the probe takes the target, and nothing expires."""
+    async with Gateway("ok") as gateway:
+        target = at(gateway, "bad", interval=1.0, deadline=0.6)
+        async with watching(tmp_path, target, bad=connects(HANGS)) as service:
+            await asyncio.sleep(6.0)
+            state = service.states["gateway"]
+            assert state.probes[Layer.PORT, ""] >= 5
+            assert state.verdict is Verdict.HEALTHY  # so short a time convinces nobody
+            assert gateway.ledger.open_most == 1
+
+
+async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(tmp_path: Path) -> None:
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "bad"), bad=connects(HANGS)) as service:
+        state = await until(service, Verdict.CLIENT_FAULT)
+        assert state.trials["bad"].result.outcome is Outcome.TIMEOUT
+        assert state.trials["bad"].result.stage is Stage.CONNECT
+
+
+async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_path: Path) -> None:
+    before = descendants()
+    async with Gateway("ok") as one, Gateway("ok") as two:
+        targets = [at(one, "good", interval=6.0), replace(at(two, "good", interval=6.0), name="other")]
+        async with watching(tmp_path, *targets, good=connects()) as service:
+            async with asyncio.timeout(10):
+                while not all(state.trials for state in service.states.values()):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.02)
+            [pid] = descendants() - before
+        assert not alive(pid)
+
+
+async def test_a_reload_ends_the_processes_of_clients_that_are_gone_or_changed(tmp_path: Path) -> None:
+    before = descendants()
+    async with Gateway("ok") as gateway:
+        target = at(gateway, "good")
+        async with watching(tmp_path, target, good=connects()) as service:
+            await tried(service, "good")
+            [first] = descendants() - before
+            changed = {"good": ClientSpec("good", "fake", deadline=3.0)}
+            await service.watch([target], changed)
+            assert not alive(first)
+            assert service.states["gateway"].trials == {}
+            await tried(service, "good")
+            await service.watch([replace(target, clients=())], {})
+            assert descendants() == before
+
+
+async def test_the_end_in_the_middle_of_a_try_leaves_nothing(tmp_path: Path) -> None:
+    before, files = descendants(), descriptors()
+    async with Gateway("ok") as gateway:
+        async with watching(tmp_path, at(gateway, "bad"), bad=connects(HANGS)):
+            async with asyncio.timeout(10):
+                while gateway.ledger.opened < 3:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+        assert descendants() == before
+        assert all(record.client_end is not ClientEnd.OPEN for record in gateway.ledger)
+    await asyncio.sleep(0.05)
+    assert descriptors() <= files + 1
+
+
+@pytest.mark.slow
+async def test_many_tries_leave_no_process_and_no_file(tmp_path: Path) -> None:
+    """Eight clients, of which two fail and one hangs, tried four times over."""
+    kinds = {0: FAILS, 4: FAILS, 5: HANGS}
+    extras = {f"client-{number}": connects(kinds.get(number, "pass")) for number in range(8)}
+    async with Gateway("ok") as gateway:
+        target = at(gateway, *extras, interval=300.0)
+        async with watching(tmp_path, target, **extras) as service:
+            left = []
+            for turn in range(4):
+                specs = {name: ClientSpec(name, "fake", deadline=1.0, interval=600.0 + turn) for name in extras}
+                await service.watch([target], specs)  # every client is another now, and tried anew
+                for name in extras:
+                    await tried(service, name, within=30.0)
+                left.append((len(descendants()), descriptors()))
+            assert max(left[1:]) <= left[0]
+            assert gateway.ledger.open_most == 1
