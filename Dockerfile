@@ -26,9 +26,12 @@ ARG CLIENTS="ibapi ib_insync ib_async"
 ENV IBKR_EXPORTER_CLIENTS_DIR=/opt/clients
 # One environment each: the libraries overwrite each other's import packages when they share one. pip is needed no more.
 RUN mkdir -p /opt/clients \
-    && for client in ${CLIENTS}; do \
-        /opt/ibkr-exporter/bin/ibkr-exporter clients install "${client}" || exit 1; \
-    done \
+    && /opt/ibkr-exporter/bin/python -c "\
+import sys; \
+from exporter.clients.environments import default_root; \
+from exporter.clients.install import install; \
+from exporter.clients.libraries import find_recipes; \
+[install(find_recipes()[name], default_root(), print) for name in sys.argv[1:]]" ${CLIENTS} \
     && rm -rf /opt/clients/*/lib/python*/site-packages/pip /opt/clients/*/lib/python*/site-packages/pip-* /opt/clients/*/bin/pip*
 
 FROM ${PYTHON}
