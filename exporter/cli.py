@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,7 +16,7 @@ import typer
 
 from exporter import __version__, logs
 from exporter.config import Config, ConfigError, from_environment, load, parse_endpoint, target_for_endpoint
-from exporter.model import Target, Verdict
+from exporter.model import ClientSpec, Target, Verdict
 
 UNHEALTHY, USAGE, BROKEN = 1, 2, 3
 
@@ -27,6 +27,8 @@ app = typer.Typer(
     help="Says whether TWS / IB Gateway or the client library is at fault.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+clients_app = typer.Typer(no_args_is_help=True, help="The client libraries: install, list and check them.")
+app.add_typer(clients_app, name="clients")
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The configuration (YAML).", metavar="FILE")]
 
 
@@ -82,19 +84,35 @@ def diagnose(
     *,
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    clients: Annotated[
+        str | None,
+        typer.Option(
+            help="The clients to try: names, or none. By default those of the configuration, else all installed.",
+            metavar="a,b|none",
+        ),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for the whole probe.", min=0.1, max=300.0)] = None,
 ) -> None:
-    """Probe every layer once, from the outside in, and say what is wrong and what to do."""
-    from exporter.probes.ladder import probe_target  # noqa: PLC0415
+    """Probe every layer once, from the outside in, try the client libraries, and say what is wrong and what to do."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from exporter.client_commands import chosen  # noqa: PLC0415
+    from exporter.diagnosis import examine  # noqa: PLC0415
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
-    from exporter.probes.names import Resolver  # noqa: PLC0415
     from exporter.verdict import WORKING, judge  # noqa: PLC0415
 
-    wanted = _wanted(target, config)
+    wanted, configured = _wanted(target, config)
     logs.configure("error", "console")
+    try:
+        specs, remark = chosen(clients, wanted, configured)
+    except ValueError as error:
+        _fail(str(error), USAGE)
+    console = Console(stderr=True)
 
     async def probe_once() -> Any:
-        return await asyncio.gather(probe_target(wanted, Resolver(), timeout), read_login(wanted.launcher_log))
+        with console.status("probing") as status:
+            tell = status.update if console.is_terminal and not as_json else _say_nothing
+            return await asyncio.gather(examine(wanted, specs, timeout, tell), read_login(wanted.launcher_log))
 
     report, login = _run(probe_once())
     verdict = judge(report, wanted)
@@ -103,11 +121,11 @@ def diagnose(
 
         typer.echo(json.dumps(report_json(wanted, report, verdict, login)))
     else:
-        from rich.console import Console  # noqa: PLC0415
-
         from exporter.terminal import print_report  # noqa: PLC0415
 
         print_report(Console(), wanted, report, verdict, login)
+        if remark:
+            typer.echo(f"\n{remark}")
     if verdict in WORKING:
         raise typer.Exit
     raise typer.Exit(BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY)
@@ -170,18 +188,62 @@ def metrics(
     typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
 
 
-def _wanted(asked: str | None, config: Path | None) -> Target:
-    """The one target to diagnose: by name, by HOST:PORT, or the only one that is configured."""
+@clients_app.command("list")
+def clients_list(config: ConfigFile = None) -> None:
+    """Every environment that can be installed, and the configured clients: where they are and in what state."""
+    from exporter.client_commands import show_list  # noqa: PLC0415
+
+    show_list({} if config is None else _configured(config).clients)
+
+
+@clients_app.command("install")
+def clients_install(
+    names: Annotated[list[str] | None, typer.Argument(help="The environments; by default all.")] = None,
+) -> None:
+    """Make an environment for each library, with pinned versions. May be stopped and started again."""
+    from exporter.client_commands import install_all  # noqa: PLC0415
+
+    try:
+        made = install_all(names or [])
+    except ValueError as error:
+        _fail(str(error), USAGE)
+    raise typer.Exit(0 if made else UNHEALTHY)
+
+
+@clients_app.command("check")
+def clients_check(
+    names: Annotated[list[str] | None, typer.Argument(help="The clients; by default all that are there.")] = None,
+    *,
+    config: ConfigFile = None,
+) -> None:
+    """Import every library in its own interpreter, and name conflicts with their remedies."""
+    from exporter.client_commands import check_all  # noqa: PLC0415
+
+    configured = {} if config is None else _configured(config).clients
+    try:
+        usable = _run(check_all(names or [], configured))
+    except ValueError as error:
+        _fail(str(error), USAGE)
+    raise typer.Exit(0 if usable else UNHEALTHY)
+
+
+def _say_nothing(_: str) -> None:
+    """Where nobody watches."""
+
+
+def _wanted(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
+    """The one target to diagnose, by name, by HOST:PORT, or the only one configured; and the clients configured."""
     if asked and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
-        return target_for_endpoint(*_endpoint(asked))
-    configured = _configured(config).targets
+        return target_for_endpoint(*_endpoint(asked)), {}
+    loaded = _configured(config)
+    configured = loaded.targets
     named = [target for target in configured if asked in (None, target.name, target.endpoint)]
     if len(named) == 1:
-        return named[0]
+        return named[0], loaded.clients
     known = ", ".join(target.name for target in configured)
     if asked is None:
         _fail(f"which target? One of {known}, or HOST:PORT", USAGE)
-    return target_for_endpoint(*_endpoint(asked, known))
+    return target_for_endpoint(*_endpoint(asked, known)), loaded.clients
 
 
 def _configured(config: Path | None) -> Config:

@@ -17,7 +17,6 @@ QUESTIONS = {
     "port": "TCP connect",
     "handshake": "API handshake",
     "session": "API session",
-    "client": "Client library",
 }
 
 
@@ -35,19 +34,25 @@ def print_report(
 
 def _layers(results: Iterable[LayerResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Test", "Result", "Time", "Details"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "Details")
+    for heading in ("Test", "Library", "Result", "Time", "Details"):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("Library", "Details"))
     for result in results:
-        test = QUESTIONS[result.layer.value] + (f" {result.client}" if result.client else "")
-        table.add_row(test, _outcome(result), _took(result), Text(_details(result)))
+        test = result.client or QUESTIONS[result.layer.value]
+        table.add_row(test, _library(result), _outcome(result), _took(result), Text(_details(result)))
     return table
+
+
+def _library(result: LayerResult) -> str:
+    if result.client is None:
+        return "our own socket"
+    return f"{result.edition.library} {result.edition.version}" if result.edition else ""
 
 
 def _outcome(result: LayerResult) -> Text:
     if result.outcome is Outcome.OK:
         return Text("✓ ok", "green")
-    if result.outcome is Outcome.SKIPPED:
-        return Text("- skipped", "dim")
+    if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
+        return Text(f"- {result.outcome.value}", "dim")
     return Text(f"✗ {result.outcome.value}", "red")
 
 
@@ -57,7 +62,7 @@ def _took(result: LayerResult) -> str:
 
 def _details(result: LayerResult) -> str:
     if result.outcome is Outcome.SKIPPED:
-        return "not reached"
+        return result.detail or "not reached"
     parts = [] if result.server is None else [f"server version {result.server.version}"]
     if result.stage is not None:
         parts.append(f"at {result.stage.value}" + (f": {result.cause.value}" if result.cause else ""))

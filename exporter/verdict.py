@@ -33,7 +33,7 @@ from exporter.evidence import release, sentence
 from exporter.login import Login
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
 from exporter.remedy import REMEDIES, VERIFY, fill
-from exporter.trials import culprits, proven
+from exporter.trials import culprits, proven, wire_ok
 
 Rule = Callable[[Report, Target], bool]
 
@@ -107,11 +107,14 @@ def explain(
     evidence += [sentence(result, target) for result in report.results if not _left_out(result) or result.cause]
     if verdict in AT_THE_DOOR and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
+    failed = culprits(report)
+    if failed and not wire_ok(report):
+        evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
     added = circumstances(verdict, target, report.at, login, since)
     usual = (VERIFY,) if added.decisive else remedy.actions
     headline = fill(remedy.headline, target)
     if verdict is Verdict.CLIENT_FAULT:
-        headline = f"{_named(culprits(report))} at fault, not the gateway at {target.endpoint}"
+        headline = f"{_named(failed)} at fault, not the gateway at {target.endpoint}"
     return Explanation(
         headline,
         (*evidence, *added.evidence),

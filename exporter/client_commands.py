@@ -1,0 +1,156 @@
+"""The commands about client libraries, and which of them `diagnose` tries."""
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from exporter.clients.check import Checked, check_client
+from exporter.clients.environments import Environment, State, default_root, find_python, list_environments
+from exporter.clients.install import InstallError, find_uv, install
+from exporter.clients.libraries import find_libraries, find_recipes, version_text
+from exporter.model import ClientSpec, Target
+
+NONE = "none"
+HOW = "`ibkr-exporter clients install` installs them"
+
+
+def chosen(
+    asked: str | None, target: Target, configured: Mapping[str, ClientSpec]
+) -> tuple[Sequence[ClientSpec], str | None]:
+    """The clients that `diagnose` tries, and a remark where that may surprise.
+
+    By default those of a configured target; for any other, every environment that is ready. Raises ValueError for a
+    name that is neither configured nor that of an environment.
+    """
+    if asked == NONE:
+        return (), None
+    ready = {spec.name: spec for spec in _installed()}
+    if asked is not None:
+        known = {**{name: ClientSpec(name, recipe.library) for name, recipe in find_recipes().items()}, **configured}
+        names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+        if unknown := [name for name in names if name not in known]:
+            msg = f"--clients: there is no client {', '.join(unknown)}; known are {', '.join(sorted(known))}, and none"
+            raise ValueError(msg)
+        specs: Sequence[ClientSpec] = [known[name] for name in names]
+    elif target.clients:
+        specs = [configured[name] for name in target.clients if name in configured]
+    else:
+        specs = [] if configured else list(ready.values())
+    if specs and not target.probe_ids:
+        return (), "No client was tried: no client id is reserved for that."
+    if asked is None and not specs and not configured:
+        return (), f"No client library was tried: none is installed; {HOW}."
+    return specs, None
+
+
+def show_list(configured: Mapping[str, ClientSpec]) -> None:
+    """The environments, then the configured clients."""
+    root, table = default_root(), _table("Environment", "Library", "State", "Python", "Size")
+    for environment in list_environments(root):
+        recipe = environment.recipe
+        pythons = ", ".join(map(version_text, recipe.pythons))
+        table.add_row(recipe.name, _pinned(environment), _state(environment.state), pythons, f"{recipe.megabytes} MB")
+    console = Console()
+    console.print(Text(f"Environments in {root}", "bold"), table)
+    if configured:
+        table = _table("Client", "Library", "Interpreter")
+        for spec in configured.values():
+            python = spec.python or find_python(spec.name, spec.library, root)
+            missing = f"not installed: ibkr-exporter clients install {spec.library}"
+            table.add_row(spec.name, spec.library, str(python) if python else Text(missing, "yellow"))
+        console.print(Text("Configured clients", "bold"), table)
+
+
+def install_all(names: Sequence[str]) -> bool:
+    """Install these, or all; whether all are ready then. Raises ValueError for an unknown name."""
+    recipes, root, console = find_recipes(), default_root(), Console()
+    if unknown := [name for name in names if name not in recipes]:
+        msg = f"there is no environment {', '.join(unknown)}; known are {', '.join(recipes)}"
+        raise ValueError(msg)
+    failed = []
+    wanted = [recipes[name] for name in names] or list(recipes.values())
+    for number, recipe in enumerate(wanted, 1):
+        console.print(Text(f"[{number}/{len(wanted)}] {recipe.name}, {recipe.megabytes} MB", "bold"))
+        if recipe.terms:
+            console.print(Text(recipe.terms, "dim"))
+        try:
+            install(recipe, root, lambda line: console.print(Text(f"  {line}")), find_uv())
+        except InstallError as error:
+            failed.append(recipe.name)
+            console.print(Text(f"  ✗ {error}", "red"), Text(f"    Remedy: {error.remedy}"), sep="\n")
+    left = f"{len(failed)} of {len(wanted)} are not ready: {', '.join(failed)}"
+    console.print(Text(left, "red") if failed else Text(f"✓ all {len(wanted)} are ready in {root}", "green"))
+    return not failed
+
+
+async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) -> bool:
+    """Check these, or all that are configured or installed; whether all can be used. Raises ValueError."""
+    known = {spec.name: spec for spec in _installed()} | dict(configured)
+    if unknown := [name for name in names if name not in known]:
+        msg = (
+            f"there is no client {', '.join(unknown)}, configured or installed; known are {', '.join(known) or 'none'}"
+        )
+        raise ValueError(msg)
+    console, libraries, checked = Console(), find_libraries(), []
+    for spec in [known[name] for name in names] or list(known.values()):
+        python = spec.python or find_python(spec.name, spec.library, default_root())
+        if python is None:
+            problem = f"not installed: `ibkr-exporter clients install {spec.library}` does it"
+            checked.append(Checked(spec.name, spec.library, "", None, (), problem))
+            continue
+        with console.status(f"importing {spec.name}"):
+            checked.append(await check_client(spec.name, libraries[spec.library], str(python)))
+    if not checked:
+        console.print(f"No client is configured or installed; {HOW}.")
+        return False
+    console.print(_checks(checked))
+    for one in checked:
+        for conflict in one.conflicts:
+            console.print(
+                Text(f"! {one.client}: {conflict.text}", "yellow"), Text(f"  Remedy: {conflict.remedy}"), sep="\n"
+            )
+    return all(one.usable for one in checked)
+
+
+def _checks(checked: Sequence[Checked]) -> Table:
+    table = _table("Client", "Result", "Library", "Python", "Import", "Details")
+    for one in checked:
+        got = one.installed
+        result = Text("✓ usable", "green") if one.usable else Text("✗ unusable", "red")
+        row = (
+            (f"{got.library} {got.version}", got.python, f"{got.import_seconds:.1f} s")
+            if got
+            else (one.library, "", "")
+        )
+        details = one.problem or ("conflicts, see below" if one.conflicts else one.python)
+        table.add_row(one.client, result, *row, details)
+    return table
+
+
+def _installed() -> list[ClientSpec]:
+    """A client for each environment that is ready."""
+    return [
+        ClientSpec(environment.recipe.name, environment.recipe.library)
+        for environment in list_environments(default_root())
+        if environment.state is State.READY
+    ]
+
+
+def _pinned(environment: Environment) -> str:
+    """The library with the version that its requirements pin."""
+    recipe = environment.recipe
+    return next((pin for pin in recipe.pins if pin.startswith(recipe.library)), recipe.library)
+
+
+def _state(state: State) -> Text:
+    return Text(state.value, "green" if state is State.READY else "dim" if state is State.MISSING else "yellow")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

@@ -1,0 +1,82 @@
+"""One look at a target from the outside in: every layer of the wire, then each client library, one after the other.
+
+Where the wire answers, a client's failure is believed only if the wire answers again right after it. Where the API does
+not answer but the port is open, the libraries are tried all the same: that they all fail shows that none is at fault.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from exporter.bracket import Turn, not_tried, try_client
+from exporter.crew import Crew, Member
+from exporter.model import ClientSpec, Layer, Report, Target
+from exporter.probes.ladder import probe_target
+from exporter.probes.names import Resolver
+from exporter.trials import Trial, answered, believe, skipped, speaks
+
+LEAST = 0.5  # seconds that are left for a client, or it is not tried
+
+Tell = Callable[[str], object]
+
+
+async def examine(target: Target, clients: Sequence[ClientSpec], limit: float | None, tell: Tell) -> Report:
+    """The report of all of it, in `limit` seconds altogether; by default each has its own deadline."""
+    began = time.perf_counter()
+    until = None if limit is None else asyncio.get_running_loop().time() + limit
+    resolver = Resolver()
+    tell(f"probing {target.endpoint}")
+    report = await probe_target(target, resolver, limit)
+    port = report.layer(Layer.PORT)
+    if not clients or report.fault is not None or port is None or not port.ok or not target.probe_ids:
+        return replace(report, results=(*report.results, *(skipped(spec.name) for spec in clients)))
+    crew = Crew()
+    try:
+        await crew.employ({spec.name: spec for spec in clients})
+        members = [member for spec in clients if (member := crew.member(spec.name)) is not None]
+        tell(f"importing {', '.join(spec.name for spec in clients)}")
+        problems = await asyncio.gather(*(_imported(member, until) for member in members))
+        wire, trials = report, []
+        for member, problem in zip(members, problems, strict=True):
+            tell(f"trying {member.spec.name}")
+            if problem is not None:
+                trials.append(not_tried(member, problem))
+                continue
+            trial, wire = await _tried(target, member, wire, resolver, until)
+            trials.append(trial)
+    finally:
+        await crew.close()
+    opened = report.connections + (wire.connections if wire is not report else 0)
+    opened += sum(trial.connections + (trial.before.connections if trial.before else 0) for trial in trials)
+    results = (*wire.results, *(trial.result for trial in trials))
+    return replace(
+        wire, at=report.at, seconds=time.perf_counter() - began, results=results, connections=opened, fault=wire.fault
+    )
+
+
+async def _imported(member: Member, until: float | None) -> str | None:
+    """Why the library cannot be tried, if it cannot."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await member.ready()
+    except TimeoutError:
+        return "the time was over before the library was imported"
+
+
+async def _tried(
+    target: Target, member: Member, wire: Report, resolver: Resolver, until: float | None
+) -> tuple[Trial, Report]:
+    """The trial of a client that was imported, and the latest look at the wire."""
+    works = answered(wire)
+    limit = member.spec.deadline if works else min(member.spec.deadline, target.deadline)
+    if until is not None:
+        limit = min(limit, until - asyncio.get_running_loop().time())
+    if limit < LEAST:
+        return not_tried(member, "no time was left for it"), wire
+    trial = await try_client(target, member, resolver, limit, Turn(), regardless=not works)
+    fallen = trial.before is not None and not answered(trial.before)
+    if works and (fallen or (speaks(trial.result) and not trial.result.ok)):
+        wire = await probe_target(target, resolver)
+        trial = believe(trial, wire)
+    return trial, wire
