@@ -174,7 +174,9 @@ def _availability() -> Row:
                     parts.over_time(
                         f"avg by (target) (target:ibkr_error_budget:burn_rate1d{{{TARGETS}}})", "{{target}}, 1 d"
                     ),
-                ).min(0),
+                )
+                .no_value("no trading hours in view")
+                .min(0),
             ),
             (
                 24,
