@@ -26,12 +26,7 @@ ARG CLIENTS="ibapi ib_insync ib_async"
 ENV IBKR_EXPORTER_CLIENTS_DIR=/opt/clients
 # One environment each: the libraries overwrite each other's import packages when they share one. pip is needed no more.
 RUN mkdir -p /opt/clients \
-    && /opt/ibkr-exporter/bin/python -c "\
-import sys; \
-from exporter.clients.environments import default_root; \
-from exporter.clients.install import install; \
-from exporter.clients.libraries import find_recipes; \
-[install(find_recipes()[name], default_root(), print) for name in sys.argv[1:]]" ${CLIENTS} \
+    && { [ -z "${CLIENTS}" ] || /opt/ibkr-exporter/bin/ibkr-exporter clients install ${CLIENTS}; } \
     && rm -rf /opt/clients/*/lib/python*/site-packages/pip /opt/clients/*/lib/python*/site-packages/pip-* /opt/clients/*/bin/pip*
 
 FROM ${PYTHON}
