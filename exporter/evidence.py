@@ -62,7 +62,7 @@ def _session_answered(result: LayerResult, target: Target) -> str:
     said = [f"startApi as client {facts.client_id} and reqCurrentTime were answered{took}"]
     if facts.accounts is not None:
         said.append(
-            f"managed accounts: {', '.join(masked(name, target) for name in facts.accounts[:MOST_ACCOUNTS]) or 'none'}"
+            f"managed accounts: {', '.join(shown(name, target) for name in facts.accounts[:MOST_ACCOUNTS]) or 'none'}"
         )
         if len(facts.accounts) > MOST_ACCOUNTS:
             said.append(f"and {len(facts.accounts) - MOST_ACCOUNTS} accounts more")
@@ -78,10 +78,13 @@ def _session_answered(result: LayerResult, target: Target) -> str:
     return "; ".join(said)
 
 
-def masked(account: str, target: Target) -> str:
-    """An account for evidence: whole if it is the configured one, of any other only the ends, as in DU…567."""
-    if account == target.account:
-        return account
+def shown(account: str, target: Target) -> str:
+    """An account for evidence: whole if it is the configured one, masked if not."""
+    return account if account == target.account else masked(account)
+
+
+def masked(account: str) -> str:
+    """Only the ends of an account number, as in DU…567."""
     return f"{account[:2]}…{account[-3:]}" if len(account) >= MASKABLE else "…"
 
 

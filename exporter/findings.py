@@ -19,6 +19,7 @@ from exporter.sightings import Sight, Sighting, Watched, look
 from exporter.verdict import judge
 
 SEEN = "seen by the watch"
+COMPLETED = "completed by the watch"
 LATE_TOO = "the watch's request for the time, in its own session, is unanswered too"
 CONFIRMATION = 1.0  # seconds in which a probe confirms that a gateway is silent, which has been so for a second already
 MANY_HANDSHAKES = 10  # times the last handshake's duration, where that is more
@@ -45,7 +46,7 @@ def with_sightings(report: Report, watched: Watched) -> Report:
         return _corroborated(report) if watched.late else report
     if session.session is None or not watched.connected:
         return report
-    return _with_facts(report, session, completed(session.session, watched.facts)) or report
+    return _with_facts(report, session, completed(session.session, watched.facts), COMPLETED) or report
 
 
 def working_session(report: Report | None) -> LayerResult | None:
@@ -81,7 +82,7 @@ def _revised(last: Report | None, sighting: Sighting) -> Report | None:
     if last is None or session is None or session.session is None:
         return None
     if sighting.sight in (Sight.BEGAN, Sight.TOLD):
-        report = _with_facts(last, session, completed(sighting.facts, session.session))
+        report = _with_facts(last, session, completed(sighting.facts, session.session), SEEN)
         return report and replace(report, at=sighting.at, seconds=0.0, connections=0)
     if sighting.sight is Sight.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
         if sighting.since is None or last.at >= sighting.since:
@@ -91,14 +92,14 @@ def _revised(last: Report | None, sighting: Sighting) -> Report | None:
     return None
 
 
-def _with_facts(report: Report, session: LayerResult, word: SessionFacts) -> Report | None:
+def _with_facts(report: Report, session: LayerResult, word: SessionFacts, detail: str) -> Report | None:
     """The report with these words on links and farms; None if it has them already."""
     known = session.session or SessionFacts()
     if (word.upstream, word.farms) == (known.upstream, known.farms):
         return None
     errors = tuple(dict.fromkeys((*known.errors, *word.errors)))
     facts = replace(known, upstream=word.upstream, farms=word.farms, errors=errors)
-    return _put(report, session, replace(session, session=facts, detail=SEEN))
+    return _put(report, session, replace(session, session=facts, detail=detail))
 
 
 def _corroborated(report: Report) -> Report:

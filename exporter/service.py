@@ -18,6 +18,7 @@ from exporter import rounds, schedule, watch
 from exporter.accusations import fold_trial
 from exporter.bracket import Turn
 from exporter.crew import Crew
+from exporter.evidence import masked
 from exporter.findings import fold_sighting, probe_at_once, with_sightings, working_session
 from exporter.history import TargetState, expired, fold
 from exporter.login import Login, LogProblem
@@ -245,7 +246,9 @@ class Service:
 
     def _announce(self, before: TargetState, after: TargetState) -> None:
         if after.verdict is not before.verdict and after.last is not None:
-            headline = explain(after.last, after.target, after.verdict).headline
+            # The page and the alert name the configured account; a log travels further.
+            target = replace(after.target, account=after.target.account and masked(after.target.account))
+            headline = explain(after.last, target, after.verdict).headline
             words = {"verdict": after.verdict.value, "before": before.verdict.value, "headline": headline}
             self._log.info("verdict changed", target=after.target.name, **words)
 

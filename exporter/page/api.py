@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exporter.evidence import masked
+from exporter.evidence import shown
 from exporter.history import (
     EXPIRY_INTERVALS,
     TargetState,
@@ -147,7 +147,7 @@ def _session(facts: SessionFacts, target: Target) -> Json:
     """What the gateway told within the session. Accounts other than the configured one are shown in part."""
     return {
         "client_id": facts.client_id,
-        "accounts": None if facts.accounts is None else [masked(account, target) for account in facts.accounts],
+        "accounts": None if facts.accounts is None else [shown(account, target) for account in facts.accounts],
         "clock_offset": facts.clock_offset,
         "upstream": facts.upstream,
         "farms": [{"kind": farm.kind.value, "name": farm.name, "connected": farm.connected} for farm in facts.farms],

@@ -98,7 +98,7 @@ def test_other_accounts_are_in_the_evidence_in_part_and_the_configured_one_whole
     text = " ".join(explain(made, WATCHED, Verdict.HEALTHY).evidence)
     assert "managed accounts: DU…321, DU1234567, …" in text
     assert "DU7654321" not in text
-    assert masked("DU1234567", TARGET) == "DU…567"
+    assert masked("DU1234567") == "DU…567"
 
 
 def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_told_and_so_is_their_return() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import structlog
 
 from exporter import watch
 from exporter.metrics import ExporterState
@@ -303,6 +304,17 @@ async def test_what_only_the_watch_was_told_stands_until_it_is_told_otherwise_an
         await asyncio.sleep(0.1)
     assert set(gateway.ends) == {"in order"}
     assert len(gateway.ends) == service.states["gateway"].connections
+
+
+async def test_no_account_number_is_in_the_log() -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with Gateway("wrong_account") as gateway, watching(at(gateway)) as service:
+            await until(service, Verdict.ACCOUNT_MISSING)
+            await connected(service)
+    log = " ".join(str(value) for line in lines for value in line.values())
+    assert "does not manage account DU…567" in log
+    assert "DU1234567" not in log
+    assert "DU7654321" not in log
 
 
 # --- one watch by itself, without a service
