@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-import structlog
+from structlog.testing import capture_logs
 
-from exporter import watch
+from exporter import logs, watch
 from exporter.metrics import ExporterState
 from exporter.model import Cause, Mode, Outcome, Target, Verdict
 from exporter.probes.names import Resolver
@@ -307,7 +307,8 @@ async def test_what_only_the_watch_was_told_stands_until_it_is_told_otherwise_an
 
 
 async def test_no_account_number_is_in_the_log() -> None:
-    with structlog.testing.capture_logs() as lines:
+    logs.configure("debug")
+    with capture_logs() as lines:
         async with Gateway("wrong_account") as gateway, watching(at(gateway)) as service:
             await until(service, Verdict.ACCOUNT_MISSING)
             await connected(service)
