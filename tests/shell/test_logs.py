@@ -1,0 +1,64 @@
+"""The log as written by a process: nothing that goes wrong with it may touch the probes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SAY = "import structlog; from exporter import logs; logs.configure('info', {style!r}); "
+LINE = "structlog.get_logger().info('said', target='paper')"
+FAIL = """
+def fail(account):
+    return 1 / 0
+try:
+    fail("DU" + "1234567")
+except ZeroDivisionError:
+    structlog.get_logger().exception("failed")
+"""
+
+
+def said(code: str, style: str = "console", stderr: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """What a fresh interpreter logs."""
+    program = SAY.format(style=style) + code + "\nprint('still here')"
+    return subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_a_log_whose_reader_is_gone_loses_lines_and_raises_nothing(style: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = said(LINE + "; " + LINE, style, writing)
+    finally:
+        os.close(writing)
+    assert done.stdout == "still here\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+def test_a_full_disk_under_the_log_raises_nothing() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = said(LINE, stderr=full)
+    finally:
+        os.close(full)
+    assert done.stdout == "still here\n"
+
+
+def test_a_process_without_standard_error_can_log() -> None:
+    done = said("import sys; sys.stderr = None; logs.configure(); " + LINE)
+    assert (done.stdout, done.stderr) == ("still here\n", "")
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_a_logged_traceback_shows_no_local_variable(style: str) -> None:
+    log = said(FAIL, style).stderr
+    assert "ZeroDivisionError" in log
+    assert "DU1234567" not in log
+
+
+def test_each_json_line_is_one_object() -> None:
+    assert json.loads(said(LINE, "json").stderr)["target"] == "paper"
