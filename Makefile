@@ -22,9 +22,17 @@ $(ready): pyproject.toml requirements/dev.txt scripts/setup scripts/find-python
 demo: $(ready) ## simulated gateways, each with another fault, and the exporter watching them
 	@$(bin)/ibkr-exporter demo $(args)
 
+.PHONY: clients
+clients: $(ready) ## the client libraries from PyPI, each in an environment of its own (about 2 GB): tests use them where they are
+	@$(bin)/ibkr-exporter clients install $(args)
+
 .PHONY: test
 test: $(ready) ## all tests, with coverage; args="-k wire" for some of them, without
 	@$(bin)/python -m pytest $(if $(args),$(args),--cov --cov-report=term)
+
+.PHONY: clients
+clients: $(ready) ## install the client libraries for tests and diagnose (2 GB); IBKR_EXPORTER_CLIENTS_DIR moves them
+	@$(bin)/ibkr-exporter clients install $(args)
 
 .PHONY: check
 check: $(ready) ## formatting, lint, types, the order of imports
@@ -45,6 +53,7 @@ generate: $(ready) ## write what is generated from the code: schema, reference
 .PHONY: bench
 bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes build/bench.md and .json
 	@$(bin)/python benchmarks/run.py $(args)
+	@$(bin)/python benchmarks/clients.py
 
 .PHONY: lock
 lock: ## pin the newest versions that pyproject.toml permits (needs uv)
