@@ -22,10 +22,6 @@ $(ready): pyproject.toml requirements/dev.txt scripts/setup scripts/find-python
 demo: $(ready) ## simulated gateways, each with another fault, and the exporter watching them
 	@$(bin)/ibkr-exporter demo $(args)
 
-.PHONY: clients
-clients: $(ready) ## the client libraries from PyPI, each in an environment of its own (about 2 GB): tests use them where they are
-	@$(bin)/ibkr-exporter clients install $(args)
-
 .PHONY: test
 test: $(ready) ## all tests, with coverage; args="-k wire" for some of them, without
 	@$(bin)/python -m pytest $(if $(args),$(args),--cov --cov-report=term)
