@@ -56,9 +56,35 @@ def configure(level: str = "info", style: str = "console") -> None:
             )
         ]
     )
+    stream = cast("TextIO", Tolerant(sys.stderr))
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Tolerant(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
+    _take_over(shared, render, stream)
+
+
+def _take_over(shared: list["Processor"], render: list["Processor"], stream: TextIO) -> None:
+    """Write what asyncio and aiohttp have to say in our form, not as bare text among JSON lines."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
+        )
+    )
+    handler.set_name(__name__)
+    root = logging.getLogger()
+    for earlier in [known for known in root.handlers if known.name == __name__]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
+    server = logging.getLogger("aiohttp.server")
+    server.removeFilter(_is_ours)
+    server.addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Leave out what a client did wrong (a request that is no HTTP, a line too long): it got its 400."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__ != "aiohttp.http_exceptions"

@@ -62,3 +62,25 @@ def test_a_logged_traceback_shows_no_local_variable(style: str) -> None:
 
 def test_each_json_line_is_one_object() -> None:
     assert json.loads(said(LINE, "json").stderr)["target"] == "paper"
+
+
+FOREIGN = """
+import logging
+from aiohttp.http_exceptions import LineTooLong
+def tell(error):
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("aiohttp.server").exception("Error handling request")
+"""
+
+
+def test_what_a_library_logs_comes_in_our_form() -> None:
+    line = json.loads(said(FOREIGN + "tell(ValueError('x'))", "json").stderr)
+    assert (line["event"], line["level"]) == ("Error handling request", "error")
+    assert line["exception"][0]["exc_type"] == "ValueError"
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_a_request_that_is_no_http_leaves_no_traceback(style: str) -> None:
+    assert said(FOREIGN + "tell(LineTooLong(b'x' * 9000, 8190))", style).stderr == ""
