@@ -69,6 +69,8 @@ async def try_client(
     if before is not None and not answered(before):
         return Trial(skipped(spec.name, member.edition), now, now + EXPIRY * spec.interval, before)
     result, conflicts = await _connect(target, member, limit, turn)
+    if before is not None and result.outcome is Outcome.TIMEOUT and limit < min(spec.deadline, CONVINCING):
+        result = withdrawn(result, f"there was time for {limit:.1f} s only: give the target a longer interval")
     if speaks(result) and not result.ok:
         await asyncio.sleep(SETTLING)
     now = time.time()
@@ -116,6 +118,4 @@ async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> 
         result = replace(
             result, detail="; ".join(part for part in (result.detail, f"client ids in use: {used}") if part)
         )
-    if result.outcome is Outcome.TIMEOUT and limit < min(member.spec.deadline, CONVINCING):
-        result = withdrawn(result, f"there was time for {limit:.1f} s only: give the target a longer interval")
     return result, conflicts

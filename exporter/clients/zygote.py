@@ -159,6 +159,7 @@ async def start_zygote(python: str, library: Library, limit: float, *, lazy: boo
         raise UnusableError(msg) from None
     except asyncio.CancelledError:
         zygote.kill()
+        await zygote.process.wait()
         raise
     if not said:
         wait_status = -status if status < 0 else status << 8

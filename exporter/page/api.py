@@ -22,7 +22,7 @@ from exporter.history import (
     heard_at,
 )
 from exporter.login import Login
-from exporter.model import Layer, LayerResult, Report, SessionFacts, Target, Verdict
+from exporter.model import Edition, Layer, LayerResult, Report, SessionFacts, Target, Verdict
 from exporter.remedy import REMEDIES, fill
 from exporter.verdict import CONNECTABLE, Explanation, Severity, explain, severity
 from exporter.windows import names, open_windows
@@ -140,7 +140,13 @@ def _layer(result: LayerResult, target: Target) -> Json:
         "stages": {stage.value: seconds for stage, seconds in result.stages},
         "clock": result.stamp.value if result.stamp else None,
         **session,
+        **({"library": _edition(result.edition)} if result.edition else {}),
     }
+
+
+def _edition(edition: Edition) -> Json:
+    """What a client is."""
+    return {"name": edition.library, "version": edition.version, "python": edition.python}
 
 
 def _session(facts: SessionFacts, target: Target) -> Json:

@@ -145,8 +145,8 @@ def _test(result: LayerResult, target: Target) -> Test:
         mark, sign = "none", DASH
     return Test(
         name=TESTS[result.layer],
-        library=result.client or "our own socket",
-        version=spoken,
+        library=_library(result),
+        version=_version(result) if result.client else spoken,
         mark=mark,
         sign=sign,
         word=result.outcome.value + (f" at {result.stage.value}" if result.stage and not result.ok else ""),
@@ -154,6 +154,19 @@ def _test(result: LayerResult, target: Target) -> Test:
         stages=", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages),
         detail=result.detail or (f"server version {result.server.version}" if result.server else ""),
     )
+
+
+def _library(result: LayerResult) -> str:
+    """The library, and the client's name where that is another."""
+    if result.client is None:
+        return "our own socket"
+    if result.edition is None or result.edition.library == result.client:
+        return result.client
+    return f"{result.edition.library} ({result.client})"
+
+
+def _version(result: LayerResult) -> str:
+    return f"{result.edition.version}, Python {result.edition.python}" if result.edition else ""
 
 
 def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[Past, ...]:

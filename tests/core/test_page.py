@@ -14,6 +14,7 @@ from exporter.page.views import Span, common_window, ladder, length, strip
 from exporter.remedy import REMEDIES, fill
 from exporter.verdict import Severity, severity
 from tests.core.samples import CASES, HANDSHAKE, NOW, PORT, after, every_verdict, in_verdict, no_reply, report, target
+from tests.core.states import CLIENT_HUNG, CLIENT_OK, T0, TARGET, TRADING, grown, tried
 
 VOID = {"meta", "link", "br", "hr", "img", "rect", "input"}
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">&quot;\'{{ 7*7 }}'
@@ -339,3 +340,15 @@ def test_many_cards_have_a_list_above_them_that_leads_to_each() -> None:
 
 def test_every_template_compiles_before_the_first_visitor_comes() -> None:
     page.prepare()
+
+
+def test_clients_stand_side_by_side_with_library_version_and_stage() -> None:
+    target = replace(TARGET, clients=("ib_insync", "nautilus"), client_ids=(9001,))
+    state = tried(grown(TRADING, target=target), CLIENT_OK, CLIENT_HUNG)
+    shown = page.render_target(state, T0 + 6.0)
+    assert "0.9.86, Python 3.13.0" in shown
+    assert "nautilus_trader (nautilus)" in shown
+    assert "1.220.0, Python 3.12.4" in shown
+    assert "✗ timeout at connect" in shown
+    assert "connected 11 ms" in shown
+    assert "nautilus (nautilus_trader 1.220.0 on Python 3.12.4) is at fault, not the gateway" in shown

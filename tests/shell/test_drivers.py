@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from exporter.model import Cause, Outcome, Stage
+from exporter.model import Cause, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
+from exporter.probes.ladder import probe_target
+from exporter.probes.names import Resolver
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.record import ClientEnd
+from exporter.trials import Trial, believe, with_clients
+from exporter.verdict import judge
 from exporter.wire import Request
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all
 
@@ -134,6 +138,41 @@ def test_each_library_sends_only_what_a_monitor_may_and_closes_in_order(matrix: 
         assert record.client_id in (None, CLIENT_ID)
         if mode not in ENDED_BY_THE_GATEWAY:
             assert record.client_end is ClientEnd.FIN
+
+
+def of_wire(mode: str) -> Verdict:
+    """What our own look at a mode comes to; those that change by themselves begin well."""
+    return Verdict.HEALTHY if MODES[mode].changing else MODES[mode].verdict
+
+
+async def wire_of(mode: str) -> tuple[Target, Report]:
+    async with Gateway(mode) as gateway:
+        ids, account = (CLIENT_ID, CLIENT_ID + 1), "DU1234567"
+        target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=ids, account=account)
+        return target, await probe_target(target, Resolver())
+
+
+def put_beside(wire: Report, results: Mapping[str, LayerResult]) -> Report:
+    """What the service makes of results that came between two such looks at the wire."""
+    trials = {name: believe(Trial(result, wire.at, wire.at + 180.0), wire) for name, result in results.items()}
+    return with_clients(wire, results, trials, wire.at)
+
+
+@pytest.mark.parametrize("mode", EXPECTED)
+async def test_no_client_and_no_gateway_is_accused_for_the_others_fault(matrix: Matrix, mode: str) -> None:
+    """Each client alone beside our own look at the wire, then all together."""
+    target, wire = await wire_of(mode)
+    results = {client: (await asyncio.to_thread(matrix, client))[mode].probe.result for client in CLIENTS}
+    for client, result in results.items():
+        lost = expected(client, mode) is LOST_REPLY
+        due = Verdict.CLIENT_FAULT if lost else of_wire(mode)
+        assert judge(put_beside(wire, {client: result}), target) is due, client
+    lost = any(expected(client, mode) is LOST_REPLY for client in CLIENTS)
+    assert judge(put_beside(wire, results), target) is (Verdict.CLIENT_FAULT if lost else of_wire(mode))
+    failing = {name for name, result in results.items() if not result.ok}
+    if lost:
+        assert failing == {client for client in CLIENTS if expected(client, mode) is LOST_REPLY}
+        assert judge(put_beside(wire, {name: results[name] for name in failing}), target) is Verdict.CLIENTS_FAILING
 
 
 @pytest.mark.parametrize("client", CLIENTS)

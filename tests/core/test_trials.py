@@ -1,0 +1,126 @@
+"""When a client's failure is believed, and what it makes of a verdict."""
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.model import Cause, LayerResult, Outcome, Stage, Verdict
+from exporter.page.api import report_json
+from exporter.trials import believe, culprits, speaks, with_clients
+from exporter.verdict import explain, judge
+from tests.core.states import (
+    CLIENT_HUNG,
+    CLIENT_OK,
+    HEALTHY,
+    PORT_OK,
+    T0,
+    TARGET,
+    TRADING,
+    grown,
+    handshake_failed,
+    report,
+    trial,
+    tried,
+)
+
+CLIENTS = replace(TARGET, client_ids=(9001,), clients=("ib_insync", "nautilus"))
+SILENT = handshake_failed(Cause.SILENCE)
+UNKNOWN_SESSION = replace(TRADING[2], outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
+
+
+def verdict(wire: tuple[LayerResult, ...], *clients: LayerResult) -> Verdict:
+    return judge(report((*wire, *clients), target=CLIENTS), CLIENTS)
+
+
+def hung(name: str, **changes: object) -> LayerResult:
+    return replace(CLIENT_HUNG, client=name, **changes)  # type: ignore[arg-type]
+
+
+def test_one_of_several_that_fails_is_at_fault() -> None:
+    assert verdict(TRADING, CLIENT_OK, CLIENT_HUNG) is Verdict.CLIENT_FAULT
+
+
+def test_several_that_all_fail_point_at_what_they_have_in_common() -> None:
+    assert verdict(TRADING, hung("one"), hung("two")) is Verdict.CLIENTS_FAILING
+
+
+def test_a_single_one_is_at_fault_where_the_wire_itself_got_further() -> None:
+    assert verdict(TRADING, CLIENT_HUNG) is Verdict.CLIENT_FAULT
+    assert verdict(TRADING, hung("one", stage=Stage.TIME)) is Verdict.CLIENT_FAULT
+
+
+def test_a_single_one_is_not_accused_beyond_what_the_wire_has_shown() -> None:
+    unproven = (*HEALTHY, UNKNOWN_SESSION)
+    assert verdict(unproven, hung("one", stage=Stage.TIME)) is Verdict.CLIENTS_FAILING
+    assert verdict(unproven, CLIENT_HUNG) is Verdict.CLIENT_FAULT  # it did not even take the answer to its hello
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        hung("one", outcome=Outcome.UNAVAILABLE),
+        hung("one", outcome=Outcome.SKIPPED),
+        hung("one", outcome=Outcome.REJECTED, cause=Cause.CLIENT_ID_IN_USE, code=326),
+    ],
+)
+def test_what_says_nothing_of_a_client_changes_no_verdict(result: LayerResult) -> None:
+    assert not speaks(result)
+    assert verdict(TRADING, result) is Verdict.HEALTHY
+    assert verdict(SILENT, result) is Verdict.API_SILENT
+
+
+def test_a_fault_of_the_gateway_comes_before_any_clients() -> None:
+    assert verdict(SILENT, CLIENT_HUNG, hung("two")) is Verdict.API_SILENT
+    stalled = replace(TRADING[2], outcome=Outcome.TIMEOUT, stage=Stage.CURRENT_TIME, cause=Cause.SILENCE)
+    assert verdict((*HEALTHY, stalled), CLIENT_OK, CLIENT_HUNG) is Verdict.SESSION_STALLED
+
+
+def test_libraries_that_fail_with_the_wire_are_said_not_to_be_to_blame() -> None:
+    said = explain(report((*SILENT, CLIENT_HUNG)), CLIENTS, Verdict.API_SILENT)
+    assert "We ourselves get no further on the wire, without any library: none of them is to blame." in said.evidence
+
+
+def test_a_failure_is_not_believed_once_the_gateway_has_stopped_answering() -> None:
+    result = believe(trial(CLIENT_HUNG), report(SILENT)).result
+    assert (result.outcome, result.stage) == (Outcome.UNAVAILABLE, Stage.CONNECT)
+    assert result.detail == "the gateway stopped answering meanwhile; the library had ended with timeout"
+    assert believe(trial(CLIENT_HUNG), report(TRADING)).result is CLIENT_HUNG
+    assert believe(trial(CLIENT_OK), report(SILENT)).result is CLIENT_OK
+
+
+def test_our_own_fault_after_a_try_accuses_nobody() -> None:
+    assert not speaks(believe(trial(CLIENT_HUNG), report((), fault="OSError: too many open files")).result)
+
+
+def test_results_are_forgotten_after_three_intervals_of_the_client() -> None:
+    trials = {"ib_insync": trial(CLIENT_OK, at=T0)}
+    assert with_clients(report(TRADING), CLIENTS.clients, trials, T0 + 180.0).results[-1] is CLIENT_OK
+    assert with_clients(report(TRADING), CLIENTS.clients, trials, T0 + 180.1).results == TRADING
+
+
+def test_an_earlier_success_claims_nothing_once_the_wire_fails_and_a_failure_stays() -> None:
+    trials = {"ib_insync": trial(CLIENT_OK), "nautilus": trial(CLIENT_HUNG)}
+    beside = with_clients(report(SILENT), CLIENTS.clients, trials, T0 + 6.0).results[2:]
+    assert [result.outcome for result in beside] == [Outcome.SKIPPED, Outcome.TIMEOUT]
+
+
+def test_a_client_that_is_no_more_configured_is_forgotten() -> None:
+    trials = {"gone": trial(hung("gone"))}
+    assert with_clients(report(TRADING), CLIENTS.clients, trials, T0 + 6.0).results == TRADING
+
+
+def test_a_trial_is_counted_once_however_often_its_result_is_shown() -> None:
+    state = tried(grown(TRADING, target=CLIENTS), CLIENT_OK, CLIENT_HUNG)
+    counted = dict(state.probes)
+    assert state.last is not None
+    assert [result.client for result in culprits(state.last)] == ["nautilus"]
+    assert counted["client", "nautilus"] == 1  # type: ignore[index]
+    assert len(state.recent) == 2  # the wire's report, and the one that changed the verdict
+
+
+def test_the_json_of_a_client_says_what_it_is() -> None:
+    layers = report_json(CLIENTS, report((PORT_OK, CLIENT_HUNG)), Verdict.CLIENT_FAULT)["layers"]
+    assert layers[1]["client"] == "nautilus"
+    assert layers[1]["library"] == {"name": "nautilus_trader", "version": "1.220.0", "python": "3.12.4"}
+    assert layers[1]["stage"] == "connect"
+    assert "library" not in layers[0]

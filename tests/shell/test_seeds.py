@@ -1,0 +1,132 @@
+"""The two documents that this project grew from, replayed with the real libraries.
+
+(a) "TWS API not responding": the port is open, and the raw handshake, ibapi, ib_insync and nautilus_trader all fail.
+(b) "NautilusTrader Adapter Bug": the handshake succeeds, nautilus_trader 1.220.0 fails, and other libraries succeed.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from exporter.crew import Crew
+from exporter.diagnosis import examine
+from exporter.evidence import release
+from exporter.model import ClientSpec, Layer, Mode, Outcome, Report, Target, Verdict
+from exporter.simulator.gateway import Gateway
+from exporter.verdict import explain, judge
+from tests.shell.clients_real import CLIENTS, make_client
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def target(gateway: Gateway, **changes: object) -> Target:
+    common = Target("paper", gateway.host, gateway.port, Mode.PAPER, deadline=4.0, client_ids=(9001, 9002))
+    return replace(common, **changes)  # type: ignore[arg-type]
+
+
+def specs(*names: str) -> list[ClientSpec]:
+    """Clients with the installed environments of these names; without one skip, in CI fail."""
+    for name in names:
+        make_client(name)
+    return [ClientSpec(name, name.partition("-")[0], deadline=8.0) for name in names]
+
+
+async def diagnosed(mode: str, *names: str) -> tuple[Target, Report, Verdict]:
+    async with Gateway(mode) as gateway:
+        wanted = target(gateway)
+        report = await examine(wanted, specs(*names), None, lambda _: None)
+        assert gateway.ledger.open_most <= 1
+        assert gateway.ledger.opened == report.connections or mode == "refused"  # an attempt that reached nobody counts
+        assert gateway.ledger.forbidden == 0
+        return wanted, report, judge(report, wanted)
+
+
+def outcomes(report: Report) -> dict[str, Outcome]:
+    return {result.client or result.layer.value: result.outcome for result in report.results}
+
+
+async def test_an_open_port_with_a_silent_api_fails_every_library_and_none_is_blamed() -> None:
+    names = ("ibapi", "ib_insync", "nautilus_trader")
+    wanted, report, verdict = await diagnosed("silent", *names)
+    assert outcomes(report) == {
+        "port": Outcome.OK,
+        "handshake": Outcome.TIMEOUT,
+        "session": Outcome.SKIPPED,
+        **dict.fromkeys(names, Outcome.TIMEOUT),
+    }
+    assert verdict is Verdict.API_SILENT
+    said = explain(report, wanted, verdict)
+    assert any("none of them is to blame" in line for line in said.evidence)
+    actions = " ".join(said.actions)
+    for words in (
+        '"Enable ActiveX and Socket Clients" is ticked',
+        f"the socket port is {wanted.port}",
+        "the trusted IPs",
+        "Global Configuration > API > Settings",
+        "wait 10 seconds",
+        "log in to the paper account",
+        "ibkr-exporter diagnose",
+    ):
+        assert words in actions
+
+
+async def test_a_good_handshake_and_one_failing_library_is_that_librarys_fault() -> None:
+    wanted, report, verdict = await diagnosed("split_reply", "nautilus_trader-1.220.0", "ib_insync", "ib_async")
+    assert outcomes(report) == {
+        "port": Outcome.OK,
+        "handshake": Outcome.OK,
+        "session": Outcome.OK,
+        "nautilus_trader-1.220.0": Outcome.TIMEOUT,
+        "ib_insync": Outcome.OK,
+        "ib_async": Outcome.OK,
+    }
+    assert verdict is Verdict.CLIENT_FAULT
+    said = explain(report, wanted, verdict)
+    assert "nautilus_trader 1.220.0 on Python 3." in said.headline
+    assert "ib_insync" not in said.headline
+    evidence = "\n".join(said.evidence)
+    assert "failed at the stage connect" in evidence
+    assert "ib_insync 0.9.86" in evidence
+    assert "server version 226" in evidence
+    assert any("another version" in action for action in said.actions)
+
+
+async def test_all_libraries_pass_on_a_gateway_that_works() -> None:
+    _, report, verdict = await diagnosed("ok", *CLIENTS)
+    assert verdict is Verdict.HEALTHY
+    clients = [result for result in report.results if result.client]
+    assert [result.client for result in clients] == list(CLIENTS)
+    assert all(result.ok and result.edition and release(result.edition) for result in clients)
+
+
+async def test_a_closed_port_leaves_the_libraries_alone() -> None:
+    _, report, verdict = await diagnosed("refused", "ib_insync")
+    assert (outcomes(report)["ib_insync"], verdict) == (Outcome.SKIPPED, Verdict.PORT_CLOSED)
+
+
+async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_alone() -> None:
+    from exporter.metrics import ExporterState  # noqa: PLC0415
+    from exporter.service import Service  # noqa: PLC0415
+
+    make_client("ibapi-9.81.1")
+    service = Service(ExporterState("test", "3"), crew=Crew())
+    clients = {"ibapi-9.81.1": ClientSpec("ibapi-9.81.1", "ibapi", deadline=5.0)}
+    async with Gateway("ok") as good, Gateway("split_reply") as split:
+        targets = [
+            target(good, name="good", interval=8.0, clients=tuple(clients), watch=True),
+            target(split, name="split", interval=8.0, clients=tuple(clients)),
+        ]
+        await service.watch(targets, clients)
+        try:
+            async with asyncio.timeout(60):
+                while not all(state.trials for state in service.states.values()):  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.1)
+            verdicts = {name: state.verdict for name, state in service.states.items()}
+            [usability] = service.exporter.clients
+        finally:
+            await service.close()
+    assert verdicts == {"good": Verdict.HEALTHY, "split": Verdict.CLIENT_FAULT}
+    assert usability.edition is not None
+    assert usability.edition.version.startswith("9.81.1")
+    assert service.states["split"].probes[Layer.CLIENT, "ibapi-9.81.1"] == 1
