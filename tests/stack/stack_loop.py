@@ -11,10 +11,10 @@ import pytest
 from tests.stack import containers
 from tests.stack.containers import ALERTMANAGER, EXPORTER, PROMETHEUS, compose, fetch, pages, query, set_modes, wait_for
 
-WATCHED, UNWATCHED = 7001, 7002
+WATCHED, UNWATCHED, LIBRARY = 7001, 7002, 7013
 WITHIN = 30.0  # seconds from freeze to page (issue: the stack)
 ROUNDS = 3
-GATEWAYS = 12
+GATEWAYS = 13
 
 # port: the target, the simulator's mode, the alert that is due, its verdict
 FAILURES = {
@@ -37,9 +37,9 @@ pytestmark = pytest.mark.usefixtures("stack")
 
 @pytest.fixture(scope="module")
 def failed() -> float:
-    """The moment at which ten gateways began to fail, each in its own way, while all were healthy."""
+    """The moment at which ten gateways began to fail, each in its own way, and one library with another gateway."""
     wait_for("all healthy", lambda: healthy() == GATEWAYS, 60)
-    return set_modes({port: mode for port, (_, mode, _, _) in FAILURES.items()})
+    return set_modes({port: mode for port, (_, mode, _, _) in FAILURES.items()} | {LIBRARY: "split_reply"})
 
 
 def test_prometheus_scrapes_the_exporter_by_the_name_of_its_service() -> None:
@@ -105,11 +105,22 @@ def test_ten_failures_at_once_are_ten_notifications(failed: float) -> None:
         told = [message["status"] for message in about(name, failed)]
         assert told == ["firing", "resolved"], f"{name} was told of as {told}"
     frozen = {"watched", "unwatched"}
-    # notes are left out: on a Saturday one says that the weekly login is due
     others = [
-        each["commonLabels"] for each in containers.messages() if each["at"] > failed and each["receiver"] != "notes"
+        each["commonLabels"] for each in containers.messages() if each["at"] > failed and each["receiver"] == "pager"
     ]
     assert {labels.get("target") for labels in others} == frozen | {name for name, *_ in FAILURES.values()}, others
+
+
+def test_a_library_at_fault_is_a_ticket_that_names_it_and_nobody_is_paged(failed: float) -> None:
+    """A reply in two segments is too much for ibapi (a fault of its own) and nothing for the others."""
+    ticket = wait_for("the ticket", partial(pages, "library", failed, "firing"), 120)[0]
+    print(f"library: a ticket after {ticket['at'] - failed:.1f} s")
+    assert ticket["receiver"] == "tickets"
+    (alert,) = ticket["alerts"]
+    assert alert["labels"]["alertname"] == "IbkrLibraryFailing"
+    assert "Failing: ibapi (ibapi 10." in alert["annotations"]["description"]
+    assert "ib_async" not in alert["annotations"]["description"]
+    assert {message["receiver"] for message in about("library", failed)} == {"tickets"}
 
 
 LADDER = ("network", "port", "handshake", "session", "upstream", "client", "quality")

@@ -1,8 +1,10 @@
 """`docker compose up` with a wrong setting: a clear message, and never a traceback."""
 
+from functools import partial
+
 import pytest
 
-from tests.stack.containers import compose
+from tests.stack.containers import compose, wait_for
 
 BASE = ("--project-name", "ibkr-mistakes", "-f", "compose.yaml")
 PORT = {"EXPORTER_PORT": "29497"}  # beside the stack of the other tests
@@ -26,23 +28,25 @@ def test_a_wrong_setting_is_named_and_nothing_is_torn_open(environment: dict[str
     if "no-ids" in environment.get("EXPORTER_ARGS", ""):
         files = (*BASE, "-f", "tests/stack/compose.no-ids.yaml")
     try:
-        done = compose(
-            "up",
-            "--no-deps",
-            "--pull",
-            "never",
-            "--abort-on-container-exit",
-            "exporter",
-            files=files,
-            **PORT,
-            **environment,
-        )
+        up = compose("up", "--detach", "--no-deps", "--pull", "never", "exporter", files=files, **PORT, **environment)
+        assert up.returncode == 0, up.stdout
+        log = wait_for("a log with all of it", partial(log_with, said, files, environment), 30)
+        wait_for("an end with status 2", partial(ended, files, environment), 30)
     finally:
-        compose("down", "--volumes", files=files, **PORT, **environment)
-    assert done.returncode != 0, done.stdout
-    for word in said:
-        assert word in done.stdout, done.stdout
-    assert "Traceback" not in done.stdout
+        compose("down", "--volumes", "--timeout", "2", files=files, **PORT, **environment)
+    assert "Traceback" not in log
+
+
+def log_with(said: tuple[str, ...], files: tuple[str, ...], environment: dict[str, str]) -> str:
+    """The exporter's log once it has every one of these words."""
+    log = compose("logs", "--no-log-prefix", "exporter", files=files, **PORT, **environment).stdout
+    return log if all(word in log for word in said) else ""
+
+
+def ended(files: tuple[str, ...], environment: dict[str, str]) -> bool:
+    """The exporter has ended with status 2, or is started again after that."""
+    listed = compose("ps", "--all", "--format", "{{.State}} {{.ExitCode}}", files=files, **PORT, **environment).stdout
+    return listed.split() in (["exited", "2"], ["restarting", "2"])
 
 
 def test_a_port_that_is_taken_is_said_by_compose_itself() -> None:
