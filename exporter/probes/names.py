@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from typing import NamedTuple
 
 from exporter.model import AddressFamily, Cause, Target
@@ -12,6 +13,7 @@ FAMILIES = {
     AddressFamily.IPV4: socket.AF_INET,
     AddressFamily.IPV6: socket.AF_INET6,
 }
+MOST_LITERALS = 4096  # kept; `/probe` may be asked for any address of its allow list
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 Question = tuple[str, int, int]
 
@@ -36,7 +38,8 @@ class Resolver:
     """Looks names up, each in a thread of its own, never the same question twice at a time.
 
     getaddrinfo cannot be cancelled. A probe that gives up leaves the thread behind; the next tick joins that same
-    lookup instead of starting another, so there are never more threads than names.
+    lookup instead of starting another, so there are never more threads than names. What fails on our side (no file
+    descriptor left for the resolver) is raised to whoever asks, and the next question asks anew.
     """
 
     def __init__(self) -> None:
@@ -48,6 +51,8 @@ class Resolver:
         """The target's address where its host is an IP address already, with nobody asked."""
         question = _question(target)
         if question not in self._literals:
+            if len(self._literals) >= MOST_LITERALS:
+                self._literals.clear()
             found = _look_up(question, socket.AI_NUMERICHOST)
             self._literals[question] = found if isinstance(found, list) else None
         return self._literals[question]
@@ -63,7 +68,7 @@ class Resolver:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Address]] = loop.create_future()
 
-        def settle(found: list[Address] | UnresolvedError) -> None:
+        def settle(found: list[Address] | Exception) -> None:
             self._pending.pop(question, None)
             if isinstance(found, list):
                 answer.set_result(found)
@@ -72,8 +77,12 @@ class Resolver:
                 answer.exception()  # retrieved: nobody may be waiting any more, and that is no fault
 
         def look_up() -> None:
-            found = _look_up(question, 0)
-            if not loop.is_closed():
+            found: list[Address] | Exception
+            try:
+                found = _look_up(question, 0)
+            except Exception as error:  # noqa: BLE001 - it belongs to the probe that asked, not to this thread
+                found = error
+            with suppress(RuntimeError):  # the loop is closed, and nobody asks any more
                 loop.call_soon_threadsafe(settle, found)
 
         # A daemon: a resolver that hangs must not keep the process from ending.

@@ -282,6 +282,20 @@ async def test_a_resolver_that_hangs_costs_one_thread_for_its_name(monkeypatch: 
     await asyncio.sleep(0.05)
 
 
+async def test_many_different_addresses_leave_no_memory_behind() -> None:
+    resolver = Resolver()
+    asked = [at(1 + number % 60_000, f"127.0.{number // 60_000}.1") for number in range(3 * names.MOST_LITERALS)]
+    for target in asked[: names.MOST_LITERALS]:
+        resolver.literal(target)
+    tracemalloc.start()
+    try:
+        for target in asked[names.MOST_LITERALS :]:
+            assert resolver.literal(target)
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000  # bytes; without a bound 3.5 million
+    finally:
+        tracemalloc.stop()
+
+
 async def test_a_connect_to_ourselves_is_a_closed_port_and_not_a_silent_api() -> None:
     """A connect to an unused port of the ephemeral range can, rarely, meet its own local port."""
     with socket.socket() as sock:
@@ -315,6 +329,28 @@ async def test_too_many_open_files_are_our_fault_and_not_the_gateways() -> None:
         assert report.fault is not None
         assert "Too many open files" in report.fault
         assert judge(await probe(at(gateway.port)), at(gateway.port)) is Verdict.HEALTHY
+
+
+async def test_a_resolver_without_a_file_descriptor_is_our_fault_and_forgotten_afterwards() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Gateway("ok") as gateway:
+        resolver = Resolver()
+        target = at(gateway.port, "localhost", address_family=AddressFamily.IPV4, deadline=1.0)
+        before = await probe_target(target, resolver)
+        taken: list[socket.socket] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(socket.socket())
+            without = await probe_target(target, resolver)
+        finally:
+            for sock in taken:
+                sock.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        after = await probe_target(target, resolver)
+    verdicts = [judge(report, target) for report in (before, without, after)]
+    assert verdicts == [Verdict.HEALTHY, Verdict.PROBE_BROKEN, Verdict.HEALTHY]
 
 
 async def test_a_cancelled_probe_closes_its_connection_in_order() -> None:
