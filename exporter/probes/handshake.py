@@ -22,20 +22,20 @@ async def probe_handshake(attempt: Attempt) -> LayerResult:
     connection, offer = attempt.connection, attempt.target.hello
     sent_at = time.time_ns()  # the clock of the kernel's stamps
     began = attempt.clock()
-    cause = connection.send(wire.hello(offer))
-    if cause is not None:
-        return _failed(cause, attempt.clock() - began, Stage.HELLO)
+    unsent = connection.send(wire.hello(offer))  # then the peer has gone; what it said before that is still to be read
     data = b""
     while True:
         received = await connection.receive()
         elapsed = attempt.clock() - began
         if received.cause is not None:
-            return _unanswered(received.cause, elapsed, data)
+            return _unanswered(unsent, received.cause, elapsed, data)
         data += received.data
         try:
             reply = wire.read_reply(data, offer)
         except wire.NotTheApiError as error:
             return _failed(error.cause, elapsed, Stage.REPLY, str(error))
+        if reply is not None and unsent is not None:
+            return _unanswered(unsent, unsent, elapsed, data)  # it answered nobody, and is gone
         if reply is not None:
             break
     if reply.cause is not None:
@@ -54,11 +54,15 @@ async def probe_handshake(attempt: Attempt) -> LayerResult:
     )
 
 
-def _unanswered(cause: Cause, elapsed: float, data: bytes) -> LayerResult:
+def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, data: bytes) -> LayerResult:
+    """No whole reply: the hello could not even be sent, or the peer ended or fell silent."""
+    cause, stage = (ended, Stage.REPLY) if unsent is None else (unsent, Stage.HELLO)
     if not data:
-        return _failed(cause, elapsed, Stage.REPLY)
+        return _failed(cause, elapsed, stage)
     detail = f"{len(data)} bytes had come: {wire.quoted(data)}"
-    return _failed(Cause.UNFINISHED if cause is Cause.SILENCE else cause, elapsed, Stage.REPLY, detail)
+    if int.from_bytes(data[: wire.LENGTH].ljust(wire.LENGTH, b"\0"), "big") > wire.MAX_REPLY:
+        return _failed(Cause.MALFORMED, elapsed, Stage.REPLY, detail)  # too short to judge, but no reply begins so
+    return _failed(Cause.UNFINISHED if cause is Cause.SILENCE else cause, elapsed, stage, detail)
 
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:

@@ -28,8 +28,12 @@ from exporter.model import (
     Verdict,
 )
 from exporter.probes import names, stamps
+from exporter.probes.attempt import Attempt
+from exporter.probes.connection import Connection
+from exporter.probes.handshake import probe_handshake
 from exporter.probes.ladder import probe_target
 from exporter.probes.names import Resolver
+from exporter.probes.port import probe_port
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.record import ClientEnd
@@ -169,6 +173,49 @@ async def test_a_huge_length_is_refused_at_once_instead_of_waited_for() -> None:
     assert handshake is not None
     assert handshake.cause is Cause.OVERSIZED
     assert report.seconds < 0.3
+
+
+@pytest.mark.parametrize("said", [b"hi\n", b"H", b"RFB", b"\xff\xfd\x18", b"\x01", b"\0\x20"])
+@pytest.mark.parametrize("ends", [False, True])
+async def test_an_answer_too_short_to_tell_is_another_service_if_no_reply_begins_so(said: bytes, *, ends: bool) -> None:
+    async def short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(17)
+        writer.write(said)
+        if not ends:
+            await reader.read()
+
+    async with peer(short) as port:
+        report = await probe(at(port, deadline=0.2, slow_after=0.1))
+    assert judge(report, at(port)) is Verdict.NOT_TWS_API
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        (b"RFB 003.008\n", Verdict.NOT_TWS_API),
+        (b"hi\n", Verdict.NOT_TWS_API),
+        (b"", Verdict.CLOSED_BEFORE_HANDSHAKE),
+        (b"\0\0\0\x0a176\x002023\0", Verdict.CLOSED_BEFORE_HANDSHAKE),
+        (b"\0\0\0\x1a176", Verdict.CLOSED_BEFORE_HANDSHAKE),
+    ],
+)
+async def test_what_a_peer_said_before_it_reset_us_is_heard_though_the_hello_cannot_be_sent(
+    said: bytes, verdict: Verdict
+) -> None:
+    async def rude(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with peer(rude) as port:
+        target = at(port)
+        attempt = Attempt(target, Connection(asyncio.get_running_loop().time() + 1.0), Resolver(), time.perf_counter)
+        opened = await probe_port(attempt)
+        await asyncio.sleep(0.05)
+        result = await probe_handshake(attempt)
+        await attempt.connection.close()
+    assert judge(Report("gateway", 0.0, 0.1, (opened, result), 1), target) is verdict
+    assert (result.seconds or 0.0) < 0.5
 
 
 # --- where the time is taken
