@@ -1,6 +1,7 @@
 """What `diagnose` prints for people: the table of layers, the verdict, the evidence and the required actions."""
 
 from collections.abc import Iterable
+from io import TextIOWrapper
 
 from rich import box
 from rich.console import Console
@@ -24,6 +25,8 @@ def print_report(
     console: Console, target: Target, report: Report, verdict: Verdict, login: Login | None = None
 ) -> None:
     """The whole answer of `diagnose`, in the order in which one reads it at 6 a.m."""
+    if isinstance(console.file, TextIOWrapper):
+        console.file.reconfigure(errors="replace")  # ASCII and Windows' code pages lack our signs
     explanation = explain(report, target, verdict, login)
     colour = COLOURS[severity(verdict)]
     console.print(_layers(report.results), Text(""))
