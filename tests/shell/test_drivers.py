@@ -186,7 +186,9 @@ def test_a_healthy_gateway_gives_every_stage_with_its_time(matrix: Matrix, clien
         Stage.ACCOUNTS,
         Stage.CONTRACT,
     ]
-    assert result.seconds == pytest.approx(sum(seconds for _, seconds in result.stages), abs=0.002)
+    assert result.seconds is not None
+    between = result.seconds - sum(seconds for _, seconds in result.stages)
+    assert -0.001 < between < 0.5  # our own pause of 1.1 s between two requests is in neither
     assert result.server is not None
     assert result.server.version == VERSIONS[client]
     assert record.ids == (Request.START_API, Request.REQ_CURRENT_TIME, Request.REQ_CONTRACT_DETAILS)
