@@ -61,8 +61,13 @@ def run(
             runner.run(simulate(gateway, turns=turns, control_port=control_port, keyboard=keyboard, say=say))
     except KeyboardInterrupt:  # only where the event loop cannot take signals
         return 0
-    except (ValueError, OSError) as error:
+    except (ValueError, BrokenPipeError) as error:  # a broken pipe: whoever read along has gone
         complain(f"simulate: {error}")
+        return USAGE
+    except OSError as error:
+        control = "" if control_port is None else f" (control: port {control_port})"
+        reason = error.strerror or str(error)
+        complain(f"simulate: cannot listen on {host} port {port}{control}: {reason}. Another port is free: --port 0")
         return USAGE
     return 0
 

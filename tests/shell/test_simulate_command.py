@@ -97,8 +97,11 @@ def test_what_is_wrong_with_the_parameters_is_told_and_gives_2(parameters: dict[
 def test_a_port_in_use_gives_2() -> None:
     complaints: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as other:
-        assert run(port=other.getsockname()[1], complain=complaints.append) == 2
+        port = other.getsockname()[1]
+        assert run(port=port, complain=complaints.append) == 2
     assert "in use" in complaints[0]
+    assert f"127.0.0.1 port {port}:" in complaints[0]
+    assert "--port 0" in complaints[0]
 
 
 def test_the_list_has_a_row_for_every_mode() -> None:
