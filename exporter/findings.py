@@ -13,9 +13,10 @@ and where a probe was told nothing of links or farms, the watch's word on them i
 from dataclasses import replace
 
 from exporter.history import TargetState, revise
-from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts
+from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts, Stage
 from exporter.notices import completed
 from exporter.sightings import Sight, Sighting, Watched, look
+from exporter.trials import Trial, speaks, withdrawn
 from exporter.verdict import judge
 
 SEEN = "seen by the watch"
@@ -23,6 +24,8 @@ COMPLETED = "completed by the watch"
 LATE_TOO = "the watch's request for the time, in its own session, is unanswered too"
 CONFIRMATION = 1.0  # seconds in which a probe confirms that a gateway is silent, which has been so for a second already
 MANY_HANDSHAKES = 10  # times the last handshake's duration, where that is more
+SLOW_REQUEST = 0.5  # seconds; where the last probe's request took as long, a late heartbeat is nothing new
+MEANWHILE = "the gateway ended the watch's session meanwhile; the library had ended with {}"
 NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the target, when a session ends so
 
 
@@ -59,11 +62,15 @@ def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
     """The deadline in seconds of a probe that this sighting calls for at once; None: the clock goes on as ever.
 
     A late heartbeat calls for a short one: silence for that long beside a request unanswered for a second is a freeze,
-    unless the target is known to be slow. Every end calls for one with the full deadline: after a short one it gives
-    the target the time that every tick gives it, and it is how a freeze that has passed is known at once.
+    unless the target is known to be slow. One whose requests are slow by habit calls for none: each heartbeat would
+    cost a connection, and the watch gives up by itself where no answer comes at all. Every end calls for one with the
+    full deadline: after a short one it gives the target the time that every tick gives it, and it is how a freeze that
+    has passed is known at once.
     """
     target, watched = before.target, before.watched
     match sighting.sight:
+        case Sight.UNANSWERED if _request_seconds(before.last) >= SLOW_REQUEST:
+            return None
         case Sight.UNANSWERED:
             handshake = None if before.last is None else before.last.layer(Layer.HANDSHAKE)
             usual = (handshake.seconds if handshake else None) or 0.0
@@ -74,6 +81,25 @@ def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
             return target.deadline
         case _:
             return None
+
+
+def undisturbed(trial: Trial, watched: Watched) -> Trial:
+    """The trial as it counts beside the watch: what ended the watch's session meanwhile may have ended the client's.
+
+    A gateway that drops every connection and answers again at once looks well both before and after.
+    """
+    ended, result = watched.ended, trial.result
+    if ended is None or ended.cause in NO_NEWS or trial.before is None or (watched.since or 0.0) < trial.before.at:
+        return trial
+    if result.ok or not speaks(result):
+        return trial
+    return replace(trial, result=withdrawn(result, MEANWHILE.format(result.outcome.value)))
+
+
+def _request_seconds(last: Report | None) -> float:
+    """How long the last probe's request for the time took; 0 where none was answered."""
+    session = working_session(last)
+    return dict(session.stages).get(Stage.CURRENT_TIME, 0.0) if session is not None else 0.0
 
 
 def _revised(last: Report | None, sighting: Sighting) -> Report | None:

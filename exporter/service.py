@@ -19,7 +19,7 @@ from exporter.accusations import fold_trial
 from exporter.bracket import Turn
 from exporter.crew import Crew
 from exporter.evidence import masked
-from exporter.findings import fold_sighting, probe_at_once, with_sightings, working_session
+from exporter.findings import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
 from exporter.history import TargetState, expired, fold
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
@@ -236,6 +236,7 @@ class Service:
     def _tried(self, name: str, trial: Trial) -> None:
         """Fold what a client showed into the target's state."""
         before = self._states[name]
+        trial = undisturbed(trial, before.watched)
         state = self._states[name] = fold_trial(before, trial)
         self._log.debug("tried", target=name, client=trial.result.client, outcome=trial.result.outcome.value)
         self._announce(before, state)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from exporter.evidence import masked
-from exporter.findings import SEEN, fold_sighting, probe_at_once, with_sightings
+from exporter.findings import SEEN, fold_sighting, probe_at_once, undisturbed, with_sightings
 from exporter.history import TargetState, current_verdict, expired, fold
 from exporter.model import Cause, Farm, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Target, Verdict
 from exporter.sightings import Sight, Sighting, Watched
+from exporter.trials import Trial, culprits
 from exporter.verdict import explain, judge
 from tests.core.states import (
     HANDSHAKE_OK,
@@ -173,6 +174,43 @@ def test_a_late_heartbeat_calls_for_a_probe_of_one_second_unless_the_gateway_is_
     assert probe_at_once(slow, late) == 3.0
     slowest = grown((PORT_OK, replace(HANDSHAKE_OK, seconds=0.9), SESSION_OK), target=WATCHED)
     assert probe_at_once(slowest, late) == WATCHED.deadline
+
+
+def test_a_late_heartbeat_calls_for_no_probe_where_requests_are_slow_by_habit() -> None:
+    late = Sighting(Sight.UNANSWERED, T0 + 4, UP, since=T0 + 3)
+    lazy = replace(SESSION_OK, stages=((Stage.CURRENT_TIME, 1.3),))
+    assert probe_at_once(grown((PORT_OK, HANDSHAKE_OK, lazy), target=WATCHED), late) is None
+
+
+def trial(outcome: Outcome, cause: Cause | None) -> Trial:
+    result = LayerResult(Layer.CLIENT, outcome, 0.1, Stage.TIME, cause, client="ib_insync")
+    return Trial(result, T0 + 8, T0 + 99, report(TRADING, T0 + 5, WATCHED))
+
+
+def lost(at: float, cause: Cause = Cause.RESET) -> Watched:
+    return Watched(at=T0, since=at, ended=replace(RESET, cause=cause))
+
+
+def test_a_library_is_not_accused_of_an_end_that_the_watch_met_as_well() -> None:
+    closed = trial(Outcome.CLOSED, Cause.RESET)
+    counted = undisturbed(closed, lost(T0 + 6)).result
+    assert counted.outcome is Outcome.UNAVAILABLE
+    assert "watch" in counted.detail
+    assert culprits(report((*TRADING, counted))) == ()
+
+
+@pytest.mark.parametrize(
+    "watched",
+    [lost(T0 + 4), lost(T0 + 6, Cause.CLIENT_ID_IN_USE), Watched(connected=True, at=T0, since=T0 + 6)],
+)
+def test_an_end_of_the_watch_at_another_time_or_of_its_own_acquits_no_library(watched: Watched) -> None:
+    closed = trial(Outcome.CLOSED, Cause.RESET)
+    assert undisturbed(closed, watched) is closed
+
+
+def test_a_library_that_got_through_is_not_doubted_for_an_end_of_the_watch() -> None:
+    passed = trial(Outcome.OK, None)
+    assert undisturbed(passed, lost(T0 + 6)) is passed
 
 
 def test_a_heartbeat_answered_late_calls_for_a_probe_where_the_verdict_was_bad_meanwhile() -> None:
