@@ -126,6 +126,11 @@ def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     )
 
 
+def cut_short(report: Report, deadline: float) -> bool:
+    """It ended at a shorter deadline than this one (seconds): an answer might have come in the rest."""
+    return report.seconds < deadline and any(result.outcome is Outcome.TIMEOUT for result in report.results)
+
+
 def heard_at(state: TargetState) -> float | None:
     """The last sign of the target (unix seconds): its last report, or a later one that a connected watch has had."""
     if state.last is None or state.watched.at is None or not state.watched.connected:

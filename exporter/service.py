@@ -20,7 +20,7 @@ from exporter.bracket import Turn
 from exporter.crew import Crew
 from exporter.evidence import masked
 from exporter.findings import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
-from exporter.history import TargetState, expired, fold
+from exporter.history import TargetState, count, cut_short, expired, fold, revise
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
 from exporter.model import ClientSpec, Report, Target, Verdict
@@ -160,11 +160,16 @@ class Service:
         self._stamp_keeper.close()
 
     async def probe(self, target: Target, deadline: float | None = None) -> Report:
-        """Probe a target now. If a probe of its endpoint is under way already, its report is the answer."""
+        """Probe a target now. If a probe of its endpoint is under way already, its report is the answer.
+
+        Not so where that ends without an answer at a deadline that was shorter.
+        """
         endpoint = (target.host, target.port)
-        while (under_way := await self._free(endpoint, target.deadline if deadline is None else deadline)) is not None:
+        limit = target.deadline if deadline is None else deadline
+        while (under_way := await self._free(endpoint, limit)) is not None:
+            alike = _questions(self._asking[endpoint]) == _questions(target)
             shared = await asyncio.shield(under_way)
-            if shared is not None:
+            if shared is not None and alike and not cut_short(shared, limit):
                 return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
         answer: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
         self._under_way[endpoint] = answer
@@ -216,6 +221,16 @@ class Service:
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
         self._announce(before, state)
         return state
+
+    def note(self, report: Report) -> TargetState:
+        """Count a report that was cut short by a scraper's hurry, and return the state that it alone would lead to.
+
+        The target keeps its verdict: it was not given its time.
+        """
+        state = self._states[report.target]
+        if report.connections:  # else whoever opened them counts them
+            state = self._states[report.target] = count(state, report, report.results)
+        return revise(state, report, judge(report, state.target))
 
     def _see(self, name: str, bell: Bell, sighting: Sighting) -> None:
         """Fold what the watch saw into the target's state; have the target probed at once where that calls for it."""

@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from exporter import page
 from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint
-from exporter.history import TargetState, explanation, fold
+from exporter.history import TargetState, cut_short, explanation, fold
 from exporter.metrics import exporter_exposition, exposition
 from exporter.model import Report, Target, Verdict
 from exporter.service import Service
@@ -163,7 +163,8 @@ class Routes:
         report = await self._service.probe(target, limit)
         known = self._service.states.get(target.name)
         if known is not None and known.target is target:
-            state = self._service.record(report)
+            hurried = cut_short(report, target.deadline)
+            state = self._service.note(report) if hurried else self._service.record(report)
         else:
             state = fold(TargetState(target), report, judge(report, target))
         if request.query.get("debug") == "true":

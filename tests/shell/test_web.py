@@ -20,6 +20,7 @@ from exporter.metrics import ExporterState
 from exporter.model import Mode, Target, Verdict
 from exporter.service import Service
 from exporter.simulator.gateway import Gateway
+from exporter.simulator.setup import Setup
 from exporter.web import application
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -188,6 +189,24 @@ async def test_a_probe_on_demand_keeps_the_scrapers_timeout() -> None:
     found = values(body)
     assert found["probe_success"] == 0
     assert 0.4 < found["probe_duration_seconds"] < 0.7
+
+
+async def test_a_scraper_in_a_hurry_makes_no_slow_gateway_a_silent_one() -> None:
+    async with Gateway("slow", setup=Setup(slow=0.8)) as gateway:
+        slow = Target("paper", gateway.host, gateway.port, Mode.PAPER, 30.0, 2.0, 0.5)
+        async with site(slow) as served:
+            await asyncio.sleep(0.9)
+            assert served.service.states["paper"].verdict is Verdict.SLOW
+            get = served.get("/probe?target=paper", X_Prometheus_Scrape_Timeout_Seconds="0.8")
+            hurried = asyncio.create_task(get)
+            await asyncio.sleep(0.1)
+            patient = await served.service.probe(slow)
+            _, body, _ = await hurried
+            state = served.service.states["paper"]
+    assert values(body)["probe_success"] == 0  # within its time there was no answer
+    assert state.verdict is Verdict.SLOW
+    assert patient.results[-1].ok  # who shared that probe, with more time, was given his own
+    assert state.connections == 2
 
 
 @pytest.mark.parametrize(
