@@ -167,9 +167,8 @@ class Service:
         endpoint = (target.host, target.port)
         limit = target.deadline if deadline is None else deadline
         while (under_way := await self._free(endpoint, limit)) is not None:
-            alike = _questions(self._asking[endpoint]) == _questions(target)
             shared = await asyncio.shield(under_way)
-            if shared is not None and alike and not cut_short(shared, limit):
+            if shared is not None and not cut_short(shared, limit):
                 return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
         answer: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
         self._under_way[endpoint] = answer
