@@ -8,14 +8,24 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from exporter import __version__, logs
-from exporter.config import Config, ConfigError, from_environment, load, parse_endpoint, target_for_endpoint
+from exporter.config import (
+    Config,
+    ConfigError,
+    from_environment,
+    load,
+    parse_endpoint,
+    parse_listen,
+    target_for_endpoint,
+    used_client_ids,
+)
 from exporter.model import ClientSpec, Target, Verdict
 
 UNHEALTHY, USAGE, BROKEN = 1, 2, 3
@@ -70,7 +80,11 @@ def demo(
     from exporter import demo as demonstration  # noqa: PLC0415
     from exporter import server  # noqa: PLC0415
 
-    host, port = _endpoint(listen)
+    try:
+        address = parse_listen(listen)
+    except ConfigError as error:
+        _fail(str(error), USAGE)
+    host, port = address.host, address.port
     logs.configure("info", "console")
     try:
         _run(demonstration.show(host, port, typer.echo))
@@ -116,19 +130,19 @@ def diagnose(
 
     report, login = _run(probe_once())
     verdict = judge(report, wanted)
-    if as_json:
-        from exporter.page.api import report_json  # noqa: PLC0415
+    broken = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
+    with _output(code := 0 if verdict in WORKING else broken):
+        if as_json:
+            from exporter.page.api import report_json  # noqa: PLC0415
 
-        typer.echo(json.dumps(report_json(wanted, report, verdict, login)))
-    else:
-        from exporter.terminal import print_report  # noqa: PLC0415
+            typer.echo(json.dumps(report_json(wanted, report, verdict, login)))
+        else:
+            from exporter.terminal import print_report  # noqa: PLC0415
 
-        print_report(Console(), wanted, report, verdict, login)
-        if remark:
-            typer.echo(f"\n{remark}")
-    if verdict in WORKING:
-        raise typer.Exit
-    raise typer.Exit(BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY)
+            print_report(Console(), wanted, report, verdict, login)
+            if remark:
+                typer.echo(f"\n{remark}")
+    raise typer.Exit(code)
 
 
 @app.command("check-config")
@@ -234,7 +248,7 @@ def _say_nothing(_: str) -> None:
 def _wanted(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
     """The one target to diagnose, by name, by HOST:PORT, or the only one configured; and the clients configured."""
     if asked and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
-        return target_for_endpoint(*_endpoint(asked)), {}
+        return target_for_endpoint(*_endpoint(asked), avoid=_programs_ids()), {}
     loaded = _configured(config)
     configured = loaded.targets
     named = [target for target in configured if asked in (None, target.name, target.endpoint)]
@@ -243,7 +257,16 @@ def _wanted(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str
     known = ", ".join(target.name for target in configured)
     if asked is None:
         _fail(f"which target? One of {known}, or HOST:PORT", USAGE)
-    return target_for_endpoint(*_endpoint(asked, known)), loaded.clients
+    avoid = used_client_ids(loaded) | _programs_ids()
+    return target_for_endpoint(*_endpoint(asked, known), avoid=avoid), loaded.clients
+
+
+def _programs_ids() -> frozenset[int]:
+    """The trading program's client id, where the environment names it: no probe may use it."""
+    text = os.environ.get("IB_CLIENT_ID", "").strip()
+    if text and not (text.isascii() and text.isdigit()):
+        _fail(f'IB_CLIENT_ID: "{text}" is not a client id. Give the whole number that the trading program uses', USAGE)
+    return frozenset({int(text)}) if text else frozenset()
 
 
 def _configured(config: Path | None) -> Config:
@@ -283,6 +306,20 @@ def _print_modes(rows: list[tuple[str, str, str, str]]) -> None:
         verdict = session if handshake == session else f"{session} *"
         typer.echo(f"{name:<24}{verdict:<26}{sees}")
     typer.echo("* only a probe of the session sees it; the handshake alone is healthy")
+
+
+@contextmanager
+def _output(code: int) -> Iterator[None]:
+    """Print; a reader that left early changes nothing about the exit code, a full disk is our fault."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError):  # so that nothing is left to be flushed, and complained of, at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(code) from None
+        _fail(f"the answer could not be written: {error.strerror}", BROKEN)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -4,6 +4,7 @@ It needs no TWS, no Docker and no configuration. Within a minute every fault bel
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ async def show(host: str, port: int, say: Callable[[str], None]) -> None:
             say(f"  {url}                the status page: verdicts, evidence, required actions")
             say(f"  {url}metrics         what Prometheus scrapes")
             say(f"  {url}api/v1/status   the same as JSON")
-            say("or run: ibkr-exporter diagnose " + targets[1].endpoint)
+            say(f"or run: {sys.argv[0]} diagnose {targets[1].endpoint}")
             say("Ctrl-C ends it all.\n")
 
         await server.serve(config, lambda: config, announce)

@@ -26,6 +26,7 @@ if sys.platform != "win32":
 SPARE_DESCRIPTORS = 128  # for scrapes, logs and the resolver, beside the probes
 MOST_DESCRIPTORS = 65_536
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
+FEWEST_PLACES = 16  # probes at once, however few open files the system permits
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
 
 Load = Callable[[], Config]
@@ -64,12 +65,17 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
     listening = _listen(config.listen_host, config.listen_port)
     service = Service(
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
-        most_at_once=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
+        most_at_once=max(FEWEST_PLACES, _raise_descriptor_limit() - SPARE_DESCRIPTORS),
     )
     present = config
+    turn = asyncio.Lock()
 
     async def reload() -> list[str]:
         """The problems of a configuration that was refused; none if the new one is in force."""
+        async with turn:  # two at once would leave the targets of the one with the settings of the other
+            return await take_over()
+
+    async def take_over() -> list[str]:
         nonlocal present
         try:
             loaded = load()

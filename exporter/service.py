@@ -96,6 +96,7 @@ class Service:
         self._skipped = exporter.skipped_ticks
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[tuple[str, int], Target] = {}
         self._under_way: dict[tuple[str, int], asyncio.Future[Report | None]] = {}
         self._turns: dict[tuple[str, int], Turn] = {}
         self._crew = crew or Crew()
@@ -167,16 +168,18 @@ class Service:
         endpoint = (target.host, target.port)
         limit = target.deadline if deadline is None else deadline
         while (under_way := await self._free(endpoint, limit)) is not None:
+            alike = _questions(self._asking[endpoint]) == _questions(target)
             shared = await asyncio.shield(under_way)
-            if shared is not None and not cut_short(shared, limit):
+            if shared is not None and alike and not cut_short(shared, limit):
                 return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
         answer: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
         self._under_way[endpoint] = answer
+        self._asking[endpoint] = target
         try:
             report = await probe_target(target, self._resolver, deadline)
             answer.set_result(report)
         finally:
-            del self._under_way[endpoint]
+            del self._under_way[endpoint], self._asking[endpoint]
             if not answer.done():
                 answer.set_result(None)  # it was cancelled: whoever waits for it probes for himself
         return report
@@ -350,3 +353,8 @@ class Service:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+
+
+def _questions(target: Target) -> tuple[object, ...]:
+    """What a probe of this target asks its endpoint: targets of one endpoint may differ in it."""
+    return target.hello, target.address_family, target.probe_ids

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from exporter import page
-from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint
+from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint, used_client_ids
 from exporter.history import TargetState, cut_short, explanation, fold
 from exporter.metrics import exporter_exposition, exposition
 from exporter.model import Report, Target, Verdict
@@ -28,6 +28,7 @@ from exporter.verdict import CONNECTABLE, judge
 GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
 FASTEST = 1  # metric text shrinks twenty-fold at any level
 HOLD = 0.002  # seconds that a scrape or page holds the event loop before others get their turn
+GRACE = 0.25  # seconds of that for a probe to close its connection
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
 
 HEADERS = {
@@ -160,7 +161,11 @@ class Routes:
             target, limit = self._wanted(request)
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
-        report = await self._service.probe(target, limit)
+        try:
+            async with asyncio.timeout(limit + GRACE):
+                report = await self._service.probe(target, limit)
+        except TimeoutError:  # not ours, which ends by its own limit: another was under way and takes longer
+            return web.Response(status=503, text=f"another probe of {target.name!r} is under way; ask again\n")
         known = self._service.states.get(target.name)
         if known is not None and known.target is target:
             hurried = cut_short(report, target.deadline)
@@ -196,18 +201,19 @@ class Routes:
             host, port = parse_endpoint(asked)
             config = self._present()
             if any(ip_address(host) in network for network in config.probe_allow):
-                return target_for_endpoint(host, port, config.defaults)
+                return target_for_endpoint(host, port, config.defaults, used_client_ids(config))
         except (ConfigError, ValueError):
             pass  # no address at all: refused like one that is not allowed
         msg = (
-            f"{asked}: not a configured target, and no address in a network of probe.allow. "
+            f"{asked!r}: not a configured target, and no address in a network of probe.allow. "
             "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
         )
         raise ValueError(msg)
 
     async def _sent(self, request: web.Request, chunks: Iterator[str], content_type: str) -> web.Response:
         """All chunks as one body, gzipped where the client takes that, the event loop never held for long."""
-        gzipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+        accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "").replace(" ", "")
+        gzipped = "gzip" in accepted and "gzip;q=0" not in accepted.replace("gzip;q=0.", "")
         body = await (self._gzipped(chunks) if gzipped else _joined(chunks))
         headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
         if gzipped:

@@ -30,6 +30,7 @@ __all__ = [
     "parse_endpoint",
     "parse_listen",
     "target_for_endpoint",
+    "used_client_ids",
 ]
 
 
@@ -68,3 +69,8 @@ def parse_listen(text: str) -> Listen:
         return endpoint.parse_listen(text)
     except Unfit as fault:
         raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+
+
+def used_client_ids(config: Config) -> frozenset[int]:
+    """Every client id that a configuration names: the programs' own, and those reserved for our probes."""
+    return frozenset(number for target in config.targets for number in (*target.client_ids, *target.avoid_client_ids))

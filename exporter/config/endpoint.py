@@ -65,8 +65,8 @@ def free_client_ids(avoid: Collection[int], number: int = 2) -> tuple[int, ...]:
     return tuple(islice(free(), number))
 
 
-def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN) -> Target:
-    """The target for a HOST:PORT of which nothing else is known.
+def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN, avoid: Collection[int] = ()) -> Target:
+    """The target for a HOST:PORT of which nothing else is known but client ids to `avoid`.
 
     It is named after its endpoint. A port that does not tell the mode is taken for paper: the mode is a label and a
     word in the advice, never a permission. No client library is tested, and nothing is watched.
@@ -81,6 +81,7 @@ def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN) -> 
         slow_after=defaults.slow_after,
         hello=defaults.hello,
         address_family=defaults.address_family,
-        client_ids=free_client_ids(()),
+        client_ids=free_client_ids(avoid),
+        avoid_client_ids=tuple(sorted(set(avoid))),
         windows=ibkr_windows() if defaults.windows is None else defaults.windows,
     )

@@ -18,12 +18,15 @@ READ_SIZE = 4096
 DRAIN_MOST = 65536  # bytes; a peer that floods us is not read to its end
 DRAIN_SECONDS = 0.1  # a gateway ends its side within a millisecond of ours
 
-REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
+REFUSED = frozenset({errno.ECONNREFUSED})
+ENDED = frozenset(
+    {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
+)  # on a connect: it was through, then it was ended
 NO_ROUTE = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, getattr(errno, "EHOSTDOWN", errno.EHOSTUNREACH)}
 )
 NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-BROKEN = REFUSED | NO_ROUTE | {errno.ETIMEDOUT, errno.EPIPE}  # of an established connection
+BROKEN = REFUSED | ENDED | NO_ROUTE | {errno.ETIMEDOUT}  # of an established connection
 PENDING = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)})
 
 
@@ -82,7 +85,7 @@ class Connection:
                     return Cause.CONNECT_TIMEOUT
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 info = stamps.connect_info(sock)
-        if code:
+        if code and code not in ENDED:  # what ended it is for the handshake to tell: the hello will be refused
             return _cause_of_connect(code, address)
         if sock.getsockname() == address.sockaddr:
             return Cause.CONNECT_REFUSED  # TCP joined us to ourselves: our local port happened to be the port, unused

@@ -291,3 +291,48 @@ async def _until_shown(url: str, text: str) -> None:
     async with asyncio.timeout(10):
         while text not in await asyncio.to_thread(get, f"{url}/metrics"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+# --- what a review found
+
+
+async def test_a_diagnosis_by_address_keeps_off_every_id_that_a_program_has() -> None:
+    async with Gateway("ok") as gateway:
+        endpoint = f"127.0.0.1:{gateway.port}"
+        await asyncio.to_thread(run, "diagnose", endpoint, "--clients", "none", IB_CLIENT_ID="9001")
+        environment = {"IB_HOST": "127.0.0.1", "IB_PORT": str(gateway.port), "IB_CLIENT_ID": "9001"}
+        localhost = f"localhost:{gateway.port}"
+        await asyncio.to_thread(run, "diagnose", localhost, "--clients", "none", **environment)
+        ids = {record.client_id for record in gateway.ledger if record.client_id is not None}
+    assert ids
+    assert 9001 not in ids
+
+
+async def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code() -> None:
+    async with Gateway("ok") as gateway:
+        command = (
+            f'"{sys.executable}" -c "from exporter.cli import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
+        )
+        script = f"set -o pipefail; {command} --clients none | true; exit ${{PIPESTATUS[0]}}"
+        ran = await asyncio.to_thread(
+            subprocess.run, ["bash", "-c", script], capture_output=True, env=CLEAN, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+async def test_an_answer_that_cannot_be_written_is_our_fault() -> None:
+    async with Gateway("ok") as gateway:
+        command = (
+            f'"{sys.executable}" -c "from exporter.cli import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
+        )
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            ["bash", "-c", f"{command} --clients none >/dev/full"],
+            capture_output=True,
+            env=CLEAN,
+            check=False,
+        )
+    assert ran.returncode == 3
+    assert b"could not be written" in ran.stderr
+    assert b"Traceback" not in ran.stderr

@@ -5,6 +5,7 @@ import contextlib
 import resource
 import socket
 import struct
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -216,6 +217,33 @@ async def test_what_a_peer_said_before_it_reset_us_is_heard_though_the_hello_can
         await attempt.connection.close()
     assert judge(Report("gateway", 0.0, 0.1, (opened, result), 1), target) is verdict
     assert (result.seconds or 0.0) < 0.5
+
+
+@pytest.mark.parametrize("half_closes_first", [False, True])
+async def test_a_connection_reset_right_after_it_was_accepted_is_no_closed_port(*, half_closes_first: bool) -> None:
+    """By the time we look, the kernel may hold the reset already; in its words an error of the connect."""
+
+    def reset_all(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                accepted, _ = server.accept()
+                if half_closes_first:
+                    accepted.shutdown(socket.SHUT_WR)
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                accepted.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = at(server.getsockname()[1])
+        thread = threading.Thread(target=reset_all, args=(server,))
+        thread.start()
+        try:
+            seen = {judge(await probe(target), target) for _ in range(200)}
+            for _ in range(4):
+                seen |= {judge(report, target) for report in await asyncio.gather(*(probe(target) for _ in range(50)))}
+        finally:
+            server.shutdown(socket.SHUT_RDWR)  # wakes the accept
+            thread.join(5)
+    assert seen == {Verdict.CLOSED_BEFORE_HANDSHAKE}
 
 
 # --- where the time is taken

@@ -10,10 +10,11 @@ import pytest
 
 from exporter import service as service_module
 from exporter.metrics import ExporterState
-from exporter.model import Layer, Mode, Report, Target, Verdict
+from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
 from exporter.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.record import ClientEnd
+from exporter.simulator.setup import Setup
 
 
 @asynccontextmanager
@@ -146,3 +147,15 @@ async def test_a_hundred_targets_start_spread_and_are_all_judged_within_the_warm
             gaps = [later - earlier for earlier, later in pairwise(starts)]
             assert max(gaps) < 0.5
             assert starts[-1] - starts[0] > 1.5
+
+
+async def test_targets_of_one_endpoint_that_ask_differently_share_no_report() -> None:
+    async with Gateway("slow", setup=Setup(slow=0.3)) as gateway:
+        one = at(gateway, "one", interval=60.0, deadline=5.0)
+        other = replace(one, name="other", hello=Hello(100, 178))
+        async with watching() as service:
+            reports = await asyncio.gather(service.probe(one), service.probe(one), service.probe(other))
+        versions = [result.server.version for report in reports for result in report.results if result.server]
+        assert versions == [226, 226, 178]
+        assert gateway.ledger.opened == 2
+        assert gateway.ledger.open_most == 1
