@@ -388,7 +388,7 @@ asyncio.run(worker.probe("127.0.0.1", 1, 9001, 60.0))
     assert not alive(copy)
 
 
-async def test_many_probes_some_of_them_hung_leave_no_process_file_or_memory(make: Make) -> None:
+async def test_many_probes_some_of_them_hung_leave_no_process_and_no_file(make: Make) -> None:
     worker = make(
         "Session.ask_time = lambda self: self.witness.reach('time', 1) if os.getpid() % 10 else time.sleep(1000)"
     )
