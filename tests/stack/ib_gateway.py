@@ -20,8 +20,9 @@ async def main() -> None:
     gateway = Gateway("ok", host="127.0.0.1", port=GATEWAY)
     async with gateway, control(gateway, CONTROL):
         while True:
-            async with await asyncio.start_server(carry, "0.0.0.0", RELAY):
-                await until(there=True)
+            listener = await asyncio.start_server(carry, "0.0.0.0", RELAY)
+            await until(there=True)
+            listener.close()  # what it carries goes on, as a forked socat does
             await until(there=False)
 
 
