@@ -124,8 +124,8 @@ def read_reply(data: bytes, offer: Hello) -> Reply | None:
     """The answer to the hello in the bytes received so far; None while it is incomplete.
 
     The text of the time may hold anything (zone names with spaces, any encoding): it is kept as Latin-1, which never
-    fails. Raises NotTheApiError as soon as the length or the beginning of the version rules a reply out; a banner
-    that has begun is waited for, so that the evidence is the same however the bytes were cut.
+    fails. Raises NotTheApiError as soon as the length or the version rules a reply out; a banner that has begun is waited
+    for, so that the evidence is the same however the bytes were cut.
     """
     if not data.startswith(b"\0") and _begins_as_banner(data):
         return None
@@ -134,12 +134,13 @@ def read_reply(data: bytes, offer: Hello) -> Reply | None:
     except ValueError as error:
         raise NotTheApiError(Cause.OVERSIZED, f"{error}; it said {quoted(data)}") from None
     if split is None:
-        _check_beginning(data)
+        _check_beginning(data, offer)
         return None
     payload, rest = split
     fields = payload.split(b"\0")
     if len(fields) < 2 or not _is_integer(fields[0]):  # noqa: PLR2004 - a version and a time
         raise NotTheApiError(Cause.MALFORMED, f"a frame that is no version and time: {quoted(payload)}")
+    _check_version(int(fields[0]), offer)
     return _interpreted(fields, rest, offer)
 
 
@@ -173,13 +174,22 @@ def _interpreted(fields: list[bytes], rest: bytes, offer: Hello) -> Reply:
     return Reply(server, rest=rest)
 
 
-def _check_beginning(data: bytes) -> None:
-    """Raise if the payload's first bytes already rule out a version number."""
+def _check_beginning(data: bytes, offer: Hello) -> None:
+    """Raise if the payload's first bytes already rule out a version number that could be an answer."""
     start = data[LENGTH:]
     digits, nul, _ = start.partition(b"\0")
     undecided = not nul and digits in (b"", b"-")
     if not undecided and not _is_integer(digits):
         raise NotTheApiError(Cause.MALFORMED, f"a frame that starts with {quoted(start)} instead of a version")
+    if nul:
+        _check_version(int(digits), offer)
+
+
+def _check_version(version: int, offer: Hello) -> None:
+    """Raise if it is above all that we announced: a TWS answers the highest that both sides know, never one above."""
+    if version > offer.maximum:
+        text = f"it names version {version}, above the {offer.maximum} that we announced"
+        raise NotTheApiError(Cause.MALFORMED, text)
 
 
 def _is_integer(digits: bytes) -> bool:

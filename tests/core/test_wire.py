@@ -1,5 +1,7 @@
 """The protocol's bytes: captured hellos, recorded replies, every cut of them, and everything that is no reply."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from exporter.model import Cause, Hello, ServerHello
 from exporter.wire import Framing, NotTheApiError, Reply
 
 OFFER = Hello()
+ANY_VERSION = Hello(1, 10**9)
 
 # Captured from each client (facts: protocol, section 2).
 HELLOS = {
@@ -67,10 +70,10 @@ def refused(data: bytes, offer: Hello = OFFER) -> NotTheApiError:
     return caught.value
 
 
-def read(data: bytes) -> Reply | Cause | None:
+def read(data: bytes, offer: Hello = OFFER) -> Reply | Cause | None:
     """read_reply with the refusal as a value."""
     try:
-        return wire.read_reply(data, OFFER)
+        return wire.read_reply(data, offer)
     except NotTheApiError as error:
         return error.cause
 
@@ -113,7 +116,7 @@ def test_a_clear_answer_cut_anywhere_is_incomplete(data: bytes) -> None:
 
 @pytest.mark.parametrize("most", [1, 4, 9])
 def test_the_version_may_have_up_to_nine_digits(most: int) -> None:
-    reply = wire.read_reply(wire.frame(b"9" * most + b"\x00t\x00"), Hello(1, 226))
+    reply = wire.read_reply(wire.frame(b"9" * most + b"\x00t\x00"), Hello(1, 10**9))
     assert reply is not None
     assert reply.server == ServerHello(int("9" * most), "t")
 
@@ -140,12 +143,21 @@ def test_a_redirect_to_hostile_text_is_made_printable() -> None:
     assert reply.detail == r'sent us to "\x1b[2J\r\nhost"'
 
 
-@pytest.mark.parametrize(("version", "cause"), [(99, Cause.TOO_OLD), (100, None), (226, None), (227, None)])
+@pytest.mark.parametrize(("version", "cause"), [(99, Cause.TOO_OLD), (100, None), (226, None)])
 def test_only_a_version_below_the_offered_minimum_is_too_old(version: int, cause: Cause | None) -> None:
     reply = wire.read_reply(wire.frame(f"{version}\0t\0".encode()), OFFER)
     assert reply is not None
     assert reply.cause is cause
     assert reply.server == ServerHello(version, "t")
+
+
+@pytest.mark.parametrize("data", [wire.frame(b"227\0t\0"), b"\0\0\0\x40227\0", wire.frame(b"999999999\0t\0")])
+def test_a_version_above_what_we_announced_is_no_answer_of_a_tws(data: bytes) -> None:
+    """It answers the highest version that both sides know (facts: protocol, section 5)."""
+    error = refused(data)
+    assert error.cause is Cause.MALFORMED
+    assert re.fullmatch("it names version (227|999999999), above the 226 that we announced", str(error))
+    assert refused(wire.frame(b"187\0t\0"), Hello(100, 178)).cause is Cause.MALFORMED
 
 
 def test_a_server_that_is_too_old_tells_its_version_and_our_offer() -> None:
@@ -243,6 +255,7 @@ def test_arbitrary_bytes_give_a_reply_or_wait_or_are_refused_and_nothing_else(da
 @given(anything)
 @example(b"\x00\x00\x00\x05\x00abcd")
 @example(b"\x00\x00\x00\x05-\x00abc")
+@example(b"\x00\x00\x00\x06227\x00t\x00")
 def test_what_is_decided_by_the_first_bytes_is_not_changed_by_the_next(data: bytes) -> None:
     """Byte by byte: first undecided, then a refusal for good, or one reply whose rest grows."""
     seen = [read(data[:end]) for end in range(len(data) + 1)]
@@ -258,9 +271,9 @@ def test_what_is_decided_by_the_first_bytes_is_not_changed_by_the_next(data: byt
 @given(length=st.integers(min_value=4, max_value=wire.MAX_REPLY), start=st.text("-0123456789\0x", max_size=12))
 def test_a_frame_is_awaited_only_while_some_continuation_of_it_is_a_reply(length: int, start: str) -> None:
     data = length.to_bytes(4, "big") + start.encode()
-    if read(data) is None:
+    if read(data, ANY_VERSION) is None:
         endings = [(ending + b"t" * length)[: wire.LENGTH + length - len(data)] for ending in (b"\0", b"1\0")]
-        assert any(isinstance(read(data + ending), Reply) for ending in endings)
+        assert any(isinstance(read(data + ending, ANY_VERSION), Reply) for ending in endings)
 
 
 # Frames
