@@ -5,7 +5,7 @@ Account numbers are shown in part only, but for the configured one: evidence goe
 
 from collections.abc import Callable
 
-from exporter.model import Cause, Edition, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp, Target
+from exporter.model import Cause, Doubt, Edition, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp, Target
 
 CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
@@ -105,9 +105,14 @@ def _client(result: LayerResult) -> str:
         return f"{who} was refused every client id that is reserved for it, which says nothing of the library"
     where = f" at the stage {result.stage.value}" if result.stage else ""
     why = f": {result.cause.value.replace('_', ' ')}" if result.cause else ""
-    return f"{who} failed{where}, {result.outcome.value}{took}{why}"
+    return f"{who} failed{where}, {result.outcome.value}{took}{why}{DOUBTS[result.doubt]}"
 
 
+DOUBTS = {
+    None: "",
+    Doubt.ONCE: "; a connection lost in that moment would explain it, so it is not yet accused and tried again soon",
+    Doubt.WIRE: "; our own probe right after it got no further, so it is not accused",
+}
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,
     Layer.HANDSHAKE: _handshake_answered,
@@ -133,6 +138,7 @@ FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.HANDSHAKE, Cause.RESET): "The connection was reset{took} instead of an answer to the hello {offer}",
     (Layer.HANDSHAKE, Cause.SILENCE): "The hello {offer} was sent, and not one byte came back: given up{took}",
     (Layer.HANDSHAKE, Cause.UNFINISHED): "The reply to the hello {offer} began and never ended: given up{took}",
+    (Layer.HANDSHAKE, Cause.BROKEN_OFF): "The reply to the hello {offer} began, and the connection ended{took} amid it",
     (Layer.HANDSHAKE, Cause.REDIRECT): "The hello {offer} was answered by a redirect",
     (Layer.HANDSHAKE, Cause.TOO_OLD): "The hello {offer} was answered with too old a version",
     (Layer.HANDSHAKE, Cause.API_ERROR): "The hello {offer} was answered by an error",

@@ -72,6 +72,7 @@ class Cause(StrEnum):
     RESET = "reset"  # the peer reset the connection
     SILENCE = "silence"  # not one byte of an answer
     UNFINISHED = "unfinished"  # part of an answer, then silence
+    BROKEN_OFF = "broken_off"  # part of an answer, then EOF or a reset
     HTTP = "http"
     TLS = "tls"
     VNC = "vnc"
@@ -83,6 +84,13 @@ class Cause(StrEnum):
     API_ERROR = "api_error"
     CLIENT_ID_IN_USE = "client_id_in_use"  # error 326
     VERSION_UNKNOWN = "version_unknown"  # a server newer than any whose messages we know
+
+
+class Doubt(StrEnum):
+    """Why a client's failure is shown and yet not held against the library."""
+
+    ONCE = "once"  # what a lost connection would explain is believed when it happens twice in a row
+    WIRE = "wire"  # our own probe right after it did not get through either
 
 
 class Verdict(StrEnum):
@@ -272,6 +280,7 @@ class LayerResult:
     code: int | None = None  # the number of the API's error, where one ended the probe: 326, 503
     session: SessionFacts | None = None
     edition: Edition | None = None  # of a client: what was tried
+    doubt: Doubt | None = None  # of a client that failed: why it is not accused
 
     @property
     def ok(self) -> bool:

@@ -6,8 +6,8 @@ The rules in words, from the outside in:
     the name has no address                               name_unresolved
     no answer to the connect, or no route                 unreachable
     the connect was refused                               port_closed
-    connected, then EOF or reset instead of a reply       closed_before_handshake
-    connected, hello sent, no reply or half of one        api_silent
+    connected, then EOF or reset before a byte of reply   closed_before_handshake
+    connected, hello sent, no reply or part of one        api_silent
     a reply that is not this API's                        not_tws_api
     a clear answer, but not with a usable version         server_redirect, server_too_old, session_refused
     error 326 for every client id reserved for us         client_id_in_use
@@ -33,7 +33,7 @@ from exporter.evidence import release, sentence
 from exporter.login import Login
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
 from exporter.remedy import REMEDIES, VERIFY, fill
-from exporter.trials import culprits, proven, wire_ok
+from exporter.trials import culprits, failures, proven, wire_ok
 
 Rule = Callable[[Report, Target], bool]
 
@@ -107,14 +107,13 @@ def explain(
     evidence += [sentence(result, target) for result in report.results if not _left_out(result) or result.cause]
     if verdict in AT_THE_DOOR and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
-    failed = culprits(report)
-    if failed and not wire_ok(report):
+    if failures(report) and not wire_ok(report):
         evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
     added = circumstances(verdict, target, report.at, login, since)
     usual = (VERIFY,) if added.decisive else remedy.actions
     headline = fill(remedy.headline, target)
     if verdict is Verdict.CLIENT_FAULT:
-        headline = f"{_named(failed)} at fault, not the gateway at {target.endpoint}"
+        headline = f"{_named(culprits(report))} at fault, not the gateway at {target.endpoint}"
     return Explanation(
         headline,
         (*evidence, *added.evidence),
@@ -164,7 +163,7 @@ def _answered(report: Report, _: Target) -> bool:
 
 
 def _clients_failing(report: Report, target: Target) -> bool:
-    """Whoever was tried failed; and if that is a single one, nothing shows that it is the library."""
+    """Whoever was tried and is believed failed; and if that is a single one, nothing shows that it is the library."""
     failed, passed = culprits(report), any(result.ok for result in report.results if result.client)
     if not failed or passed or not _answered(report, target):
         return False
@@ -196,7 +195,7 @@ FAILED_RULES: tuple[tuple[Verdict, Rule], ...] = (  # none applies to a report i
     (Verdict.UNREACHABLE, _failed(Layer.PORT, Cause.CONNECT_TIMEOUT, Cause.NO_ROUTE)),
     (Verdict.PORT_CLOSED, _failed(Layer.PORT, Cause.CONNECT_REFUSED)),
     (Verdict.CLOSED_BEFORE_HANDSHAKE, _failed(Layer.HANDSHAKE, Cause.EOF, Cause.RESET)),
-    (Verdict.API_SILENT, _failed(Layer.HANDSHAKE, Cause.SILENCE, Cause.UNFINISHED)),
+    (Verdict.API_SILENT, _failed(Layer.HANDSHAKE, Cause.SILENCE, Cause.UNFINISHED, Cause.BROKEN_OFF)),
     (
         Verdict.NOT_TWS_API,
         _failed(Layer.HANDSHAKE, Cause.HTTP, Cause.TLS, Cause.VNC, Cause.SSH, Cause.OVERSIZED, Cause.MALFORMED),

@@ -11,6 +11,7 @@ OUTCOMES = {
     Cause.RESET: Outcome.CLOSED,
     Cause.SILENCE: Outcome.TIMEOUT,
     Cause.UNFINISHED: Outcome.TIMEOUT,
+    Cause.BROKEN_OFF: Outcome.CLOSED,
     Cause.REDIRECT: Outcome.REJECTED,
     Cause.TOO_OLD: Outcome.REJECTED,
     Cause.API_ERROR: Outcome.REJECTED,
@@ -62,7 +63,9 @@ def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, data: bytes)
     detail = f"{len(data)} bytes had come: {wire.quoted(data)}"
     if int.from_bytes(data[: wire.LENGTH].ljust(wire.LENGTH, b"\0"), "big") > wire.MAX_REPLY:
         return _failed(Cause.MALFORMED, elapsed, Stage.REPLY, detail)  # too short to judge, but no reply begins so
-    return _failed(Cause.UNFINISHED if cause is Cause.SILENCE else cause, elapsed, stage, detail)
+    if unsent is not None:
+        return _failed(cause, elapsed, stage, detail)  # whatever came is no answer: nothing was asked
+    return _failed(Cause.UNFINISHED if cause is Cause.SILENCE else Cause.BROKEN_OFF, elapsed, stage, detail)
 
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:

@@ -23,7 +23,7 @@ NOTICES_MOST = 0.5  # seconds after the answers that late notices are waited for
 NOTICES_QUIET = 0.1  # seconds without any after which no more are expected: they come in one burst with the answers
 
 # What the end of a second connection, after a 326, means for the session that it was opened for.
-AGAIN = {Cause.CONNECT_REFUSED: Cause.RESET, Cause.CONNECT_TIMEOUT: Cause.SILENCE}
+AGAIN = {Cause.CONNECT_REFUSED: Cause.RESET, Cause.CONNECT_TIMEOUT: Cause.SILENCE, Cause.BROKEN_OFF: Cause.EOF}
 
 
 async def probe_session(attempt: Attempt) -> LayerResult:

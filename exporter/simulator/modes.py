@@ -170,7 +170,7 @@ _TABLE = (
     Mode(
         "eof_mid_reply",
         "half a reply, then end of stream",
-        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        Verdict.API_SILENT,
         hello=Hello.HALF_CLOSE,
     ),
     Mode("garbage", "a well-framed reply of random bytes", Verdict.NOT_TWS_API, hello=Hello.GARBAGE),

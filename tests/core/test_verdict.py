@@ -19,6 +19,7 @@ CASES = [
     (handshake_failed(Cause.RESET, Outcome.CLOSED), Verdict.CLOSED_BEFORE_HANDSHAKE),
     (handshake_failed(Cause.SILENCE), Verdict.API_SILENT),
     (handshake_failed(Cause.UNFINISHED), Verdict.API_SILENT),
+    (handshake_failed(Cause.BROKEN_OFF, Outcome.CLOSED), Verdict.API_SILENT),
     (handshake_failed(Cause.HTTP, Outcome.GARBLED), Verdict.NOT_TWS_API),
     (handshake_failed(Cause.TLS, Outcome.GARBLED), Verdict.NOT_TWS_API),
     (handshake_failed(Cause.VNC, Outcome.GARBLED), Verdict.NOT_TWS_API),

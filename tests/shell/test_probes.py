@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import resource
 import socket
 import struct
@@ -460,6 +461,30 @@ async def test_a_failure_says_at_which_stage_it_ended() -> None:
     assert handshake is not None
     assert (handshake.stage, handshake.cause) == (Stage.REPLY, Cause.UNFINISHED)
     assert "bytes had come" in handshake.detail
+
+
+async def test_a_reply_that_breaks_off_is_no_silence_and_no_closing_without_a_byte() -> None:
+    async with Gateway("eof_mid_reply") as gateway:
+        target = at(gateway.port)
+        report = await probe(target)
+    handshake = report.layer(Layer.HANDSHAKE)
+    assert handshake is not None
+    assert (handshake.outcome, handshake.stage, handshake.cause) == (Outcome.CLOSED, Stage.REPLY, Cause.BROKEN_OFF)
+    assert judge(report, target) is Verdict.API_SILENT
+    evidence = explain(report, target, Verdict.API_SILENT).evidence[1]
+    assert re.search(r"began, and the connection ended after .* amid it \(\d+ bytes had come: ", evidence)
+
+
+async def test_a_version_above_ours_is_no_answer_and_the_evidence_names_it() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(17)
+        writer.write(b"\0\0\0\x09300\x002026\0")
+        await reader.read()
+
+    async with peer(answer) as port:
+        report = await probe(at(port))
+    assert judge(report, at(port)) is Verdict.NOT_TWS_API
+    assert "version 300, above the 226" in explain(report, at(port), Verdict.NOT_TWS_API).evidence[1]
 
 
 def _descriptors() -> int:
