@@ -124,8 +124,8 @@ def read_reply(data: bytes, offer: Hello) -> Reply | None:
     """The answer to the hello in the bytes received so far; None while it is incomplete.
 
     The text of the time may hold anything (zone names with spaces, any encoding): it is kept as Latin-1, which never
-    fails. Raises NotTheApiError as soon as the length or the version rules a reply out; a banner that has begun is waited
-    for, so that the evidence is the same however the bytes were cut.
+    fails. Raises NotTheApiError as soon as the length or the version rules a reply out; a banner that has begun is
+    waited for, so that the evidence is the same however the bytes were cut.
     """
     if not data.startswith(b"\0") and _begins_as_banner(data):
         return None
