@@ -17,13 +17,18 @@ class Defaults:
 
     interval: float = 15.0
     deadline: float = 5.0
-    slow_after: float = 1.0
+    slow_after: float | None = None  # None: usual_slow_after
     hello: Hello = NEWEST
     address_family: AddressFamily = AddressFamily.ANY
     windows: tuple[Window, ...] | None = None  # None: IBKR's own
 
 
 BUILT_IN = Defaults()
+
+
+def usual_slow_after(deadline: float) -> float:
+    """The limit of `slow` where none is written: a second, and at most half the deadline, both in seconds."""
+    return min(1.0, deadline / 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from itertools import count, islice
 
-from exporter.config.contents import BUILT_IN, Defaults, Listen
+from exporter.config.contents import BUILT_IN, Defaults, Listen, usual_slow_after
 from exporter.config.maintenance import ibkr_windows
 from exporter.config.values import MAX_PORT, Unfit, check_host, parse_port, whole
 from exporter.model import Mode, Target
@@ -78,7 +78,7 @@ def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN, avo
         mode=MODES.get(port, Mode.PAPER),
         interval=defaults.interval,
         deadline=defaults.deadline,
-        slow_after=defaults.slow_after,
+        slow_after=usual_slow_after(defaults.deadline) if defaults.slow_after is None else defaults.slow_after,
         hello=defaults.hello,
         address_family=defaults.address_family,
         client_ids=free_client_ids(avoid),

@@ -7,7 +7,7 @@ in themselves arrive here without the faulty keys (validate.py), so that the rul
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
-from exporter.config.contents import Defaults
+from exporter.config.contents import Defaults, usual_slow_after
 from exporter.config.document import Loc, suggestion
 from exporter.config.endpoint import MODES, free_client_ids
 from exporter.config.maintenance import NO_ZONES, Calendar, calendar, parse_time, restart_window
@@ -112,6 +112,8 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], 
     if mode is None:
         remedy = "Add mode: paper, or mode: live"
         complain((*loc, "mode"), f"port {section.port} does not tell whether this is paper or live", remedy)
+    deadline = defaults.deadline if section.deadline is None else section.deadline
+    slow_after = defaults.slow_after if section.slow_after is None else section.slow_after
     ids = free_client_ids(section.avoid_client_ids) if section.client_ids is None else tuple(section.client_ids)
     default_clients = clients if ids else ()
     return Target(
@@ -120,8 +122,8 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], 
         port=section.port,
         mode=mode or Mode.PAPER,
         interval=defaults.interval if section.interval is None else section.interval,
-        deadline=defaults.deadline if section.deadline is None else section.deadline,
-        slow_after=defaults.slow_after if section.slow_after is None else section.slow_after,
+        deadline=deadline,
+        slow_after=usual_slow_after(deadline) if slow_after is None else slow_after,
         hello=defaults.hello if section.api_versions is None else parse_versions(section.api_versions),
         address_family=AddressFamily(section.address_family or defaults.address_family),
         client_ids=ids,

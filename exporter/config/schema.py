@@ -154,7 +154,9 @@ class DefaultsSection(Section):
 
     interval: Annotated[Interval, Field(description=EVERY)] = 15.0
     deadline: Annotated[Deadline, Field(description=WITHIN)] = 5.0
-    slow_after: Annotated[Deadline, Field(description=SLOW)] = 1.0
+    slow_after: Annotated[
+        Deadline | None, Field(description=f"{SLOW}. By default a second, and at most half the deadline")
+    ] = None
     api_versions: Annotated[Versions, Field(description=OFFER)] = "100..226"
     address_family: Annotated[Family, Field(description=FAMILY)] = "any"
     region: Annotated[RegionName, Field(description=REGION)] = "north_america"

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import ConfigError, Problem, load
+from exporter.config import ConfigError, Problem, load, target_for_endpoint
 from exporter.config.document import MAX_NODES, parse, unreadable
 from exporter.config.problem import MAX_LINE
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
@@ -117,6 +117,31 @@ def test_a_target_takes_what_it_does_not_say_from_the_defaults(tmp_path: Path) -
 
     assert (target.interval, target.deadline, target.slow_after) == (10.0, 3.0, 2.0)
     assert (target.hello, target.address_family) == (Hello(100, 178), AddressFamily.IPV4)
+
+
+@pytest.mark.parametrize(
+    ("keys", "common", "limit"),
+    [
+        (", deadline: 500ms", "{}", 0.25),
+        ("", "{deadline: 500ms}", 0.25),
+        (", deadline: 1500ms", "{}", 0.75),
+        (", interval: 2m, deadline: 40s", "{deadline: 500ms}", 1.0),
+        (", deadline: 500ms", "{slow_after: 400ms}", 0.4),
+    ],
+)
+def test_the_limit_of_slow_follows_the_deadline_where_none_is_written(
+    tmp_path: Path, keys: str, common: str, limit: float
+) -> None:
+    one = "targets:\n  - {name: paper, host: gateway, port: 7497" + keys + "}\n"
+
+    assert load(written(tmp_path, f"{one}defaults: {common}\n")).targets[0].slow_after == limit
+
+
+def test_a_probe_of_an_endpoint_takes_the_limit_of_slow_from_the_default_deadline_too(tmp_path: Path) -> None:
+    config = load(written(tmp_path, ONE + "defaults: {deadline: 500ms}\n"))
+
+    assert target_for_endpoint("gateway", 7497, config.defaults).slow_after == 0.25
+    assert target_for_endpoint("gateway", 7497).slow_after == 1.0
 
 
 def test_three_keys_are_enough(tmp_path: Path) -> None:
