@@ -16,7 +16,7 @@ from exporter.crew import Member
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
 from exporter.probes.ladder import probe_target
 from exporter.probes.names import Resolver
-from exporter.trials import CONVINCING, EXPIRY, Trial, answered, skipped, speaks, withdrawn
+from exporter.trials import EXPIRY, Trial, answered, enough, skipped, speaks, withdrawn
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 IN_USE = 326
@@ -68,13 +68,13 @@ async def try_client(
     now = time.time()
     if before is not None and not answered(before):
         return Trial(skipped(spec.name, member.edition), now, now + EXPIRY * spec.interval, before)
-    result, conflicts = await _connect(target, member, limit, turn)
-    if before is not None and result.outcome is Outcome.TIMEOUT and limit < min(spec.deadline, CONVINCING):
-        result = withdrawn(result, f"there was time for {limit:.1f} s only: give the target a longer interval")
+    result, conflicts, had = await _connect(target, member, limit, turn)
+    if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had, spec.deadline):
+        result = withdrawn(result, f"there was time for {had:.1f} s only: give the target a longer interval")
     if speaks(result) and not result.ok:
         await asyncio.sleep(SETTLING)
     now = time.time()
-    return Trial(result, now, now + EXPIRY * spec.interval, before, turn.opened, conflicts)
+    return Trial(result, now, now + EXPIRY * spec.interval, before, turn.opened, conflicts, had)
 
 
 def not_tried(member: Member, problem: str) -> Trial:
@@ -97,15 +97,15 @@ def interrupted(member: Member, target: Target, turn: Turn) -> Trial:
     return Trial(skipped(member.spec.name, member.edition), now, now, handshake, turn.opened)
 
 
-async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> tuple[LayerResult, int]:
-    """The client's result with the first id that is free, and how many were not."""
+async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> tuple[LayerResult, int, float]:
+    """The client's result with the first id that is free, how many were not, and the seconds that it had."""
     until = asyncio.get_running_loop().time() + limit
-    conflicts, result = 0, skipped(member.spec.name)
+    conflicts, result, left = 0, skipped(member.spec.name), limit
     async with member.places:
         for client_id in target.probe_ids:
-            left = until - asyncio.get_running_loop().time()
+            left = max(until - asyncio.get_running_loop().time(), 0.1)
             turn.opened += 1
-            probe = await member.worker.probe(target.host, target.port, client_id, max(left, 0.1))
+            probe = await member.worker.probe(target.host, target.port, client_id, left)
             turn.opened += probe.connections - 1
             result = replace(probe.result, edition=member.edition)
             if result.code != IN_USE:
@@ -118,4 +118,4 @@ async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> 
         result = replace(
             result, detail="; ".join(part for part in (result.detail, f"client ids in use: {used}") if part)
         )
-    return result, conflicts
+    return result, conflicts, left

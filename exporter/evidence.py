@@ -5,7 +5,19 @@ Account numbers are shown in part only, but for the configured one: evidence goe
 
 from collections.abc import Callable
 
-from exporter.model import Cause, Doubt, Edition, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp, Target
+from exporter.model import (
+    Cause,
+    Doubt,
+    Edition,
+    FarmKind,
+    Layer,
+    LayerResult,
+    Outcome,
+    SessionFacts,
+    Stage,
+    Stamp,
+    Target,
+)
 
 CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
@@ -35,7 +47,13 @@ def sentence(result: LayerResult, target: Target) -> str:
             asked=ASKED.get(stage, "startApi"),
             missing=MISSING.get(stage, "no answer came"),
         )
-    return said + (f" ({result.detail})" if result.detail else "")
+    return said + (f" ({detail(result)})" if detail(result) else "")
+
+
+def detail(result: LayerResult) -> str:
+    """What is to be told of a result beside how it ended; of a client's failure also why it is not held against it."""
+    excuse = DOUBTS[result.doubt] if result.doubt else ""
+    return "; ".join(part for part in (result.detail, excuse) if part)
 
 
 def duration(seconds: float) -> str:
@@ -105,13 +123,12 @@ def _client(result: LayerResult) -> str:
         return f"{who} was refused every client id that is reserved for it, which says nothing of the library"
     where = f" at the stage {result.stage.value}" if result.stage else ""
     why = f": {result.cause.value.replace('_', ' ')}" if result.cause else ""
-    return f"{who} failed{where}, {result.outcome.value}{took}{why}{DOUBTS[result.doubt]}"
+    return f"{who} failed{where}, {result.outcome.value}{took}{why}"
 
 
 DOUBTS = {
-    None: "",
-    Doubt.ONCE: "; a connection lost in that moment would explain it, so it is not yet accused and tried again soon",
-    Doubt.WIRE: "; our own probe right after it got no further, so it is not accused",
+    Doubt.ONCE: "it failed once, as after a lost connection: tried again soon, and not accused before",
+    Doubt.WIRE: "our own probe right after it failed too: not accused",
 }
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,

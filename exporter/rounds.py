@@ -1,5 +1,6 @@
 """The clock of a target's clients: each is tried on its own interval, one after the other.
 
+A client whose failure is not yet believed is tried again one interval of the target later, then along its grid again.
 A try is begun where its deadline ends before the next probe of the wire is due, if there is such a time; that probe
 waits for half its own deadline and then takes the target. A library that is being imported holds up nobody.
 """
@@ -28,15 +29,16 @@ LEAST = 0.1  # seconds for a client, however near the wire's next probe is
 class Ground:
     """One target as its clients' rounds need it.
 
-    `turn` gives it to one client alone, `probe` probes the whole wire now and judges that, `tell` keeps a trial. `due`
-    is when the wire is probed next (the loop's clock), not later than now while that goes on, and `ticked` is told when
-    it was. `answering` says whether it answered when it was last probed.
+    `turn` gives it to one client alone, `probe` probes the whole wire now and judges that, `tell` keeps a trial and
+    says whether the client is to be tried again soon. `due` is when the wire is probed next (the loop's clock), not
+    later than now while that goes on, and `ticked` is told when it was. `answering` says whether it answered when it
+    was last probed.
     """
 
     resolver: Resolver
     turn: Callable[[], AbstractAsyncContextManager[Turn]]
     probe: Callable[[], Coroutine[Any, Any, Report]]
-    tell: Callable[[Trial], object]
+    tell: Callable[[Trial], bool]
     due: Callable[[], float]
     ticked: asyncio.Event
     answering: Callable[[], bool]
@@ -49,33 +51,35 @@ async def keep(target: Target, members: Sequence[Member], ground: Ground, origin
     while True:
         due, place = heapq.heappop(queue)
         await asyncio.sleep(due - loop.time())
+        soon = False
         try:
-            await try_once(target, members[place], ground)
+            soon = await try_once(target, members[place], ground)
         except Exception:  # noqa: BLE001 - our own fault: it ends this try, not the clock
             structlog.get_logger(__name__).exception("trial failed", target=target.name)
-        heapq.heappush(queue, (schedule.next_tick(origin, members[place].spec.interval, loop.time(), due).due, place))
+        following = schedule.next_tick(origin, members[place].spec.interval, loop.time(), due).due
+        heapq.heappush(queue, (min(following, loop.time() + target.interval) if soon else following, place))
 
 
-async def try_once(target: Target, member: Member, ground: Ground) -> None:
-    """One client, once: its failure is believed only if the whole wire still answers right after it."""
+async def try_once(target: Target, member: Member, ground: Ground) -> bool:
+    """One client, once: its failure is believed only if the whole wire still answers right after it.
+
+    Returns whether it is to be tried again soon.
+    """
     problem = await member.ready()
     if problem is not None:
-        ground.tell(not_tried(member, problem))
-        return
+        return ground.tell(not_tried(member, problem))
     limit = await _room(target, member.spec.deadline, ground)
     if not ground.answering():
-        ground.tell(passed_over(member))
-        return
+        return ground.tell(passed_over(member))
     async with ground.turn() as turn:
         trial = await turn.work(asyncio.create_task(try_client(target, member, ground.resolver, limit, turn)))
     if trial is None:
-        ground.tell(interrupted(member, target, turn))
-        return
+        return ground.tell(interrupted(member, target, turn))
     failed = speaks(trial.result) and not trial.result.ok
     fallen = trial.before is not None and not answered(trial.before)
     if failed or fallen:
         trial = believe(trial, await ground.probe())
-    ground.tell(trial)
+    return ground.tell(trial)
 
 
 async def _room(target: Target, deadline: float, ground: Ground) -> float:

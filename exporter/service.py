@@ -23,13 +23,13 @@ from exporter.findings import fold_sighting, probe_at_once, undisturbed, with_si
 from exporter.history import TargetState, count, cut_short, expired, fold, revise
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
-from exporter.model import ClientSpec, Report, Target, Verdict
+from exporter.model import ClientSpec, Doubt, Report, Target, Verdict
 from exporter.probes import stamps
 from exporter.probes.ladder import probe_target
 from exporter.probes.launcher_log import Follower
 from exporter.probes.names import Resolver
 from exporter.sightings import Sighting
-from exporter.trials import Trial, answered, with_clients
+from exporter.trials import Trial, answered, weigh, with_clients
 from exporter.verdict import explain, judge
 
 
@@ -250,13 +250,15 @@ class Service:
         self.record(report)
         return report
 
-    def _tried(self, name: str, trial: Trial) -> None:
-        """Fold what a client showed into the target's state."""
-        before = self._states[name]
-        trial = undisturbed(trial, before.watched)
+    def _tried(self, name: str, trial: Trial) -> bool:
+        """Fold what a client showed into the target's state; whether another try is to follow soon."""
+        before, client = self._states[name], trial.result.client or ""
+        trial = weigh(undisturbed(trial, before.watched), before.trials.get(client))
         state = self._states[name] = fold_trial(before, trial)
-        self._log.debug("tried", target=name, client=trial.result.client, outcome=trial.result.outcome.value)
+        self._log.debug("tried", target=name, client=client, outcome=trial.result.outcome.value)
         self._announce(before, state)
+        latest = state.trials.get(client)
+        return latest is not None and latest.result.doubt is Doubt.ONCE
 
     def _answering(self, name: str) -> bool:
         state = self._states[name]

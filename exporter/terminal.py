@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.evidence import duration
+from exporter.evidence import detail, duration
 from exporter.login import Login
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.verdict import Severity, explain, severity
@@ -65,11 +65,11 @@ def _took(result: LayerResult) -> str:
 
 def _details(result: LayerResult) -> str:
     if result.outcome is Outcome.SKIPPED:
-        return result.detail or "not reached"
+        return detail(result) or "not reached"
     parts = [] if result.server is None else [f"server version {result.server.version}"]
     if result.stage is not None:
         parts.append(f"at {result.stage.value}" + (f": {result.cause.value}" if result.cause else ""))
-    return "; ".join([*parts, *([result.detail] if result.detail else [])])
+    return "; ".join([*parts, *([detail(result)] if detail(result) else [])])
 
 
 def _print_list(console: Console, title: str, lines: Iterable[str], *, numbered: bool = False) -> None:

@@ -2,16 +2,22 @@
 
 A client's failure is believed only between two answers of the gateway to ourselves: a handshake right before, and a
 whole probe of the wire right after. If the second fails, the gateway fell over meanwhile, and the library is not
-accused. What is said of a client is forgotten after three of its intervals.
+accused. A gateway or a relay that drops a connection, or says something wrong, and is well again before we look leaves
+no trace: what that would explain is held against a library only when it happens twice in a row. What is said of a
+client is forgotten after three of its intervals.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.model import Cause, Edition, Layer, LayerResult, Outcome, Report, Stage
+from exporter.model import Cause, Doubt, Edition, Layer, LayerResult, Outcome, Report, Stage
 
 EXPIRY = 3  # intervals of the client
 CONVINCING = 5.0  # seconds; a try that was given less than this and than its deadline accuses nobody of being late
+PATIENT = 4  # times what our own probe of the wire took; neither does a try that was given less than this
+# What the gateway, or what lies before it, may have had a part in. A crash is the library's own.
+SHARED = frozenset({Outcome.CLOSED, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.REJECTED, Outcome.GARBLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Trial:
     """A client's result at unix time `at`; it claims nothing after `expires`.
 
     `before` is the handshake that was made right before. `connections` counts the client's own, `conflicts` the client
-    ids that were refused to it with error 326.
+    ids that were refused to it with error 326. `limit` is for how many seconds it might go on.
     """
 
     result: LayerResult
@@ -28,6 +34,7 @@ class Trial:
     before: Report | None = None
     connections: int = 0
     conflicts: int = 0
+    limit: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +63,36 @@ def wire_ok(report: Report) -> bool:
     return report.fault is None and bool(wire) and all(result.ok for result in wire)
 
 
+def enough(limit: float, deadline: float, wire: float = 0.0) -> bool:
+    """A client that had `limit` seconds of its `deadline` had its time, on a wire that took us `wire` seconds."""
+    return limit >= min(deadline, CONVINCING) and limit >= PATIENT * wire
+
+
 def believe(trial: Trial, after: Report) -> Trial:
-    """The trial as it counts after one more probe: a failure holds only if the hello is still answered."""
+    """The trial as it counts after one more probe: a failure holds only if the whole wire still answers.
+
+    While it does not, the failure is shown beside that, and nothing is left of it when the wire recovers.
+    """
     result = trial.result
-    if answered(after) or result.ok or not speaks(result):
+    if result.ok or not speaks(result):
         return trial
-    said = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
-    return replace(trial, result=withdrawn(result, said))
+    if not answered(after):
+        said = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
+        return replace(trial, result=withdrawn(result, said))
+    if result.outcome is Outcome.TIMEOUT and not enough(trial.limit, 0.0, after.seconds):
+        said = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {trial.limit:.1f} s were too few"
+        return replace(trial, result=withdrawn(result, said))
+    return trial if wire_ok(after) and not _cut_off(after) else replace(trial, result=replace(result, doubt=Doubt.WIRE))
+
+
+def weigh(trial: Trial, earlier: Trial | None) -> Trial:
+    """The trial as it counts after the one before: what the gateway may have had a part in counts when it comes twice."""
+    result = trial.result
+    if result.outcome not in SHARED or not speaks(result) or result.doubt is not None:
+        return trial
+    if earlier is not None and trial.at <= earlier.expires and _failed(earlier.result):
+        return trial
+    return replace(trial, result=replace(result, doubt=Doubt.ONCE))
 
 
 def withdrawn(result: LayerResult, why: str) -> LayerResult:
@@ -91,17 +121,36 @@ def with_clients(report: Report, names: Iterable[str], trials: Mapping[str, Tria
     return replace(report, results=(*(result for result in report.results if result.client is None), *results))
 
 
-def culprits(report: Report) -> tuple[LayerResult, ...]:
+def failures(report: Report) -> tuple[LayerResult, ...]:
     """The clients of a report that were tried and failed."""
     return tuple(result for result in report.results if result.client and speaks(result) and not result.ok)
 
 
+def culprits(report: Report) -> tuple[LayerResult, ...]:
+    """Of these the ones whose failure is held against them."""
+    return tuple(result for result in failures(report) if result.doubt is None)
+
+
 def proven(report: Report, result: LayerResult) -> bool:
-    """Something else got as far as this client did not: another client, or we ourselves on the wire."""
-    if any(other.ok for other in report.results if other.client):
+    """It crashed, or something else got as far as it did not: another client, or we ourselves on the wire.
+
+    We never ask for a contract.
+    """
+    if result.outcome is Outcome.CRASHED or any(other.ok for other in report.results if other.client):
         return True
     session = report.layer(Layer.SESSION)
-    return result.stage is Stage.CONNECT or (session is not None and session.ok)
+    within = session is not None and session.ok and result.stage is not Stage.CONTRACT
+    return result.stage is Stage.CONNECT or within
+
+
+def _failed(result: LayerResult) -> bool:
+    """It speaks against the client, if only together with another."""
+    return speaks(result) and not result.ok and result.doubt is not Doubt.WIRE
+
+
+def _cut_off(report: Report) -> bool:
+    """The gateway told that it has lost IBKR's servers: a library that wants data from there fails for that."""
+    return any(result.session.upstream is False for result in report.results if result.session)
 
 
 def _asked(result: LayerResult) -> bool:

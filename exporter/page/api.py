@@ -140,6 +140,7 @@ def _layer(result: LayerResult, target: Target) -> Json:
         "stages": {stage.value: seconds for stage, seconds in result.stages},
         "clock": result.stamp.value if result.stamp else None,
         **session,
+        **({"doubt": result.doubt.value} if result.doubt else {}),
         **({"library": _edition(result.edition)} if result.edition else {}),
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from exporter.evidence import duration
+from exporter.evidence import detail, duration
 from exporter.history import Histogram, Judged, TargetState, claims
 from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
 from exporter.page.views import DASH, SIGNS, Card, Moment, at, card, length, spans
@@ -135,7 +135,8 @@ def _ending(result: LayerResult) -> str:
     why = f", cause {result.cause.value}" if result.cause else ""
     server = f", server version {result.server.version}" if result.server else ""
     clock = {Stamp.KERNEL: ", timed by the kernel", Stamp.USER: ", timed by our own clock", None: ""}[result.stamp]
-    return f"{result.outcome.value}{where}{took}{why}{server}{clock}" + (f" ({result.detail})" if result.detail else "")
+    told = f" ({detail(result)})" if detail(result) else ""
+    return f"{result.outcome.value}{where}{took}{why}{server}{clock}{told}"
 
 
 def _test(result: LayerResult, target: Target) -> Test:
@@ -152,7 +153,7 @@ def _test(result: LayerResult, target: Target) -> Test:
         word=result.outcome.value + (f" at {result.stage.value}" if result.stage and not result.ok else ""),
         took="" if result.seconds is None else duration(result.seconds),
         stages=", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages),
-        detail=result.detail or (f"server version {result.server.version}" if result.server else ""),
+        detail=detail(result) or (f"server version {result.server.version}" if result.server else ""),
     )
 
 

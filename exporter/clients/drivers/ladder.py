@@ -37,6 +37,9 @@ LARGEST_REPLY = 4096
 STAGES = ("connected", "ready", "time", "accounts", "contract")
 # Errors after which no session will come.
 FATAL = frozenset((326, 501, 503, 505, 506, 507, 508))
+LOCAL = frozenset((502, 504, *range(509, 600)))  # a library's own words for what the socket shows better
+# Our machine had no room for a try: says nothing of anybody else.
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL))
 UPSTREAM = frozenset((1100, 2103, 2105, 2110, 2157))  # a contract may be unanswered because of these
 
 
@@ -81,7 +84,7 @@ class Witness:
         """An error or a notice of the API, in whatever form the library gives it."""
         if code in UPSTREAM or 2100 <= code < 2200 or code in (1101, 1102, 1300):
             self.notices.add(code)
-        elif code not in (502, 504):  # the libraries' own words for what the socket shows better
+        elif code not in LOCAL:
             self.errors.append((code, str(text)))
             self.events.put("error")
 
@@ -93,16 +96,19 @@ class Witness:
 
     def fail(self, error):
         """An exception of a connect, a receive or a send."""
+        number = errno_of(error)
         if isinstance(error, socket.gaierror):
             self.finish("name", error)
-        elif isinstance(error, ConnectionRefusedError):
+        elif isinstance(error, ConnectionRefusedError) or number == errno.ECONNREFUSED:
             self.finish("refused", error)
         elif isinstance(error, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
             self.finish("reset", error)
-        elif isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        elif number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             self.finish("no_route", error)
-        elif isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+        elif number == errno.ETIMEDOUT:
             self.finish("unreachable", error)
+        elif number in EXHAUSTED or isinstance(error, MemoryError) or "can't start new thread" in str(error):
+            self.finish("exhausted", "%s: %s" % (type(error).__name__, error))
         else:
             self.finish("failed", "%s: %s" % (type(error).__name__, error))
 
@@ -131,6 +137,16 @@ class Witness:
             time.sleep(0.002)  # the reader closes it at the end of file
         with contextlib.suppress(OSError, AttributeError):
             connection.disconnect()
+
+
+def errno_of(error):
+    """The number of a system error; asyncio puts those of several addresses into one text: the clearest of them."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno is not None:
+        return error.errno
+    said = [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))]
+    return errno.ECONNREFUSED if errno.ECONNREFUSED in said else next(iter(said), None)
 
 
 def _observed(witness):
@@ -175,6 +191,7 @@ ENDS = {
     "name": ("unavailable", "name_unknown"),
     "refused": ("refused", "connect_refused"),
     "no_route": ("unavailable", "no_route"),
+    "exhausted": ("unavailable", None),
     "unreachable": ("timeout", "connect_timeout"),
     "too_old": ("rejected", "too_old"),
 }
@@ -226,8 +243,8 @@ def climb(driver, request, say, started):
         ending, mark = dict(failure.ending, stage=stage), time.monotonic()
     except Exception as error:
         traceback.print_exc()
-        crash = Failure("crashed", None, "%s: %s" % (type(error).__name__, error))
-        ending, mark = dict(crash.ending, stage=stage), time.monotonic()
+        witness.fail(error)  # where the connection has ended, that is the reason: a send meets it as an exception
+        ending, mark = dict(ended(witness, stage).ending, stage=stage), time.monotonic()
     say(dict(ending, opened=witness.opened, seconds=round(max(0.0, mark - witness.began - paused), 6)))
     witness.closing = True
     if session is not None:
