@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from exporter.config.bounded import NotAFileError, read_bytes
 from exporter.config.problem import ConfigError, Problem
 
 # libyaml is some ten times faster; the wheels of PyYAML have it, a build from source may not.
@@ -83,8 +84,7 @@ def parse(text: str, file: str) -> Document:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = read_bytes(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(str(path), None, None, "", *unreadable(error))]) from None
     if len(raw) > MAX_BYTES:
@@ -109,6 +109,8 @@ def unreadable(error: OSError | ValueError) -> tuple[str, str]:
             return "this is a directory", f"Name the file in it. {remedy}"
         case PermissionError():
             return "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
+        case NotAFileError():
+            return str(error), "Give the path of a regular file"
     return f"the file cannot be read: {error}", "Give the path of a regular file"
 
 

@@ -1,6 +1,8 @@
 import ipaddress
 import json
 import os
+import subprocess
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import ConfigError, Problem, load, target_for_endpoint
+from exporter.config.bounded import NotAFileError, read_bytes
 from exporter.config.document import MAX_NODES, parse, unreadable
 from exporter.config.problem import MAX_LINE
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
@@ -240,6 +243,50 @@ def test_a_file_that_may_not_be_read_is_one_complaint() -> None:
         "the file may not be read",
         "Let the user that runs the exporter read it (chmod, chown)",
     )
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/urandom"])
+def test_a_device_is_one_complaint_and_is_not_opened(device: str) -> None:
+    assert complaints(Path(device)) == [
+        f"{Path(device).name}: this is a device or a socket, not a file. Give the path of a regular file"
+    ]
+
+
+def test_a_pipe_into_which_nobody_writes_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotAFileError, match="nobody writes to its end"):
+        read_bytes(tmp_path / "pipe", 100, 0.05)
+    kept_open = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(kept_open, ONE.encode())
+    with pytest.raises(NotAFileError, match="nobody writes to its end"):
+        read_bytes(tmp_path / "pipe", 100, 0.05)
+    os.close(kept_open)
+
+
+def test_a_configuration_may_come_through_a_pipe_and_in_pieces() -> None:
+    reads, writes = os.pipe()
+
+    def write() -> None:
+        for line in ONE.splitlines(keepends=True):
+            os.write(writes, line.encode())
+        os.close(writes)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert load(f"/dev/fd/{reads}").targets[0].name == "a"
+    writer.join()
+    os.close(reads)
+
+
+def test_what_never_ends_is_read_from_a_pipe_no_further_than_the_limit(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    flood = subprocess.Popen(["sh", "-c", f"exec yes > {tmp_path}/pipe"])
+    try:
+        [complaint] = complaints(tmp_path / "pipe")
+    finally:
+        flood.kill()
+        flood.wait()
+    assert "larger than 1 MiB" in complaint
 
 
 def test_a_path_that_no_file_can_have_is_one_complaint(tmp_path: Path) -> None:
