@@ -5,23 +5,29 @@ not answer but the port is open, the libraries are tried all the same: that they
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from exporter.bracket import Turn, not_tried, try_client
 from exporter.crew import Crew, Member
+from exporter.history import cut_short
 from exporter.model import ClientSpec, Layer, Report, Target
 from exporter.probes.ladder import probe_target
 from exporter.probes.names import Resolver
-from exporter.trials import Trial, answered, believe, skipped, speaks
+from exporter.trials import Trial, answered, believe, skipped, speaks, withdrawn
 
 LEAST = 0.5  # seconds that are left for a client, or it is not tried
+SHARE = 0.25  # of the seconds that are left: for our own look before a client, and as much for the one after it
+UNPROVEN = "the time was over before we saw whether the gateway still answers: give more with --timeout"
 
 Tell = Callable[[str], object]
 
 
-async def examine(target: Target, clients: Sequence[ClientSpec], limit: float | None, tell: Tell) -> Report:
+async def examine(
+    target: Target, clients: Sequence[ClientSpec], limit: float | None, tell: Tell, crew: Crew | None = None
+) -> Report:
     """The report of all of it, in `limit` seconds altogether; by default each has its own deadline."""
     began = time.perf_counter()
     until = None if limit is None else asyncio.get_running_loop().time() + limit
@@ -31,7 +37,7 @@ async def examine(target: Target, clients: Sequence[ClientSpec], limit: float | 
     port = report.layer(Layer.PORT)
     if not clients or report.fault is not None or port is None or not port.ok or not target.probe_ids:
         return replace(report, results=(*report.results, *(skipped(spec.name) for spec in clients)))
-    crew = Crew()
+    crew = crew or Crew()
     try:
         await crew.employ({spec.name: spec for spec in clients})
         members = [member for spec in clients if (member := crew.member(spec.name)) is not None]
@@ -47,8 +53,9 @@ async def examine(target: Target, clients: Sequence[ClientSpec], limit: float | 
             trials.append(trial)
     finally:
         await crew.close()
-    opened = report.connections + (wire.connections if wire is not report else 0)
-    opened += sum(trial.connections + (trial.before.connections if trial.before else 0) for trial in trials)
+    opened = wire.connections + sum(
+        trial.connections + (trial.before.connections if trial.before else 0) for trial in trials
+    )
     results = (*wire.results, *(trial.result for trial in trials))
     return replace(
         wire, at=report.at, seconds=time.perf_counter() - began, results=results, connections=opened, fault=wire.fault
@@ -68,15 +75,26 @@ async def _tried(
     target: Target, member: Member, wire: Report, resolver: Resolver, until: float | None
 ) -> tuple[Trial, Report]:
     """The trial of a client that was imported, and the latest look at the wire."""
-    works = answered(wire)
-    limit = member.spec.deadline if works else min(member.spec.deadline, target.deadline)
-    if until is not None:
-        limit = min(limit, until - asyncio.get_running_loop().time())
+    works, left = answered(wire), _left(until)
+    ours = min(target.deadline, left * SHARE)
+    limit = min(member.spec.deadline if works else min(member.spec.deadline, target.deadline), left - ours)
     if limit < LEAST:
         return not_tried(member, "no time was left for it"), wire
-    trial = await try_client(target, member, resolver, limit, Turn(), regardless=not works)
+    hurried = replace(target, deadline=ours)
+    trial = await try_client(hurried, member, resolver, limit, Turn(), regardless=not works)
     fallen = trial.before is not None and not answered(trial.before)
     if works and (fallen or (speaks(trial.result) and not trial.result.ok)):
-        wire = await probe_target(target, resolver)
-        trial = believe(trial, wire)
+        again = await probe_target(target, resolver, min(target.deadline, max(_left(until), 0.0)))
+        if cut_short(again, target.deadline):  # it was not given its time: nothing is known of the gateway by that
+            return replace(trial, result=withdrawn(trial.result, UNPROVEN)), _counted(wire, again)
+        wire, trial = _counted(again, wire), believe(trial, again)
     return trial, wire
+
+
+def _left(until: float | None) -> float:
+    return math.inf if until is None else until - asyncio.get_running_loop().time()
+
+
+def _counted(report: Report, other: Report) -> Report:
+    """The report with the connections of the other one too."""
+    return replace(report, connections=report.connections + other.connections)
