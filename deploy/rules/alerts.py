@@ -53,10 +53,18 @@ DETAILS: Mapping[Verdict, str] = {
     Verdict.FARM_DOWN: f" Disconnected: {DOWN_FARMS}",
 }
 
+
+def latest(selector: str) -> str:
+    """The series as they last were: a scrape that failed marks them all as gone, which is no news of any gateway."""
+    return f"last_over_time({selector}[{t.GAP.value}])"
+
+
 NEVER = ""
-RESTART_WINDOW = 'ibkr_maintenance_window{window="restart"}'
+RESTART_WINDOW = latest('ibkr_maintenance_window{window="restart"}') + " == 1"
 # Not the weekly login: it does not end by itself, someone must log in.
-ANY_WINDOW = 'ibkr_maintenance_window{window!="weekly_login"}'
+ANY_WINDOW = latest('ibkr_maintenance_window{window!="weekly_login"}') + " == 1"
+# One that was shut a moment ago is starting: it is silent for 30 to 90 s, and IbkrPortClosed waits for it too.
+STARTING = f'max_over_time(ibkr_verdict{{verdict=~"port_closed|closed_before_handshake"}}[{t.STARTING.value}]) == 1'
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class OnVerdict:
     severity: str
     layer: str
     expected_in: str = NEVER
-    keep_firing: Threshold | None = None
+    keep_firing: Threshold | None = t.KEEP_FIRING
     dashboard: str = "ibkr-gateway"
 
 
@@ -115,7 +123,6 @@ VERDICTS: tuple[OnVerdict, ...] = (
         "critical",
         "port",
         RESTART_WINDOW,
-        t.KEEP_FIRING,
     ),
     OnVerdict(
         "IbkrClosedBeforeHandshake",
@@ -125,7 +132,6 @@ VERDICTS: tuple[OnVerdict, ...] = (
         "critical",
         "port",
         RESTART_WINDOW,
-        t.KEEP_FIRING,
     ),
     OnVerdict(
         "IbkrHandshakeTimeout",
@@ -134,8 +140,7 @@ VERDICTS: tuple[OnVerdict, ...] = (
         t.AT_ONCE,
         "critical",
         "handshake",
-        RESTART_WINDOW,
-        t.KEEP_FIRING,
+        f"{RESTART_WINDOW} or {STARTING}",
     ),
     OnVerdict(
         "IbkrNotTheApi",
@@ -177,7 +182,6 @@ VERDICTS: tuple[OnVerdict, ...] = (
         "critical",
         "session",
         RESTART_WINDOW,
-        t.KEEP_FIRING,
     ),
     OnVerdict(
         "IbkrSessionSilent",
@@ -187,7 +191,6 @@ VERDICTS: tuple[OnVerdict, ...] = (
         "critical",
         "session",
         RESTART_WINDOW,
-        t.KEEP_FIRING,
     ),
     OnVerdict(
         "IbkrSessionStalled",
@@ -197,7 +200,6 @@ VERDICTS: tuple[OnVerdict, ...] = (
         "critical",
         "session",
         RESTART_WINDOW,
-        t.KEEP_FIRING,
     ),
     OnVerdict(
         "IbkrAccountMissing",
@@ -215,7 +217,6 @@ VERDICTS: tuple[OnVerdict, ...] = (
         "critical",
         "upstream",
         ANY_WINDOW,
-        t.KEEP_FIRING,
     ),
     OnVerdict(
         "IbkrAllLibrariesFailing",
@@ -256,6 +257,7 @@ VERDICTS: tuple[OnVerdict, ...] = (
         t.SETTLED,
         "warning",
         "exporter",
+        keep_firing=None,
         dashboard="ibkr-fleet",
     ),
     OnVerdict(
@@ -265,12 +267,36 @@ VERDICTS: tuple[OnVerdict, ...] = (
         t.STALE,
         "critical",
         "exporter",
+        keep_firing=None,
         dashboard="ibkr-fleet",
     ),
 )
 
 ABOUT = "{{ $labels.target }} ({{ $labels.host }}:{{ $labels.port }}, {{ $labels.mode }})"
-INFO = f"* on ({IDENTITY}) group_left (host, port, mode) ibkr_target_info"
+# The info as it is, or as it last was: both at once would be two for one target where a reload has just changed it.
+INFO = (
+    f"* on ({IDENTITY}) group_left (host, port, mode, region) "
+    f"(ibkr_target_info or on ({IDENTITY}) {latest('ibkr_target_info')})"
+)
+
+
+def is_now(verdict: Verdict) -> str:
+    """The targets that have this verdict."""
+    series = latest(f'ibkr_verdict{{verdict="{verdict}"}}')
+    return f"({series} == 1)"
+
+
+def unless_expected(alert: str, expected_in: str) -> str:
+    """Leaves out the targets whose failure is expected now, but for one on which this alert fires already.
+
+    What began before a window is not explained by it: it must not resolve when the window opens and page again when it
+    ends (docs/maintenance.md says the same of the exporter's own evidence).
+    """
+    return (
+        f"\n  unless on ({IDENTITY}) (\n    ({expected_in})\n"
+        f'    unless on ({IDENTITY}) ALERTS{{alertname="{alert}", alertstate="firing"}}\n  )'
+    )
+
 
 STALE_ACTIONS = (
     "Treat the gateway as not watched: nothing is known of it now.",
@@ -280,11 +306,29 @@ STALE_ACTIONS = (
 
 OTHERS: tuple[Alert, ...] = (
     Alert(
+        "IbkrDown",
+        "No trading program could connect for five minutes",
+        f"({latest('ibkr_up')} == 0)\n  {INFO}" + unless_expected("IbkrDown", RESTART_WINDOW),
+        t.DOWN,
+        "critical",
+        "client",
+        f"{ABOUT}: it fails, and no one verdict has lasted long enough for an alert of its own: it comes up and falls "
+        "over again, or one fault follows the other. What to do:\n"
+        "1. Look at its dashboard: the verdicts over time, and whether the layers go up and down in turn.\n"
+        "2. Look for what restarts the gateway: its controller, the container's restart policy, a login that fails "
+        "again and again.\n"
+        "3. Then take the runbook of the verdict that it has most of the time.",
+        "port_closed",
+        "/d/ibkr-gateway?var-target={{ $labels.target }}",
+        t.KEEP_DOWN,
+    ),
+    Alert(
         "IbkrApiSilentEverywhere",
         "The API is silent on every gateway that has an open port",
-        'count by (job, instance) (ibkr_verdict{verdict="api_silent"} == 1)\n'
-        f"  >= {t.SILENT_GATEWAYS.value}\n"
-        "  == on (job, instance) sum by (job, instance) (ibkr_port_open)",
+        f"count by (job, instance) (\n  {is_now(Verdict.API_SILENT)}"
+        + unless_expected("IbkrHandshakeTimeout", f"{RESTART_WINDOW} or {STARTING}")
+        + f"\n)\n  >= {t.SILENT_GATEWAYS.value}\n"
+        f"  == on (job, instance) sum by (job, instance) ({latest('ibkr_port_open')})",
         t.AT_ONCE,
         "critical",
         "handshake",
@@ -302,10 +346,10 @@ OTHERS: tuple[Alert, ...] = (
     Alert(
         "IbkrUpstreamOverdue",
         "The gateway has not come back to IBKR's servers",
-        '(ibkr_verdict{verdict="upstream_down"} == 1)\n'
-        f"  {INFO}\n"
-        f"  and on ({IDENTITY}) (time() - ibkr_verdict_since_timestamp_seconds > {t.OVERDUE_SECONDS.value})\n"
-        f"  unless on ({IDENTITY}) ({ANY_WINDOW} == 1)",
+        f"{is_now(Verdict.UPSTREAM_DOWN)}\n  {INFO}\n"
+        f"  and on ({IDENTITY}) "
+        f"(time() - {latest('ibkr_verdict_since_timestamp_seconds')} > {t.OVERDUE_SECONDS.value})"
+        + unless_expected("IbkrUpstreamOverdue", ANY_WINDOW),
         t.OVERDUE,
         "critical",
         "upstream",
@@ -318,11 +362,12 @@ OTHERS: tuple[Alert, ...] = (
         "3. Look at IBKR's system status page.",
         "upstream_down",
         "/d/ibkr-gateway?var-target={{ $labels.target }}",
+        t.KEEP_FIRING,
     ),
     Alert(
         "IbkrClockOff",
         "The gateway's clock and the exporter's disagree",
-        f"(abs(ibkr_server_clock_offset_seconds) > {t.CLOCK_SECONDS.value})\n  {INFO}",
+        f"(abs({latest('ibkr_server_clock_offset_seconds')}) > {t.CLOCK_SECONDS.value})\n  {INFO}",
         t.CLOCK,
         "warning",
         "quality",
@@ -337,7 +382,8 @@ OTHERS: tuple[Alert, ...] = (
     Alert(
         "IbkrServerVersionChanged",
         "The gateway's API server version changed",
-        f"(changes(ibkr_server_version[{t.VERSION_WINDOW.value}]) > 0)\n  {INFO}",
+        f"({latest('ibkr_server_version')}\n"
+        f"  != on ({IDENTITY}) target:ibkr_server_version:last offset {t.VERSION_WINDOW.value})\n  {INFO}",
         t.AT_ONCE,
         "info",
         "quality",
@@ -402,15 +448,9 @@ def alerts() -> tuple[Alert, ...]:
 
 
 def _on_verdict(row: OnVerdict) -> Alert:
-    expr = f'(ibkr_verdict{{verdict="{row.verdict}"}} == 1)\n  {INFO}'
+    expr = f"{is_now(row.verdict)}\n  {INFO}"
     if row.expected_in:
-        expr += f"\n  unless on ({IDENTITY}) ({row.expected_in} == 1)"
-    if row.verdict is Verdict.API_SILENT:
-        # One that was shut a moment ago is starting: it is silent for 30 to 90 s, and IbkrPortClosed waits for it too.
-        expr += (
-            f"\n  unless on ({IDENTITY}) (max by ({IDENTITY}) "
-            f'(max_over_time(ibkr_verdict{{verdict=~"port_closed|closed_before_handshake"}}[{t.STARTING.value}])) == 1)'
-        )
+        expr += unless_expected(row.name, row.expected_in)
     target = "?var-target={{ $labels.target }}" if row.dashboard != "ibkr-fleet" else ""
     return Alert(
         row.name,

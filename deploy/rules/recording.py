@@ -7,7 +7,7 @@ The change itself happens on a Sunday at 02:00, when nothing is traded, so the d
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.rules.thresholds import OBJECTIVE
+from deploy.rules.thresholds import OBJECTIVE, VERSION_KEPT
 from exporter.model import Verdict
 from exporter.verdict import Severity, severity
 
@@ -112,8 +112,17 @@ RANK = Recording(
     + "\n)",
 )
 
+VERSION = Recording(
+    "target:ibkr_server_version:last",
+    "the server version that was last seen, kept while the gateway is down: an upgrade may take hours",
+    "ibkr_server_version\n"
+    f"  or (last_over_time(target:ibkr_server_version:last[{VERSION_KEPT.value}])\n"
+    f"    and on ({IDENTITY}) last_over_time(ibkr_target_info[{VERSION_KEPT.value}]))",
+)
+
 GROUPS: tuple[tuple[str, str, tuple[Recording, ...]], ...] = (
     ("ibkr-calendar", "15s", CALENDAR),
     ("ibkr-verdicts", "3s", (RANK,)),
+    ("ibkr-versions", "15s", (VERSION,)),
     ("ibkr-availability", "30s", _availability() + BURN),
 )

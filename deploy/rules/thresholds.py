@@ -29,7 +29,15 @@ class Threshold:
 
 SCRAPE_INTERVAL = Threshold("3s", "part of the 30 s from freeze to page; one scrape costs the exporter milliseconds")
 EVALUATION_INTERVAL = Threshold("3s", "part of the 30 s from freeze to page")
-KEEP_FIRING = Threshold("30s", "two probe intervals: a gateway that flaps is one failure, not a page at each flap")
+GAP = Threshold(
+    "15s",
+    "five scrapes: what was true at the last of them stays true while some fail, or every failed scrape would begin "
+    "the waits of all alerts anew",
+)
+KEEP_FIRING = Threshold(
+    "30s", "two probe intervals: a gateway that flaps, or a restart of the exporter, is no page and no resolved at each"
+)
+KEEP_DOWN = Threshold("15s", "shorter than the above: it must not outlast the alert that says more, and silences it")
 
 AT_ONCE = Threshold(
     "0s",
@@ -40,6 +48,7 @@ STARTING = Threshold(
     "2m",
     "a gateway that restarts is shut for 35 to 90 s, and silent for 30 to 90 s more while it loads (failures 5, 28)",
 )
+DOWN = Threshold("5m", "longer than a start may take, two minutes shut and two silent: this one never came up")
 NETWORK = Threshold("1m", "a router or VPN that comes back within a minute is not worth waking anyone")
 SETTLED = Threshold("30s", "two probe intervals: not one unlucky moment while the gateway started or a client left")
 TWO_CLIENT_PROBES = Threshold("90s", "more than one client interval (60 s): two probes in a row agree")
@@ -57,6 +66,7 @@ CLOCK_SECONDS = Threshold(
 )
 CLOCK = Threshold("5m", "NTP needs some minutes after a start")
 VERSION_WINDOW = Threshold("15m", "long enough to be read, short enough that it ends by itself")
+VERSION_KEPT = Threshold("10m", "what Prometheus and the exporter may be away for without forgetting the last version")
 STALE = Threshold("30s", "the state is three intervals old already; at start the first verdict takes 2 s")
 EXPORTER = Threshold("30s", "a restart of the exporter takes a few seconds")
 RELOAD = Threshold("1m", "time for whoever edits the file to mend it")

@@ -41,7 +41,8 @@ def test_every_expression_parses(rule: dict[str, Any]) -> None:
 
 
 def test_every_verdict_but_healthy_has_exactly_one_alert() -> None:
-    named = [re.findall(r'^\(ibkr_verdict\{verdict="(\w+)"\} == 1\)\n  \* on', rule["expr"]) for rule in ALERTS]
+    first = r'^\(last_over_time\(ibkr_verdict\{verdict="(\w+)"\}\[15s\]\) == 1\)\n  \* on'
+    named = [re.findall(first, rule["expr"]) for rule in ALERTS]
     own = sorted(
         found[0] for found, rule in zip(named, ALERTS, strict=True) if found and "Overdue" not in rule["alert"]
     )
