@@ -5,6 +5,7 @@ Account numbers are shown in part only, but for the configured one: evidence goe
 
 from collections.abc import Callable
 
+from exporter.codes import LOST, spelled
 from exporter.model import (
     Cause,
     Doubt,
@@ -22,6 +23,7 @@ from exporter.model import (
 CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
 MOST_ACCOUNTS = 8  # in one line
+MOST_FARMS = 8
 FARMS = {
     FarmKind.MARKET: "market data",
     FarmKind.HISTORICAL: "historical data",
@@ -85,11 +87,16 @@ def _session_answered(result: LayerResult, target: Target) -> str:
         if len(facts.accounts) > MOST_ACCOUNTS:
             said.append(f"and {len(facts.accounts) - MOST_ACCOUNTS} accounts more")
     if facts.upstream is False:
-        codes = ", ".join(str(code) for code in facts.errors)
+        codes = ", ".join(str(code) for code in facts.errors if code in LOST)
         said.append(
             f"the gateway has lost IBKR's servers (error {codes})" if codes else "the gateway has lost IBKR's servers"
         )
-    said += [f"{FARMS[farm.kind]} farm {farm.name} is disconnected" for farm in facts.farms if not farm.connected]
+    broken = [farm for farm in facts.farms if not farm.connected]
+    said += [f"{FARMS[farm.kind]} farm {farm.name} is disconnected" for farm in broken[:MOST_FARMS]]
+    if len(broken) > MOST_FARMS:
+        said.append(f"and {len(broken) - MOST_FARMS} farms more")
+    errors = spelled(code for code in facts.errors if code not in LOST)
+    said += [f"it told of {errors}"] if errors else []
     if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_WORTH_SAYING:
         word = "ahead of" if facts.clock_offset > 0 else "behind"
         said.append(f"its clock is {abs(facts.clock_offset):.0f} s {word} ours")

@@ -7,20 +7,22 @@ session works:
     the gateway told of links and farms      these are put into the report
     heartbeats stayed unanswered             the session is put down as stalled, unless a probe has looked since
 
-and where a probe was told nothing of links or farms, the watch's word on them is put into its report.
+A probe that was told of farms of a kind, or of the link, has the last word on them, also over what the watch was told
+before. Where it was told nothing, what was known before is put into its report while the watch is connected: the watch
+would have been told otherwise.
 """
 
 from dataclasses import replace
 
 from exporter.history import TargetState, revise
 from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts, Stage
-from exporter.notices import completed
+from exporter.notices import completed, renewed
 from exporter.sightings import Sight, Sighting, Watched, look
 from exporter.trials import Trial, speaks, withdrawn
 from exporter.verdict import judge
 
 SEEN = "seen by the watch"
-COMPLETED = "completed by the watch"
+COMPLETED = "completed by what was known before"
 LATE_TOO = "the watch's request for the time, in its own session, is unanswered too"
 CONFIRMATION = 1.0  # seconds in which a probe confirms that a gateway is silent, which has been so for a second already
 MANY_HANDSHAKES = 10  # times the last handshake's duration, where that is more
@@ -38,18 +40,21 @@ def fold_sighting(state: TargetState, sighting: Sighting) -> TargetState:
         connections=state.connections + sighting.opened,
         conflicts=state.conflicts + refused,
     )
-    report = _revised(state.last, sighting)
+    report = _revised(state, sighting)
     return known if report is None else revise(known, report, judge(report, state.target))
 
 
-def with_sightings(report: Report, watched: Watched) -> Report:
-    """A probe's report, with the watch's word on what the probe was told nothing of, or beside its failure."""
-    session = working_session(report)
+def with_sightings(report: Report, before: TargetState) -> Report:
+    """A probe's report, with what is known beside it: what it was told nothing of, or what goes with its failure."""
+    watched, session = before.watched, working_session(report)
     if session is None:
+        report = replace(report, new_port=watched.facts.new_port)
         return _corroborated(report) if watched.late else report
     if session.session is None or not watched.connected:
         return report
-    return _with_facts(report, session, completed(session.session, watched.facts), COMPLETED) or report
+    last = working_session(before.last)
+    known = last.session if last is not None and last.session is not None else watched.facts
+    return _with_facts(report, session, completed(session.session, known), COMPLETED) or report
 
 
 def working_session(report: Report | None) -> LayerResult | None:
@@ -102,13 +107,15 @@ def _request_seconds(last: Report | None) -> float:
     return dict(session.stages).get(Stage.CURRENT_TIME, 0.0) if session is not None else 0.0
 
 
-def _revised(last: Report | None, sighting: Sighting) -> Report | None:
+def _revised(state: TargetState, sighting: Sighting) -> Report | None:
     """The last report with what was seen since; None where that changes nothing."""
+    last = state.last
     session = working_session(last)
     if last is None or session is None or session.session is None:
         return None
     if sighting.sight in (Sight.BEGAN, Sight.TOLD):
-        report = _with_facts(last, session, completed(sighting.facts, session.session), SEEN)
+        before = state.watched.facts if sighting.sight is Sight.TOLD else SessionFacts()
+        report = _with_facts(last, session, renewed(session.session, before, sighting.facts), SEEN)
         return report and replace(report, at=sighting.at, seconds=0.0, connections=0)
     if sighting.sight is Sight.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
         if sighting.since is None or last.at >= sighting.since:
@@ -118,14 +125,9 @@ def _revised(last: Report | None, sighting: Sighting) -> Report | None:
     return None
 
 
-def _with_facts(report: Report, session: LayerResult, word: SessionFacts, detail: str) -> Report | None:
-    """The report with these words on links and farms; None if it has them already."""
-    known = session.session or SessionFacts()
-    if (word.upstream, word.farms) == (known.upstream, known.farms):
-        return None
-    errors = tuple(dict.fromkeys((*known.errors, *word.errors)))
-    facts = replace(known, upstream=word.upstream, farms=word.farms, errors=errors)
-    return _put(report, session, replace(session, session=facts, detail=detail))
+def _with_facts(report: Report, session: LayerResult, facts: SessionFacts, detail: str) -> Report | None:
+    """The report with these facts of its session; None if it has them already."""
+    return None if facts == session.session else _put(report, session, replace(session, session=facts, detail=detail))
 
 
 def _corroborated(report: Report) -> Report:

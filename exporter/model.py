@@ -235,8 +235,9 @@ class SessionFacts:
 
     `clock_offset` is the gateway's clock minus ours in seconds. The gateway tells whole seconds, so it is right to half
     a second. `upstream` says whether the gateway has IBKR's servers. `errors` are the codes of API errors, in order.
-    `conflicts` counts the client ids that were refused with error 326. Account numbers stay out of every repr, log,
-    label and metric; evidence shows the configured one whole and others in part.
+    `conflicts` counts the client ids that were refused with error 326. `new_port` is where the API is from now on, by
+    error 1300. Account numbers stay out of every repr, log, label and metric; evidence shows the configured one whole
+    and others in part.
     """
 
     client_id: int | None = None
@@ -247,6 +248,7 @@ class SessionFacts:
     farms: tuple[Farm, ...] = ()
     errors: tuple[int, ...] = ()
     conflicts: int = 0
+    new_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +295,8 @@ class Report:
     """One tick of one target: the result of every layer that was probed.
 
     `at` is unix seconds at the start, `seconds` the whole tick. `connections` counts the TCP connections opened.
-    `fault` is set when we failed, not the target: then the results claim nothing.
+    `fault` is set when we failed, not the target: then the results claim nothing. `new_port` is what the watch was told
+    before its session ended.
     """
 
     target: str
@@ -302,6 +305,7 @@ class Report:
     results: tuple[LayerResult, ...]
     connections: int = 0
     fault: str | None = None
+    new_port: int | None = None
 
     def layer(self, layer: Layer) -> LayerResult | None:
         """The result of a wire layer, or None where it was not probed."""

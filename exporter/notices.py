@@ -5,21 +5,20 @@
     2103, 2105, 2157    a market data, historical data or security definition farm is disconnected
     2104, 2106, 2158    it is connected
     2107, 2108          it is idle, but there on demand: connected
+    1300                the API has another port from now on
 
 (facts: protocol, section 4.) A farm's name is what follows the last colon of the text; no rule reads the words before.
+2107 and 2108 also come without one, as in "... available upon demand.ushmds": the name then is the end of the last
+word, after its first dot.
 """
 
 import re
 from dataclasses import replace
 
+from exporter.codes import DATA_LOST, LOST, PORT_RESET, POSSIBLE, RESTORED, WARNINGS
 from exporter.messages import ApiError, ManagedAccounts, Message, NextValidId
 from exporter.model import Farm, FarmKind, SessionFacts
 
-ID_IN_USE = 326
-OUT_OF_DATE = 503
-FATAL = frozenset({ID_IN_USE, OUT_OF_DATE, 501, 504, 505, 506, 507, 508})  # after these no session begins
-LOST = frozenset({1100, 2110})
-RESTORED = frozenset({1101, 1102})
 DISCONNECTED = {2103: FarmKind.MARKET, 2105: FarmKind.HISTORICAL, 2157: FarmKind.DEFINITIONS}
 CONNECTED = {
     2104: FarmKind.MARKET,
@@ -28,13 +27,14 @@ CONNECTED = {
     2107: FarmKind.HISTORICAL,
     2108: FarmKind.MARKET,
 }
-WARNINGS = range(2100, 2200)  # IBKR's system and warning notices; none of them is an error
+PORTS = range(1, 65536)
 
 MOST_FARMS = 64  # IBKR has some thirty
 MOST_ERRORS = 16
 UNNAMED = "unnamed"
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_DIGITS = re.compile(r"[0-9]+")
 
 
 def heed(facts: SessionFacts, message: Message) -> SessionFacts:
@@ -51,24 +51,53 @@ def heed(facts: SessionFacts, message: Message) -> SessionFacts:
 
 
 def farm_name(text: str) -> str:
-    """The name after the last colon; `unnamed` if that is no name, for it becomes a label."""
+    """The name after the last colon, or at the end of the last word; `unnamed` if it cannot be a label."""
     name = text.rpartition(":")[2].strip()
+    if " " in name:
+        name = name.split()[-1].partition(".")[2]
     return name if _NAME.fullmatch(name) else UNNAMED
 
 
 def completed(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
-    """The facts, and of others what these do not say about the link to IBKR and the farms."""
-    upstream = others.upstream if facts.upstream is None else facts.upstream
-    return replace(facts, upstream=upstream, farms=_joined(others.farms, facts.farms))
+    """The facts, and of others what these do not say about the link to IBKR and the farms.
+
+    Whoever is told of farms of a kind is told of all of them: one of that kind that only the others know is no more.
+    """
+    kinds = {farm.kind for farm in facts.farms}
+    farms = _joined(tuple(farm for farm in others.farms if farm.kind not in kinds), facts.farms)
+    if facts.upstream is not None:
+        return replace(facts, farms=farms)
+    errors = tuple(dict.fromkeys((*facts.errors, *LOST.intersection(others.errors))))
+    return replace(facts, upstream=others.upstream, farms=farms, errors=errors)
+
+
+def renewed(known: SessionFacts, before: SessionFacts, now: SessionFacts) -> SessionFacts:
+    """What is known, after what one session was told between two moments: only the difference is news.
+
+    What a session was told before, others may know better since.
+    """
+    names = {_place(farm) for farm in before.farms} - {_place(farm) for farm in now.farms}
+    restored = before.upstream is False and now.upstream is True
+    kept = tuple(farm for farm in known.farms if _place(farm) not in names and (farm.connected or not restored))
+    upstream = known.upstream if now.upstream is before.upstream else now.upstream
+    errors = dict.fromkeys((*known.errors, *(code for code in now.errors if code not in before.errors)))
+    return replace(
+        known,
+        upstream=upstream,
+        farms=_joined(kept, tuple(farm for farm in now.farms if farm not in before.farms)),
+        errors=tuple(code for code in errors if upstream is False or code not in LOST)[-MOST_ERRORS:],
+        new_port=now.new_port or known.new_port,
+    )
 
 
 def _heed_notice(facts: SessionFacts, notice: ApiError) -> SessionFacts:
     code = notice.code
-    if code in LOST:
-        return replace(facts, upstream=False, errors=_listed(facts.errors, code))
     if code in RESTORED:
         # Farms that are still disconnected are told of again; the others not always.
-        return replace(facts, upstream=True, farms=tuple(farm for farm in facts.farms if farm.connected))
+        errors = tuple(one for one in facts.errors if one not in LOST)
+        errors = _listed(errors, code) if code == DATA_LOST else errors
+        farms = tuple(farm for farm in facts.farms if farm.connected)
+        return replace(facts, upstream=True, farms=farms, errors=errors)
     if code in DISCONNECTED:
         farm = Farm(DISCONNECTED[code], farm_name(notice.text), connected=False)
         return replace(facts, farms=_joined(facts.farms, (farm,)))
@@ -77,14 +106,27 @@ def _heed_notice(facts: SessionFacts, notice: ApiError) -> SessionFacts:
         # A farm is reached through the link. Right after a loss the news of a farm may be older than it.
         upstream = True if facts.upstream is None else facts.upstream
         return replace(facts, upstream=upstream, farms=_joined(facts.farms, (farm,)))
-    if code in WARNINGS:
+    facts = replace(facts, upstream=False) if code in LOST else facts
+    facts = replace(facts, new_port=_port(notice.text)) if code == PORT_RESET else facts
+    if code not in POSSIBLE or (code in WARNINGS and code not in LOST):
         return facts
     return replace(facts, errors=_listed(facts.errors, code))
 
 
+def _port(text: str) -> int | None:
+    """The last number in a text, if it can be a port."""
+    numbers = _DIGITS.findall(text)
+    port = int(numbers[-1][:6]) if numbers else 0
+    return port if port in PORTS else None
+
+
+def _place(farm: Farm) -> tuple[FarmKind, str]:
+    return farm.kind, farm.name
+
+
 def _joined(before: tuple[Farm, ...], news: tuple[Farm, ...]) -> tuple[Farm, ...]:
     """Every farm by kind and name, the news over what was before; a disconnected one is never crowded out."""
-    farms = {(farm.kind, farm.name): farm for farm in (*before, *news)}
+    farms = {_place(farm): farm for farm in (*before, *news)}
     return tuple(sorted(sorted(farms.values(), key=lambda farm: farm.connected)[:MOST_FARMS]))
 
 

@@ -16,6 +16,7 @@ API_SETTINGS = (
 )
 RESTART = "Restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API settings were kept."
 VERIFY = "Then verify: ibkr-exporter diagnose {endpoint}"
+MOVED = "If the port was changed on purpose: point the target {name} and your programs at port {{new_port}}, else set it back to {port}."
 LOGIN = "See whether the gateway is logged in: a login that waits for two-factor approval, a dialog or a nightly restart keeps the API port shut."
 
 

@@ -215,7 +215,7 @@ class Service:
         before = self._states[report.target]
         if before.last is not None and before.last.at == report.at:
             return before
-        report = with_sightings(report, before.watched)
+        report = with_sightings(report, before)
         if before.trials:
             report = with_clients(report, before.target.clients, before.trials, report.at)
         verdict = judge(report, before.target)

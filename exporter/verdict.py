@@ -29,10 +29,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.circumstances import circumstances
+from exporter.codes import PORT_RESET
 from exporter.evidence import release, sentence
 from exporter.login import Login
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
-from exporter.remedy import REMEDIES, VERIFY, fill
+from exporter.remedy import MOVED, REMEDIES, VERIFY, fill
 from exporter.trials import culprits, failures, proven, wire_ok
 
 Rule = Callable[[Report, Target], bool]
@@ -109,16 +110,27 @@ def explain(
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
     if failures(report) and not wire_ok(report):
         evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
+    port = _new_port(report)
+    if port is not None:
+        evidence.append(f"The gateway said that its API port is {port} from now on (error {PORT_RESET}).")
     added = circumstances(verdict, target, report.at, login, since)
     usual = (VERIFY,) if added.decisive else remedy.actions
+    moved = [] if port is None or port == target.port else [fill(MOVED, target).format(new_port=port)]
     headline = fill(remedy.headline, target)
     if verdict is Verdict.CLIENT_FAULT:
         headline = f"{_named(culprits(report))} at fault, not the gateway at {target.endpoint}"
     return Explanation(
         headline,
         (*evidence, *added.evidence),
-        (*added.actions, *(fill(action, target) for action in usual)),
+        (*moved, *added.actions, *(fill(action, target) for action in usual)),
     )
+
+
+def _new_port(report: Report) -> int | None:
+    """Where the API is now, if error 1300 told so in this report's session or in the watch's."""
+    session = report.layer(Layer.SESSION)
+    told = session.session.new_port if session is not None and session.session is not None else None
+    return told or report.new_port
 
 
 def _failed(layer: Layer, *causes: Cause) -> Rule:

@@ -159,6 +159,7 @@ def _session(facts: SessionFacts, target: Target) -> Json:
         "upstream": facts.upstream,
         "farms": [{"kind": farm.kind.value, "name": farm.name, "connected": farm.connected} for farm in facts.farms],
         "errors": list(facts.errors),
+        "new_port": facts.new_port,
         "conflicts": facts.conflicts,
     }
 

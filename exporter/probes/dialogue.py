@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from exporter import messages, notices
+from exporter import codes, messages, notices
 from exporter.messages import ApiError, CurrentTime, Inbox, Message, Unreadable
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
 from exporter.probes.connection import READ_SIZE, Connection, Received
@@ -114,9 +114,7 @@ class Dialogue:
             cause = Cause.UNFINISHED
         since = self._asked[0] if stage is Stage.CURRENT_TIME and self._asked else self._began
         waited = self._clock() - since.at
-        codes = ", ".join(str(code) for code in self.facts.errors)
-        said = [f"error {codes}"] if codes else []
-        said += [self._unreadable] if self._unreadable else []
+        said = [told for told in (codes.spelled(self.facts.errors), self._unreadable) if told]
         stages = tuple((self.stages | {stage: waited}).items())
         said_why = "; ".join(said)
         return LayerResult(
@@ -128,7 +126,7 @@ class Dialogue:
             said_why,
             stages,
             session=self.facts,
-            code=next((code for code in self.facts.errors if code in notices.FATAL), None),
+            code=next((code for code in self.facts.errors if code in codes.FATAL), None),
         )
 
     def _missing(self) -> Stage | None:
@@ -138,15 +136,15 @@ class Dialogue:
         return Stage.MANAGED_ACCOUNTS if self.facts.accounts is None else None
 
     def _refused(self) -> bool:
-        """An error came before the session had begun; the loss of IBKR's servers is no reason to end one."""
-        return self._missing() is not None and not notices.LOST.issuperset(self.facts.errors)
+        """An error came before the session had begun; the state of the link to IBKR is no reason to end one."""
+        return self._missing() is not None and not (codes.LOST | codes.RESTORED).issuperset(self.facts.errors)
 
     def _take(self, message: Message, received: Received) -> Cause | None:
         """One message; a cause if it ends the session."""
         before = self.facts
         self.facts = notices.heed(before, message)
         match message:
-            case ApiError(_, code) if code in notices.FATAL:
+            case ApiError(_, code) if code in codes.FATAL:
                 return _cause_of_error(code)
             case CurrentTime(seconds) if self._asked:
                 self._tell_time(seconds, received)
@@ -155,6 +153,8 @@ class Dialogue:
                 return Cause.OVERSIZED if final else None
             case _:
                 pass
+        if received.stamp is not None and received.stamp <= self._began.wall:
+            return None  # it was said unasked: no answer to startApi, and nothing to be timed
         self._lap(Stage.START_API, self._began, received)
         if before.next_valid_id is None and self.facts.next_valid_id is not None:
             self._lap(Stage.NEXT_VALID_ID, self._began, received)
@@ -195,6 +195,6 @@ class Dialogue:
 
 
 def _cause_of_error(code: int) -> Cause:
-    if code == notices.ID_IN_USE:
+    if code == codes.ID_IN_USE:
         return Cause.CLIENT_ID_IN_USE
-    return Cause.TOO_OLD if code == notices.OUT_OF_DATE else Cause.API_ERROR
+    return Cause.TOO_OLD if code == codes.OUT_OF_DATE else Cause.API_ERROR

@@ -16,6 +16,7 @@ CORE = {
     "catalogue",
     "circumstances",
     "client_lines",
+    "codes",
     "evidence",
     "findings",
     "history",

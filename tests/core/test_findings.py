@@ -36,6 +36,11 @@ def working() -> TargetState:
     return fold_sighting(grown(TRADING, target=WATCHED), Sighting(Sight.BEGAN, T0 + 1, UP, opened=1))
 
 
+def known(watched: Watched) -> TargetState:
+    """A target of which only the watch has told something."""
+    return TargetState(WATCHED, watched=watched)
+
+
 def failed(cause: Cause, outcome: Outcome, stage: Stage, **changes: object) -> tuple[LayerResult, ...]:
     session = LayerResult(Layer.SESSION, outcome, 1.0, stage, cause, session=SessionFacts(client_id=9001))
     return PORT_OK, HANDSHAKE_OK, replace(session, **changes)  # type: ignore[arg-type]
@@ -236,25 +241,25 @@ def test_the_connections_and_conflicts_of_the_watch_are_counted() -> None:
 def test_a_probe_that_is_told_nothing_of_the_link_takes_the_word_of_the_watch() -> None:
     watched = Watched(connected=True, at=T0, facts=DOWN)
     silent_on_it = report(told(upstream=None, farms=()), target=WATCHED)
-    assert judge(with_sightings(silent_on_it, watched), WATCHED) is Verdict.UPSTREAM_DOWN
-    assert judge(with_sightings(silent_on_it, replace(watched, connected=False)), WATCHED) is Verdict.HEALTHY
+    assert judge(with_sightings(silent_on_it, known(watched)), WATCHED) is Verdict.UPSTREAM_DOWN
+    assert judge(with_sightings(silent_on_it, known(replace(watched, connected=False))), WATCHED) is Verdict.HEALTHY
 
 
 def test_a_probe_that_fails_while_a_heartbeat_is_late_has_that_in_its_evidence() -> None:
     made = report(handshake_failed(Cause.SILENCE), target=WATCHED)
-    late = with_sightings(made, Watched(connected=True, at=T0, late=True, facts=UP))
+    late = with_sightings(made, known(Watched(connected=True, at=T0, late=True, facts=UP)))
     verdict = judge(late, WATCHED)
     assert verdict is Verdict.API_SILENT
     assert (
         "the watch's request for the time, in its own session, is unanswered too"
         in explain(late, WATCHED, verdict).evidence[-1]
     )
-    assert with_sightings(made, Watched(connected=True, at=T0, facts=UP)) == made
+    assert with_sightings(made, known(Watched(connected=True, at=T0, facts=UP))) == made
 
 
 def test_a_probe_that_is_told_of_the_link_has_the_newer_word() -> None:
     watched = Watched(connected=True, at=T0, facts=DOWN)
-    assert judge(with_sightings(report(TRADING, target=WATCHED), watched), WATCHED) is Verdict.HEALTHY
+    assert judge(with_sightings(report(TRADING, target=WATCHED), known(watched)), WATCHED) is Verdict.HEALTHY
 
 
 def test_a_state_does_not_expire_while_the_watch_is_answered() -> None:
@@ -287,3 +292,100 @@ def test_the_watch_has_the_last_client_id_and_leaves_the_probes_one(
 ) -> None:
     target: Target = replace(TARGET, client_ids=ids, watch=watch)
     assert (target.watch_id, target.probe_ids) == (watch_id, probe_ids)
+
+
+def session_facts(state: TargetState) -> SessionFacts:
+    result = state.last.layer(Layer.SESSION) if state.last else None
+    assert result is not None
+    assert result.session is not None
+    return result.session
+
+
+def probed(state: TargetState, at: float, **changes: object) -> TargetState:
+    made = with_sightings(report(told(**changes), at, WATCHED), state)
+    return fold(state, made, judge(made, WATCHED))
+
+
+OTHER_FARM = (Farm(FarmKind.MARKET, "usfarm.nj", connected=True),)
+
+
+def test_a_farm_that_a_probe_is_not_told_of_any_more_is_forgotten_whatever_the_watch_was_told_once() -> None:
+    broken = replace(UP, farms=BROKEN_FARM)
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, broken))
+    assert state.verdict is Verdict.FARM_DOWN
+    state = probed(state, T0 + 60, farms=OTHER_FARM)
+    assert state.verdict is Verdict.HEALTHY
+    other = replace(broken, farms=(*BROKEN_FARM, Farm(FarmKind.HISTORICAL, "euhmds", connected=True)))
+    state = fold_sighting(state, Sighting(Sight.TOLD, T0 + 61, other))
+    assert state.verdict is Verdict.HEALTHY
+    assert probed(state, T0 + 120, farms=()).verdict is Verdict.HEALTHY
+    again = fold_sighting(
+        fold_sighting(state, Sighting(Sight.TOLD, T0 + 62, UP)), Sighting(Sight.TOLD, T0 + 63, broken)
+    )
+    assert again.verdict is Verdict.FARM_DOWN
+
+
+def test_a_farm_that_is_disconnected_stays_so_where_a_probe_is_told_of_other_kinds_only() -> None:
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
+    state = probed(state, T0 + 60, farms=(Farm(FarmKind.HISTORICAL, "euhmds", connected=True),))
+    assert state.verdict is Verdict.FARM_DOWN
+    assert probed(state, T0 + 120, farms=()).verdict is Verdict.FARM_DOWN
+
+
+def test_the_first_word_of_a_new_session_counts_whole() -> None:
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
+    state = probed(state, T0 + 9, farms=OTHER_FARM)
+    state = fold_sighting(state, Sighting(Sight.ENDED, T0 + 10, replace(UP, farms=BROKEN_FARM), result=RESET))
+    state = fold_sighting(state, Sighting(Sight.BEGAN, T0 + 30, replace(UP, farms=BROKEN_FARM)))
+    assert state.verdict is Verdict.FARM_DOWN
+
+
+def test_errors_that_the_watch_is_told_are_shown_with_what_they_mean_until_the_next_probe() -> None:
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(UP, errors=(10197, 4711))))
+    assert state.verdict is Verdict.HEALTHY
+    assert state.last is not None
+    said = explain(state.last, WATCHED, state.verdict).evidence[-1]
+    assert "error 10197: no market data while another session of the same user has it; error 4711" in said
+    assert "10197" not in " ".join(explain(report(TRADING), WATCHED, Verdict.HEALTHY).evidence)
+    assert session_facts(probed(state, T0 + 60)).errors == ()
+
+
+def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(DOWN, errors=(321, 1100))))
+    assert state.last is not None
+    said = explain(state.last, WATCHED, state.verdict).evidence[-1]
+    assert "lost IBKR's servers (error 1100)" in said
+    assert "it told of error 321: a request was refused" in said
+
+
+def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_begins_there_again() -> None:
+    moved = replace(UP, errors=(1300,), new_port=4005)
+    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, moved))
+    state = fold_sighting(state, Sighting(Sight.ENDED, T0 + 3, moved, result=RESET))
+    for at in (T0 + 4, T0 + 19):
+        closed = with_sightings(report(port_failed(Cause.CONNECT_REFUSED), at, WATCHED), state)
+        state = fold(state, closed, judge(closed, WATCHED))
+        said = explain(closed, WATCHED, state.verdict)
+        assert state.verdict is Verdict.PORT_CLOSED
+        assert "The gateway said that its API port is 4005 from now on (error 1300)." in said.evidence
+        assert said.actions[0].endswith(
+            "point the target paper and your programs at port 4005, else set it back to 7497."
+        )
+    state = fold_sighting(probed(state, T0 + 40), Sighting(Sight.BEGAN, T0 + 41, UP))
+    closed = with_sightings(report(port_failed(Cause.CONNECT_REFUSED), T0 + 60, WATCHED), state)
+    assert "4005" not in " ".join(explain(closed, WATCHED, Verdict.PORT_CLOSED).evidence)
+
+
+def test_a_probe_that_is_told_of_a_new_port_says_so_itself() -> None:
+    results = failed(Cause.API_ERROR, Outcome.REJECTED, Stage.START_API, session=SessionFacts(new_port=4005))
+    said = explain(report(results, target=WATCHED), WATCHED, Verdict.SESSION_REFUSED)
+    assert "at port 4005" in said.actions[0]
+    same = replace(WATCHED, port=4005)
+    assert "4005" not in explain(report(results, target=same), same, Verdict.SESSION_REFUSED).actions[0]
+
+
+def test_no_more_than_a_few_farms_are_named() -> None:
+    farms = tuple(Farm(FarmKind.MARKET, f"farm{number}", connected=False) for number in range(20))
+    said = explain(report(told(farms=farms), target=WATCHED), WATCHED, Verdict.FARM_DOWN).evidence[-1]
+    assert said.count("is disconnected") == 8
+    assert said.endswith("and 12 farms more")

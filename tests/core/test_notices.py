@@ -4,7 +4,7 @@ import pytest
 
 from exporter.messages import ApiError, CurrentTime, ManagedAccounts, NextValidId
 from exporter.model import Farm, FarmKind, SessionFacts
-from exporter.notices import MOST_ERRORS, MOST_FARMS, completed, farm_name, heed
+from exporter.notices import MOST_ERRORS, MOST_FARMS, completed, farm_name, heed, renewed
 
 NOTHING = SessionFacts()
 
@@ -60,6 +60,10 @@ def test_a_farm_is_told_by_its_code(code: int, kind: FarmKind, connected: bool) 
         ("farm:", "unnamed"),
         ('farm:a"b\n', "unnamed"),
         ("farm:two words", "unnamed"),
+        ("HMDS data farm connection is inactive but should be available upon demand.ushmds", "ushmds"),
+        ("Market data farm connection is inactive but should be available upon demand.usfarm.nj", "usfarm.nj"),
+        ("Market data farm connection is inactive but should be available upon demand: usfuture", "usfuture"),
+        ("no name at all.", "unnamed"),
         ("farm:" + "x" * 41, "unnamed"),
         ("farm:ü", "unnamed"),
     ],
@@ -116,6 +120,61 @@ def test_account_numbers_are_in_no_repr() -> None:
 def test_facts_are_completed_by_others_only_where_they_say_nothing() -> None:
     up, down = told(notice(2104, ":a")), told(notice(1100), notice(2103, ":a"), notice(2103, ":b"))
     assert completed(NOTHING, down).upstream is False
-    both = completed(up, down)
+    assert completed(NOTHING, down).errors == (1100,)
+    both = completed(up, told(notice(2105, ":c"), before=down))
     assert both.upstream is True
-    assert both.farms == (Farm(FarmKind.MARKET, "a", connected=True), Farm(FarmKind.MARKET, "b", connected=False))
+    assert both.errors == ()
+    assert both.farms == (Farm(FarmKind.HISTORICAL, "c", connected=False), Farm(FarmKind.MARKET, "a", connected=True))
+
+
+def test_a_farm_that_a_list_of_its_kind_no_longer_names_is_no_more() -> None:
+    renamed = completed(told(notice(2104, ":usfarm.nj")), told(notice(2103, ":usfarm")))
+    assert renamed.farms == (Farm(FarmKind.MARKET, "usfarm.nj", connected=True),)
+
+
+def test_a_farm_that_fell_idle_is_not_disconnected_any_more_whatever_stands_before_its_name() -> None:
+    facts = told(notice(2105, "broken:ushmds"), notice(2107, "inactive but should be available upon demand.ushmds"))
+    assert facts.farms == (Farm(FarmKind.HISTORICAL, "ushmds", connected=True),)
+
+
+def test_only_what_a_session_was_told_anew_changes_what_others_know() -> None:
+    before = told(notice(2103, ":old"), notice(2104, ":a"), notice(1100))
+    known = told(notice(2104, ":new"))
+    assert renewed(known, before, before) == known
+    after = renewed(known, before, told(notice(2103, ":a"), before=before))
+    assert after.upstream is True
+    assert [(farm.name, farm.connected) for farm in after.farms] == [("a", False), ("new", True)]
+    assert renewed(NOTHING, NOTHING, before) == before
+
+
+def test_the_return_of_the_link_clears_what_was_disconnected_and_the_errors_of_its_loss() -> None:
+    lost = told(notice(2103, ":a"), notice(1100))
+    known = told(notice(2103, ":a"), notice(2105, ":b"), notice(1100), notice(321))
+    back = renewed(known, lost, told(notice(1101), before=lost))
+    assert (back.upstream, back.farms, back.errors) == (True, (), (321, 1101))
+
+
+@pytest.mark.parametrize("code", [0, -1, 1_000_000, 1 << 62])
+def test_a_number_that_no_error_has_is_no_error(code: int) -> None:
+    assert told(notice(code)) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("this connection is being dropped. Please reconnect on the new port - 4005", 4005),
+        ("... on the new port -4002", 4002),
+        ("neuer Port: 7497.", 7497),
+        ("from 7497 to 7499", 7499),
+        ("", None),
+        ("on the new port - <port_num>", None),
+        ("port 0", None),
+        ("port 65536", None),
+        ("port " + "9" * 400, None),
+        ("port ٤٠٠٢", None),
+    ],
+)
+def test_the_new_port_is_the_last_number_that_error_1300_tells(text: str, port: int | None) -> None:
+    assert told(notice(1300, text)).new_port == port
+    assert told(notice(1300, text)).errors == (1300,)
+    assert told(notice(321, text)).new_port is None
