@@ -51,6 +51,7 @@ class Connection:
         self._reading = False
         self._ended = False
         self._expired = False
+        self._kept: Received | None = None
         self._limit = self._loop.call_at(deadline, self._expire)
 
     @property
@@ -100,9 +101,16 @@ class Connection:
             return Cause.RESET
         return None
 
+    def keep(self, received: Received) -> None:
+        """Give back what belongs to whoever reads next: a stream's segments are no messages."""
+        self._kept = received
+
     async def receive(self) -> Received:
         """The next bytes, or why there are none: the peer's end, a reset, or SILENCE when the deadline has passed."""
         sock = self._open
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            return kept
         while True:
             if not self._expired:  # then nothing is waited for, only taken
                 await self._readable()
@@ -139,6 +147,7 @@ class Connection:
             self._reading = False
         self._sock.close()
         self._sock = None
+        self._kept = None
 
     async def close(self) -> None:
         """End the connection in order: our end of the stream, then what is still under way, then close."""

@@ -5,6 +5,7 @@ import time
 from exporter import wire
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.attempt import Attempt
+from exporter.probes.connection import Received
 
 OUTCOMES = {
     Cause.EOF: Outcome.CLOSED,
@@ -41,6 +42,8 @@ async def probe_handshake(attempt: Attempt) -> LayerResult:
             break
     if reply.cause is not None:
         return _failed(reply.cause, elapsed, Stage.REPLY, reply.detail)
+    if reply.rest:  # the session's, if one is begun: where the stream was cut says nothing
+        connection.keep(Received(reply.rest, received.stamp or sent_at))
     stamped = None if received.stamp is None else (received.stamp - sent_at) / 1e9
     # The stamp is wall clock time: where that clock was set meanwhile, ours, which never jumps, is the better one.
     kernel = stamped is not None and 0 < stamped <= elapsed

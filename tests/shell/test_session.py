@@ -218,6 +218,65 @@ async def saying(version: int, *parts: bytes, pause: float = 0.0, hold: bool = T
         await server.wait_closed()
 
 
+@asynccontextmanager
+async def hasty(version: int, early: bytes, *parts: bytes) -> AsyncIterator[int]:
+    """A gateway that says more than its reply, in the same segment; then a part for each request."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"226")
+        writer.write(speech.reply(version, "20261121 02:00:00 EST") + early)
+        for part in parts:
+            await reader.read(64)
+            writer.write(part)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("version", [176, 212, 226])
+async def test_what_comes_in_one_segment_with_the_reply_is_the_sessions_first_word(version: int) -> None:
+    begun = speech.managed_accounts(version, ("DU1234567",)) + speech.next_valid_id(version, 1)
+    notice = speech.error(version, -1, 2103, "broken:usfarm", 0)
+    told = speech.current_time(version, int(time.time()))
+    for cut in (0, 3, len(notice) - 1, len(notice)):  # what is cut off would leave the rest unreadable
+        async with hasty(version, notice[:cut], notice[cut:] + begun, told) as port:
+            report = await probe(at(port))
+        assert judge(report, at(port)) is Verdict.FARM_DOWN, (cut, report.results)
+
+
+async def test_what_was_said_before_startapi_is_no_answer_to_it() -> None:
+    async with hasty(226, speech.error(226, -1, 2104, "OK:usfarm", 0)) as port:
+        report = await probe(at(port, deadline=0.3))
+    result = session_of(report)
+    assert judge(report, at(port)) is Verdict.SESSION_SILENT
+    assert (result.cause, result.stages) == (Cause.SILENCE, ((Stage.START_API, result.seconds),))
+
+
+async def test_without_a_session_what_follows_the_reply_is_let_go() -> None:
+    async with hasty(226, speech.error(226, -1, 2104, "OK:usfarm", 0)) as port:
+        report = await probe(at(port, client_ids=()))
+    assert judge(report, at(port)) is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize("version", [176, 212, 226])
+async def test_a_port_that_is_reset_is_told_with_its_successor(version: int) -> None:
+    text = (
+        "TWS socket port has been reset and this connection is being dropped. Please reconnect on the new port - 4005"
+    )
+    async with saying(version, speech.error(version, -1, 1300, text, 0), hold=False) as port:
+        target = at(port)
+        report = await probe(target)
+    said = explain(report, target, judge(report, target))
+    assert judge(report, target) is Verdict.SESSION_REFUSED
+    assert "error 1300: its API port was changed" in session_of(report).detail
+    assert "The gateway said that its API port is 4005 from now on (error 1300)." in said.evidence
+    assert "at port 4005" in said.actions[0]
+    assert text not in "".join(said.evidence)
+
+
 def cuts(data: bytes) -> list[tuple[bytes, ...]]:
     """The data in two parts, cut at every place."""
     return [(data,), *((data[:cut], data[cut:]) for cut in range(1, len(data)))]
