@@ -4,14 +4,14 @@ No clock here: `now` is a parameter. Nothing grows without bound: reports, failu
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from exporter.login import Login
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.sightings import Watched
 from exporter.trials import Trial
-from exporter.verdict import CLAIMLESS, WORKING, Explanation, explain
+from exporter.verdict import CLAIMLESS, WORKING, Explanation, explain, judge
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
 CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -113,17 +113,43 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
 
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     """The state with this report as the present one, and nothing counted: no tick made it."""
-    changed = verdict is not state.verdict
+    changed, began = verdict is not state.verdict, _beginning(state, report)
     judged = Judged(report, verdict)
     return replace(
         state,
         verdict=verdict,
-        since=report.at if changed else state.since,
+        since=began if changed else state.since,
         last=report,
         recent=(*state.recent, judged)[-KEPT_REPORTS:],
         failures=state.failures if verdict in WORKING else (*state.failures, judged)[-KEPT_FAILURES:],
-        changes=(*state.changes, Change(verdict, report.at))[-KEPT_CHANGES:] if changed else state.changes,
+        changes=(*state.changes, Change(verdict, began))[-KEPT_CHANGES:] if changed else state.changes,
     )
+
+
+def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> TargetState:
+    """The state under another configuration of the same endpoint, with `other` clients changed or gone.
+
+    What is known still holds, and is judged by what is configured now. Of a client that is no longer tried nothing is
+    kept, so that no reload leaves labels behind that no configuration has.
+    """
+    kept = {"", *target.clients}
+    trials = {name: trial for name, trial in state.trials.items() if name in kept and name not in other}
+    known = replace(
+        state,
+        target=target,
+        login=None,
+        trials=trials,
+        probes={key: count for key, count in state.probes.items() if key[1] in kept},
+        failed={key: count for key, count in state.failed.items() if key[1] in kept},
+        probed_at={key: at for key, at in state.probed_at.items() if key[1] in kept},
+        client_times={name: times for name, times in state.client_times.items() if name in kept},
+    )
+    if state.last is None:
+        return known
+    results = tuple(result for result in state.last.results if result.client is None or result.client in trials)
+    report = replace(state.last, results=results)
+    verdict = judge(report, target)
+    return replace(known, last=report) if verdict is state.verdict else revise(known, report, verdict)
 
 
 def cut_short(report: Report, deadline: float) -> bool:
@@ -173,6 +199,12 @@ def failing_since(state: TargetState) -> float | None:
 def explanation(state: TargetState, report: Report) -> Explanation:
     """The present verdict in words, for a report that led to it."""
     return explain(report, state.target, state.verdict, state.login, failing_since(state))
+
+
+def _beginning(state: TargetState, report: Report) -> float:
+    """When what a report found began: with its tick, or with what the watch has seen change amid that."""
+    latest = state.changes[-1].at if state.changes else report.at
+    return latest if report.at < latest <= report.at + report.seconds else report.at
 
 
 def _key(result: LayerResult) -> CounterKey:

@@ -20,7 +20,7 @@ from exporter.bracket import Turn
 from exporter.crew import Crew
 from exporter.evidence import masked
 from exporter.findings import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
-from exporter.history import TargetState, count, cut_short, expired, fold, revise
+from exporter.history import TargetState, count, cut_short, expired, fold, reconfigured, revise
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
 from exporter.model import ClientSpec, Doubt, Report, Target, Verdict
@@ -144,8 +144,7 @@ class Service:
             self._logins.pop(name, None)
             state = self._states.pop(name)
             if name in wanted and wanted[name].endpoint == state.target.endpoint:
-                kept = {client: trial for client, trial in state.trials.items() if client not in other}
-                self._states[name] = replace(state, target=wanted[name], login=None, trials=kept)
+                self._states[name] = reconfigured(state, wanted[name], other)
         started = asyncio.get_running_loop().time()
         for index, (name, target) in enumerate(wanted.items()):
             self._states.setdefault(name, TargetState(target))

@@ -206,7 +206,7 @@ def at(when: float, now: float) -> Moment:
 
 def length(seconds: float) -> str:
     """A long time for people: 12 s, 5 min, 3 h 20 min, 2 d 4 h."""
-    whole = int(seconds)
+    whole = max(0, int(seconds))  # a clock that was set back makes no negative times
     if whole < MINUTE:
         return f"{whole} s"
     if whole < HOUR:

@@ -14,9 +14,23 @@ from exporter.history import (
     current_verdict,
     expired,
     fold,
+    reconfigured,
+    revise,
 )
+from exporter.metrics import exposition
 from exporter.model import Cause, Layer, Outcome, Verdict
-from tests.core.states import HEALTHY, T0, TARGET, grown, handshake_failed, port_failed, report
+from tests.core.states import (
+    CLIENT_HUNG,
+    HEALTHY,
+    T0,
+    TARGET,
+    TRADING,
+    grown,
+    handshake_failed,
+    port_failed,
+    report,
+    tried,
+)
 
 SILENT = handshake_failed(Cause.SILENCE)
 CLOSED = port_failed(Cause.CONNECT_REFUSED)
@@ -96,3 +110,36 @@ def test_a_histogram_counts_every_observation_in_the_first_bucket_that_holds_it(
     for value in values:
         expected[next(place for place, bound in enumerate(bounds) if value <= bound)] += 1
     assert list(histogram.counts) == expected
+
+
+def test_of_a_client_that_is_no_longer_configured_no_label_is_left() -> None:
+    target = replace(TARGET, clients=("ibapi", "gone"))
+    state = grown(HEALTHY, target=target)
+    state = tried(state, *(replace(CLIENT_HUNG, client=name) for name in target.clients))
+    after = reconfigured(state, replace(target, clients=("ibapi",)), {"gone"})
+    assert {client for _, client in after.probes} == {"", "ibapi"}
+    assert {client for _, client, _ in after.failed} == {"ibapi"}
+    assert {client for _, client in after.probed_at} == {"", "ibapi"}
+    assert set(after.trials) == {"ibapi"}
+    assert after.last is not None
+    assert {result.client for result in after.last.results} == {None, "ibapi"}
+    assert "gone" not in "".join(exposition([after], T0 + 1))
+
+
+def test_after_a_reload_the_verdict_is_that_of_the_new_configuration() -> None:
+    """Not that of the old one in the words of the new one, for as long as the next probe takes."""
+    state = grown(TRADING, target=replace(TARGET, account="DU1111111", client_ids=(9001,)))
+    assert state.verdict is Verdict.ACCOUNT_MISSING
+    after = reconfigured(state, replace(state.target, account="DU1234567"), ())
+    assert after.verdict is Verdict.HEALTHY
+    assert [change.verdict for change in after.changes] == [Verdict.ACCOUNT_MISSING, Verdict.HEALTHY]
+    assert reconfigured(after, after.target, ()) == after
+
+
+def test_a_probe_that_the_watch_overtook_begins_no_verdict_before_the_one_it_ends() -> None:
+    state = grown(HEALTHY)
+    seen = revise(state, replace(report(HEALTHY, T0 + 16), seconds=0.0), Verdict.UPSTREAM_DOWN)
+    after = fold(seen, replace(report(SILENT, T0 + 15), seconds=2.0), Verdict.API_SILENT)
+    assert [change.at for change in after.changes] == [T0, T0 + 16, T0 + 16]
+    set_back = fold(seen, replace(report(SILENT, T0 - 3600), seconds=2.0), Verdict.API_SILENT)
+    assert set_back.since == T0 - 3600  # another matter: the machine's clock was set

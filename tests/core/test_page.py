@@ -259,6 +259,7 @@ def test_all_strips_of_a_page_show_the_same_window_which_holds_the_oldest_change
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
+        (-5.0, "0 s"),
         (0, "0 s"),
         (59.9, "59 s"),
         (61, "1 min 1 s"),
