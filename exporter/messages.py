@@ -24,6 +24,7 @@ from exporter.wire import LENGTH, MAX_MESSAGE, PROTOBUF_FROM, PROTOBUF_OFFSET, R
 KNOWN_VERSION = 226  # the highest server version whose messages we know
 MAX_READ = 256 * 1024  # bytes; the accounts of an adviser with 20,000 clients. A longer message is passed over unread
 MAX_TEXT = 500  # characters of an error's text
+UNPRINTABLE = "?"  # for an account of which no terminal should see the characters
 MANAGED_ACCOUNTS_PROTOBUF_FROM = 207
 ERROR_VERSION_FIELD_UNTIL = 194  # from here on a text error has no version field
 
@@ -72,7 +73,10 @@ Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable
 
 
 def start_api(version: int, client_id: int) -> bytes:
-    """Begin a session as this client."""
+    """Begin a session as this client. Raises ValueError for id 0, which would bind the orders placed by hand."""
+    if client_id < 1:
+        msg = f"no session of ours has the client id {client_id}"
+        raise ValueError(msg)
     return _request(
         version, Request.START_API, (b"2", str(client_id).encode(), b""), b"\x08" + protobuf.varint(client_id)
     )
@@ -213,9 +217,9 @@ def _text(data: bytes) -> str:
 
 
 def _accounts(listed: bytes) -> ManagedAccounts:
-    """A comma list, with or without a comma at its end."""
-    names = listed.decode("latin-1").split(",")
-    return ManagedAccounts(tuple(name.strip() for name in names if name.strip()))
+    """A comma list, with or without a comma at its end. Names go to terminals: what is not printable does not."""
+    names = (name.strip() for name in listed.decode("latin-1").split(","))
+    return ManagedAccounts(tuple(name if name.isprintable() else UNPRINTABLE for name in names if name))
 
 
 _OF_TEXT: Mapping[int, Callable[[bytes], Message]] = {

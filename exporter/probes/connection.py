@@ -27,6 +27,7 @@ NO_ROUTE = frozenset(
 )
 NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 BROKEN = REFUSED | ENDED | NO_ROUTE | {errno.ETIMEDOUT}  # of an established connection
+FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})  # the peer has not read for a long time
 PENDING = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)})
 
 
@@ -97,7 +98,9 @@ class Connection:
         """Send a few bytes at once. A new connection's buffer always takes them; only a dead one refuses."""
         try:
             self._open.send(data)
-        except (ConnectionError, BlockingIOError):
+        except OSError as error:
+            if error.errno not in BROKEN | FULL:
+                raise
             return Cause.RESET
         return None
 

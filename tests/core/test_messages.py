@@ -260,3 +260,17 @@ def test_no_payload_raises(payload: bytes, version: int) -> None:
 @given(order=st.integers(0, 2**31 - 1), version=st.sampled_from(VERSIONS))
 def test_every_order_id_survives(order: int, version: int) -> None:
     assert read_whole(version, speech.next_valid_id(version, order)) == [NextValidId(order)]
+
+
+@pytest.mark.parametrize("client_id", [0, -1])
+def test_no_session_is_ever_begun_as_client_0(client_id: int) -> None:
+    """It would bind the orders that are placed by hand (facts: protocol, section 4)."""
+    with pytest.raises(ValueError, match="no session of ours has the client id"):
+        messages.start_api(226, client_id)
+
+
+@pytest.mark.parametrize("version", [200, 226])
+def test_an_account_with_a_terminals_commands_in_it_is_counted_and_not_shown(version: int) -> None:
+    listed = "DU1234567,\x1b[2J\x1b[31mDU7,\x85\x9b31m"
+    payload = speech.managed_accounts(version, [listed])[4:]
+    assert messages.read(payload, version) == ManagedAccounts(("DU1234567", "?", "?"))
