@@ -6,7 +6,6 @@ import gc
 import platform
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,18 +15,17 @@ from aiohttp import web
 
 from exporter import __version__, page
 from exporter.config import Config, ConfigError
+from exporter.descriptors import Shares, bounded, lacking, raise_limit, share
+from exporter.door import Door, attend
 from exporter.metrics import ExporterState
 from exporter.service import Service
 from exporter.web import Reload, application
 
-if sys.platform != "win32":
-    import resource
-
-SPARE_DESCRIPTORS = 128  # for scrapes, logs and the resolver, beside the probes
-MOST_DESCRIPTORS = 65_536
+BACKLOG = 128  # connections that wait to be accepted
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
-FEWEST_PLACES = 16  # probes at once, however few open files the system permits
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
+
+ADVICE = "set web.listen (or IBKR_EXPORTER_LISTEN) to another address"
 
 Load = Callable[[], Config]
 
@@ -36,13 +34,13 @@ class ListenError(Exception):
     """The HTTP port cannot be had; the text says which, why and what to do."""
 
 
-async def serve(config: Config, load: Load, announce: Callable[[str], None]) -> None:
+async def serve(config: Config, load: Load, announce: Callable[[str], None], advice: str = ADVICE) -> None:
     """Watch and answer until SIGINT or SIGTERM; SIGHUP reads the configuration again by `load`.
 
-    `announce` gets the URL once there is one. Raises ListenError.
+    `announce` gets the URL once there is one. Raises ListenError, which gives the `advice` where the port is taken.
     """
     ended = asyncio.Event()
-    async with running(config, load) as (url, reload):
+    async with running(config, load, advice) as (url, reload):
         loop = asyncio.get_running_loop()
         reloads: set[asyncio.Task[list[str]]] = set()
 
@@ -59,13 +57,15 @@ async def serve(config: Config, load: Load, announce: Callable[[str], None]) -> 
 
 
 @asynccontextmanager
-async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload]]:
+async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIterator[tuple[str, Reload]]:
     """The service on its port: gives its URL and its reload. Raises ListenError before anything is probed."""
     log = structlog.get_logger(__name__)
-    listening = _listen(config.listen_host, config.listen_port)
+    listening = _listen(config.listen_host, config.listen_port, advice)
+    shares = share(raise_limit())
+    _warn_if_scarce(shares, config)
     service = Service(
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
-        most_at_once=max(FEWEST_PLACES, _raise_descriptor_limit() - SPARE_DESCRIPTORS),
+        most_at_once=shares.places,
     )
     present = config
     turn = asyncio.Lock()
@@ -84,17 +84,21 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
             problems = [str(problem) for problem in error.problems]
             log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
             return problems
-        await service.watch(loaded.targets, loaded.clients)
+        if len(loaded.targets) != len(present.targets):
+            _warn_if_scarce(shares, loaded)
+        await service.watch(bounded(loaded.targets, shares.watches), loaded.clients)
         present = loaded
         service.reloaded(time.time())
         log.info("configuration reloaded", targets=len(loaded.targets))
         return []
 
-    runner = web.AppRunner(application(service, reload, lambda: present), access_log=None, shutdown_timeout=SHUTDOWN)
+    app = application(service, reload, lambda: present)
+    app.middlewares.insert(0, attend)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     try:
         await runner.setup()
-        await web.SockSite(runner, listening).start()
-        await service.watch(config.targets, config.clients)
+        await _open(listening, runner, shares.visitors)
+        await service.watch(bounded(config.targets, shares.watches), config.clients)
         host, port = listening.getsockname()[:2]
         page.prepare()
         settle_memory()
@@ -108,18 +112,39 @@ async def running(config: Config, load: Load) -> AsyncIterator[tuple[str, Reload
         log.info("ended")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, advice: str) -> socket.socket:
     everywhere = host in ("", "::") and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=everywhere)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        msg = (
-            f"cannot listen on {host} port {port}: {reason}. Is another exporter running? "
-            "Stop it, or set web.listen (or IBKR_EXPORTER_LISTEN) to another address"
-        )
+        msg = f"cannot listen on {host} port {port}: {reason}. Is another exporter running? Stop it, or {advice}"
         raise ListenError(msg) from None
+
+
+async def _open(listening: socket.socket, runner: web.AppRunner, most: int) -> None:
+    """Let visitors in, at most so many: whoever comes first makes room for the next by being idle."""
+    server = runner.server
+    if server is None:
+        msg = "the runner is not set up"
+        raise RuntimeError(msg)
+    # The loop accepts as many at once as its backlog says, before the first of them can be sent away.
+    await asyncio.get_running_loop().create_server(Door(server, most), sock=listening, backlog=max(1, most // 4))
+    listening.listen(BACKLOG)
+
+
+def _warn_if_scarce(shares: Shares, config: Config) -> None:
+    missing = lacking(shares, config.targets)
+    if missing:
+        structlog.get_logger(__name__).warning(
+            "too few open files",
+            permitted=shares.permitted,
+            needed=shares.permitted + missing,
+            probes_at_once=shares.places,
+            targets_watched=shares.watches,
+            remedy="raise the hard limit: ulimit -Hn, LimitNOFILE= of systemd, ulimits: nofile of Docker",
+        )
 
 
 def settle_memory() -> None:
@@ -131,15 +156,3 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
-
-
-def _raise_descriptor_limit() -> int:
-    """Take as many open files as the system permits (each probe under way is one); the number of them."""
-    if sys.platform == "win32":
-        return 512  # the most that select() takes there
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted

@@ -1,0 +1,67 @@
+"""Open files: how many the system permits, and who may have how many of them.
+
+Every connection is one. Where they run out, the exporter is blind to all gateways at once and cannot even say so; so
+each use has its share, and whoever needs more waits, or does without, by our own rules.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from exporter.model import Target
+
+if sys.platform != "win32":
+    import resource
+
+MOST = 65_536
+WITH_SELECT = 512  # the most that select() takes on Windows
+OWN = 64  # the log, the resolver, the event loop, the pipes of the client libraries
+VISITORS = 512  # connections of scrapers and browsers
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Who may have how many open files at a time, of all that are `permitted`."""
+
+    permitted: int
+    places: int  # for probes
+    watches: int
+    visitors: int  # HTTP connections; each may need a second file, for the /probe that it asks for
+
+
+def share(permitted: int) -> Shares:
+    """The open files divided, whatever is configured: a reload changes nothing about it."""
+    own, visitors = min(OWN, permitted // 4), min(VISITORS, permitted // 8)
+    rest = max(1, permitted - own - 2 * visitors)
+    return Shares(permitted, rest - rest // 2, rest // 2, visitors)
+
+
+def lacking(shares: Shares, targets: Sequence[Target]) -> int:
+    """How many more open files it would take to watch all these targets and to probe them all at once."""
+    watched = sum(target.watch_id is not None for target in targets)
+    return max(0, len(targets) - shares.places) + max(0, watched - shares.watches)
+
+
+def bounded(targets: Sequence[Target], watches: int) -> tuple[Target, ...]:
+    """The targets, of which only so many are watched: the first ones, so that a reload leaves it at that.
+
+    A watch gives way to a probe: without a watch less is seen, without probes nothing.
+    """
+    kept, left = [], watches
+    for target in targets:
+        watched = target.watch_id is not None
+        kept.append(replace(target, watch=False) if watched and left <= 0 else target)
+        left -= watched
+    return tuple(kept)
+
+
+def raise_limit() -> int:
+    """Take as many open files as the system permits; the number of them."""
+    if sys.platform == "win32":
+        return WITH_SELECT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return MOST if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted

@@ -1,0 +1,214 @@
+"""Connections that ask nothing: they make room for those that do, on real sockets and under a real limit of files."""
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from exporter.door import Door, attend
+from exporter.simulator.gateway import Gateway
+from tests.shell.test_cli import CLEAN, COMMAND, free_port, get
+
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def house(most: int, asking: float = 30.0, answer: bytes = b"hello") -> AsyncIterator["House"]:
+    """A server behind a door: `/` answers at once, `/slow` when it is told to."""
+    finish = asyncio.Event()
+
+    async def at_once(_: web.Request) -> web.Response:
+        return web.Response(body=answer)
+
+    async def slow(_: web.Request) -> web.Response:
+        await finish.wait()
+        return web.Response(body=answer)
+
+    app = web.Application(middlewares=[attend])
+    app.add_routes([web.get("/", at_once), web.get("/slow", slow)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    assert runner.server is not None
+    server = await asyncio.get_running_loop().create_server(Door(runner.server, most, asking), "127.0.0.1", 0)
+    made = House(server.sockets[0].getsockname()[1], finish)
+    try:
+        yield made
+    finally:
+        for writer in made.writers:
+            writer.transport.abort()
+        await runner.cleanup()
+        server.close()
+
+
+class House:
+    def __init__(self, port: int, finish: asyncio.Event) -> None:
+        self.port = port
+        self.finish = finish
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def visit(self, said: bytes = b"") -> Streams:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        writer.write(said)
+        return reader, writer
+
+    async def ask(self) -> bytes:
+        reader, _ = await self.visit(ASK)
+        async with asyncio.timeout(10):
+            return await reader.readuntil(b"hello")
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """The server has ended it, or does so within ten seconds."""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
+    return True
+
+
+async def test_who_has_been_idle_longest_makes_room_and_who_is_being_answered_does_not() -> None:
+    async with house(most=3) as at:
+        busy, _ = await at.visit(ASK.replace(b"/ ", b"/slow "))
+        await asyncio.sleep(0.1)  # it has been read
+        first, _ = await at.visit()
+        second, _ = await at.visit(b"GET / HT")
+        assert (await at.ask()).startswith(b"HTTP/1.1 200")
+        assert await ended(first)
+        assert not second.at_eof()
+        at.finish.set()
+        assert b"hello" in await busy.readuntil(b"hello")
+
+
+async def test_where_all_are_being_answered_the_next_is_sent_away_at_once() -> None:
+    async with house(most=2) as at:
+        busy = [(await at.visit(ASK.replace(b"/ ", b"/slow ")))[0] for _ in range(2)]
+        await asyncio.sleep(0.1)
+        third, _ = await at.visit(ASK)
+        assert await ended(third)
+        at.finish.set()
+        assert all([b"hello" in await reader.readuntil(b"hello") for reader in busy])
+        assert (await at.ask()).endswith(b"hello")
+
+
+async def test_a_first_request_that_trickles_in_is_given_up() -> None:
+    async with house(most=10, asking=0.4) as at:
+        reader, writer = await at.visit(b"GET / HTTP/1.1\r\n")
+        trickle = asyncio.create_task(_trickle(writer))
+        assert await ended(reader)
+        trickle.cancel()
+        assert (await at.ask()).endswith(b"hello")
+
+
+async def _trickle(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"X-A: b\r\n")
+        await asyncio.sleep(0.05)
+
+
+async def test_an_answered_connection_stays_open_for_the_next_request() -> None:
+    async with house(most=10, asking=0.3) as at:
+        reader, writer = await at.visit(ASK)
+        await reader.readuntil(b"hello")
+        await asyncio.sleep(0.5)
+        writer.write(ASK)
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_answer_that_nobody_takes_does_not_keep_others_out() -> None:
+    async with house(most=2, answer=b"x" * 30_000_000 + b"hello") as at:
+        stuck = [await at.visit(ASK) for _ in range(2)]
+        await asyncio.sleep(0.3)
+        reader, writer = await at.visit(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+        writer.close()
+        assert len(stuck) == 2
+
+
+# --- the process under a real limit
+
+
+@contextmanager
+def many_files_here(number: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number:
+        pytest.skip(f"only {hard} open files are permitted here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def written(tmp_path: Path, gateway_port: int, listen: int, number: int) -> Path:
+    """A configuration of many targets at one simulated gateway, each by an address and with client ids of its own."""
+    lines = [f"web: {{listen: '127.0.0.1:{listen}'}}", "defaults: {interval: 5s, deadline: 4s}", "targets:"]
+    lines += [
+        f"  - {{name: t{i}, host: 127.0.1.{i + 1}, port: {gateway_port}, mode: paper, client_ids: [{2 * i + 9000}, "
+        f"{2 * i + 9001}]}}"
+        for i in range(number)
+    ]
+    file = tmp_path / "many.yaml"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+async def test_few_open_files_and_a_thousand_idle_connections_blind_neither_probes_nor_scrapers(tmp_path: Path) -> None:
+    listen, targets = free_port(), 200
+    async with Gateway("ok", host="0.0.0.0") as gateway:
+        command = [*COMMAND, "serve", "--config", str(written(tmp_path, gateway.port, listen, targets))]
+        process = await asyncio.to_thread(
+            subprocess.Popen,
+            ["bash", "-c", 'ulimit -n 64; exec "$@"', "bash", *command],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=CLEAN,
+        )
+        held: list[socket.socket] = []
+        try:
+            with many_files_here(4096):
+                url = f"http://127.0.0.1:{listen}/metrics"
+                await asyncio.to_thread(get, url)
+                await asyncio.to_thread(_hold, held, listen, 1000)
+                body = ""
+                async with asyncio.timeout(60):
+                    while body.count('verdict="healthy"} 1') < targets:
+                        body = await asyncio.to_thread(get, url, 5.0)
+                        await asyncio.sleep(0.2)
+                for sock in held:
+                    sock.close()
+            process.send_signal(signal.SIGTERM)
+            code = await asyncio.to_thread(process.wait, 10)
+            assert process.stderr is not None
+            log = process.stderr.read()
+        finally:
+            process.kill()
+            process.communicate()
+    assert code == 0
+    assert log.count("too few open files") == 1
+    assert "LimitNOFILE" in log
+    assert "verdict changed" in log
+    assert "probe_broken" not in log
+    assert "Too many open files" not in log
+    assert 'verdict="probe_broken"} 1' not in body
+
+
+def _hold(held: list[socket.socket], port: int, number: int) -> None:
+    for _ in range(number):
+        sock = socket.create_connection(("127.0.0.1", port), 10)
+        held.append(sock)
+        with contextlib.suppress(OSError):  # sent away already
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
