@@ -205,6 +205,16 @@ def test_a_port_that_is_taken_is_a_clear_message(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+def test_a_taken_port_is_avoided_in_the_demo_by_the_demos_own_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = run("demo", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert ran.returncode == 1
+    assert "Address already in use" in ran.stderr
+    assert "--listen" in ran.stderr
+    assert "web.listen" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 async def test_serve_takes_its_target_from_the_environment() -> None:
     listen = free_port()
     async with Gateway("silent") as gateway:
