@@ -21,7 +21,7 @@ from exporter import page
 from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint, used_client_ids
 from exporter.history import TargetState, cut_short, explanation, fold
 from exporter.metrics import exporter_exposition, exposition
-from exporter.model import Report, Target, Verdict
+from exporter.model import Report, Target
 from exporter.service import Service
 from exporter.verdict import CONNECTABLE, judge
 
@@ -57,7 +57,7 @@ def application(service: Service, reload: Reload, present: Callable[[], Config])
             web.get("/", routes.status_page),
             web.get("/targets/{name}", routes.target_page),
             web.get("/runbooks", routes.runbooks),
-            web.get("/runbooks/{verdict}", routes.runbook),
+            web.get("/runbooks/{name}", routes.runbook),
             web.get("/static/{name}", routes.static),
             web.get("/api/v1/status", routes.status),
             web.get("/probe", routes.probe),
@@ -120,12 +120,12 @@ class Routes:
         return await self._sent(request, iter([page.render_runbooks()]), "text/html; charset=utf-8")
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
-        """The runbook of one verdict."""
+        """The runbook of one verdict, or of an alert that is about none."""
         try:
-            verdict = Verdict(request.match_info["verdict"])
-        except ValueError:
+            runbook = page.render_runbook(request.match_info["name"])
+        except KeyError:
             return _missing("No such runbook", "The runbooks are named after the verdicts; /runbooks lists them.")
-        return await self._sent(request, iter([page.render_runbook(verdict)]), "text/html; charset=utf-8")
+        return await self._sent(request, iter([runbook]), "text/html; charset=utf-8")
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """The style sheet and its like; only names that the package itself holds."""

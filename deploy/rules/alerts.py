@@ -318,7 +318,7 @@ OTHERS: tuple[Alert, ...] = (
         "2. Look for what restarts the gateway: its controller, the container's restart policy, a login that fails "
         "again and again.\n"
         "3. Then take the runbook of the verdict that it has most of the time.",
-        "port_closed",
+        "gateway_down",
         "/d/ibkr-gateway?var-target={{ $labels.target }}",
         t.KEEP_DOWN,
     ),
@@ -376,7 +376,7 @@ OTHERS: tuple[Alert, ...] = (
         "program, are off by as much. What to do:\n"
         "1. See that NTP runs on the gateway's machine and on the exporter's.\n"
         "2. In a virtual machine that was suspended, set the clock once by hand, or restart the NTP service.",
-        "healthy",
+        "clock_off",
         "/d/ibkr-gateway?var-target={{ $labels.target }}",
     ),
     Alert(
@@ -391,7 +391,7 @@ OTHERS: tuple[Alert, ...] = (
         "What to do:\n"
         "1. Compare the client libraries on the Libraries dashboard: a new version may break an old library.\n"
         "2. If nobody upgraded it on purpose, turn automatic updates off: use the offline (stable) installer.",
-        "healthy",
+        "server_version_changed",
         "/d/ibkr-gateway?var-target={{ $labels.target }}",
     ),
     Alert(
@@ -406,8 +406,24 @@ OTHERS: tuple[Alert, ...] = (
         "time; automatic restarts fail until then. What to do:\n"
         "1. Have the phone with IBKR Mobile at hand on Sunday, or plan the restart for when you have.\n"
         "2. Then look at the Fleet dashboard: every gateway healthy.",
-        "healthy",
+        "weekly_login_due",
         "/d/ibkr-fleet",
+    ),
+    Alert(
+        "IbkrClientUnusable",
+        "A client library cannot be tried",
+        f"{latest('ibkr_client_usable')} == 0",
+        t.UNUSABLE,
+        "warning",
+        "exporter",
+        "The interpreter of the client {{ $labels.client }} on {{ $labels.instance }} does not start, or its library "
+        "cannot be imported: it tests nothing, and no gateway is blamed for that. What to do:\n"
+        "1. ibkr-exporter clients check says why: no interpreter, no library, or distributions that overwrite each "
+        "other.\n"
+        "2. Where the exporter makes the environments: ibkr-exporter clients install. Where it is the bot's own: mend "
+        "it there.",
+        "client_unusable",
+        "/d/ibkr-libraries",
     ),
     Alert(
         "IbkrExporterDown",
@@ -422,7 +438,7 @@ OTHERS: tuple[Alert, ...] = (
         "1. docker compose ps exporter, and docker compose logs --tail 50 exporter: a wrong configuration is "
         "said there.\n"
         "2. Start it again; read its log if it stops again.",
-        "probe_broken",
+        "exporter_down",
         "/d/ibkr-fleet",
     ),
     Alert(
@@ -436,7 +452,7 @@ OTHERS: tuple[Alert, ...] = (
         "errors. What to do:\n"
         "1. ibkr-exporter check-config FILE names every error with its line.\n"
         "2. Correct the file and reload: POST /-/reload, or SIGHUP.",
-        "probe_broken",
+        "config_reload_failed",
         "/d/ibkr-fleet",
     ),
 )

@@ -1,4 +1,4 @@
-"""The pages: `/`, `/targets/NAME`, `/runbooks/VERDICT`, errors, and the JSON of `/api/v1/status`.
+"""The pages: `/`, `/targets/NAME`, `/runbooks/NAME`, errors, and the JSON of `/api/v1/status`.
 
 Functions of the states and `now`; nothing here knows HTTP or reads a clock. The templates, style sheet and runbooks
 are read from the package. All that comes from a peer or a configuration is escaped by the templates.
@@ -26,6 +26,7 @@ from exporter.verdict import Severity, severity
 
 __all__ = [
     "CONTENT_SECURITY_POLICY",
+    "OTHER_RUNBOOKS",
     "STATIC",
     "moment",
     "prepare",
@@ -47,6 +48,16 @@ CONTENT_SECURITY_POLICY = (
 )
 # The files of `/static/NAME` and their types.
 STATIC = {"style.css": "text/css; charset=utf-8"} | {f"{tone.value}.svg": "image/svg+xml" for tone in Severity}
+# The runbooks of alerts that are about no verdict (deploy/rules), each with what it is about.
+OTHER_RUNBOOKS: Mapping[str, str] = {
+    "gateway_down": "It keeps failing, and never in one way for long.",
+    "clock_off": "The gateway's clock and the exporter's disagree.",
+    "server_version_changed": "The gateway speaks another version of the API than before.",
+    "weekly_login_due": "IBKR ends all logins on Sunday: someone must log in by hand.",
+    "client_unusable": "A client library cannot be tried at all.",
+    "config_reload_failed": "The changed configuration was refused.",
+    "exporter_down": "Prometheus gets no answer from the exporter.",
+}
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
 SURVEYED = 3  # cards that need no list above them
 UNFOLDED = 30  # cards that are shown in full; the rest of a long outage is folded up
@@ -99,18 +110,29 @@ def render_target(state: TargetState, now: float) -> str:
     return _render("target.html", "../", context)
 
 
-def render_runbook(verdict: Verdict) -> str:
-    """The runbook of a verdict."""
-    tone = severity(verdict)
-    context = {"verdict": verdict.value, "worst": tone.value, "sign": SIGNS[tone], "body": _runbook(verdict)}
+def render_runbook(name: str) -> str:
+    """The runbook of a verdict, or one of OTHER_RUNBOOKS; raises KeyError for any other name."""
+    tone = _tone(name)
+    context = {"verdict": name, "worst": tone.value, "sign": SIGNS[tone], "body": _runbook(name)}
     return _render("runbook.html", "../", context)
 
 
 def render_runbooks() -> str:
     """The list of all runbooks, for the path `/runbooks` (no slash at its end: its links are relative)."""
-    tones = {verdict: severity(verdict) for verdict in Verdict}
-    rows = [(verdict.value, tone.value, SIGNS[tone], REMEDIES[verdict].meaning) for verdict, tone in tones.items()]
-    return _render("runbooks.html", "", {"rows": rows, "worst": Severity.OK.value})
+    meanings = {verdict.value: remedy.meaning for verdict, remedy in REMEDIES.items()}
+    tables = [
+        [(name, (tone := _tone(name)).value, SIGNS[tone], meaning) for name, meaning in table.items()]
+        for table in (meanings, OTHER_RUNBOOKS)
+    ]
+    return _render("runbooks.html", "", {"tables": tables, "worst": Severity.OK.value})
+
+
+def _tone(name: str) -> Severity:
+    if name in OTHER_RUNBOOKS:
+        return Severity.WARNING
+    if name not in set(Verdict):
+        raise KeyError(name)
+    return severity(Verdict(name))
 
 
 def render_error(code: int, title: str, message: str, *, root: str = "../") -> str:
@@ -126,15 +148,15 @@ def static(name: str) -> bytes:
     return files("exporter").joinpath("static", name).read_bytes()
 
 
-def runbook_source(verdict: Verdict) -> str:
+def runbook_source(name: str) -> str:
     """A runbook as it was written, in Markdown."""
-    return files("exporter").joinpath("runbooks", f"{verdict.value}.md").read_text(encoding="utf-8")
+    return files("exporter").joinpath("runbooks", f"{name}.md").read_text(encoding="utf-8")
 
 
 @cache
-def _runbook(verdict: Verdict) -> str:
+def _runbook(name: str) -> str:
     """A runbook as HTML. Its links are to files, so that they work in the repository; here they lose the `.md`."""
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(runbook_source(verdict))
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(runbook_source(name))
     return re.sub(r'href="(\w+)\.md"', r'href="\1"', html)
 
 

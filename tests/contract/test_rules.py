@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from exporter.model import Verdict
+from exporter.page import OTHER_RUNBOOKS
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -64,11 +65,18 @@ def test_every_alert_says_what_where_and_what_to_do(rule: dict[str, Any]) -> Non
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
 def test_every_runbook_and_dashboard_that_is_linked_exists(rule: dict[str, Any]) -> None:
     runbook = rule["annotations"]["runbook_url"].rpartition("/runbooks/")[2]
-    assert runbook in set(Verdict)
+    assert runbook in {*Verdict, *OTHER_RUNBOOKS}
     assert (ROOT / "exporter" / "runbooks" / f"{runbook}.md").is_file()
     dashboard = re.search(r"/d/ibkr-(\w+)", rule["annotations"]["dashboard_url"])
     assert dashboard
     assert (ROOT / "deploy" / "grafana" / "dashboards" / f"{dashboard[1]}.json").is_file()
+
+
+def test_no_alert_that_is_about_no_verdict_leads_to_the_runbook_of_another() -> None:
+    """Everywhere and overdue are the verdicts' own, for several gateways and for long."""
+    named = {rule["alert"] for rule in ALERTS if 'ibkr_verdict{verdict="' in rule["expr"].partition("unless")[0]}
+    linked = {rule["alert"]: rule["annotations"]["runbook_url"].rpartition("/")[2] for rule in ALERTS}
+    assert {linked[alert] for alert in set(linked) - named} == set(OTHER_RUNBOOKS)
 
 
 def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:

@@ -141,7 +141,7 @@ def test_the_windows_are_those_that_the_exporter_knows() -> None:
             continue  # it excuses nothing
         for day in window.days:
             evening = window.end < window.start  # two ranges in Alertmanager, the second on the next day
-            parts = [(day, window.start, time.max if evening else window.end)]
+            parts = [(day.value, window.start, time.max if evening else window.end)]
             if evening:
                 parts.append((DAYS[(DAYS.index(day) + 1) % 7], time.min, window.end))
             for on, start, end in parts:

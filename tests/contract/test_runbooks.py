@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import pytest
 
+from deploy.rules.alerts import alerts
 from exporter import page
 from exporter.model import Outcome, Stage, Verdict
 from exporter.page import runbook_source
@@ -40,13 +41,22 @@ class Text(HTMLParser):
         self.text += data
 
 
-def section(verdict: Verdict, heading: str) -> str:
+NAMES = [*(verdict.value for verdict in Verdict), *page.OTHER_RUNBOOKS]
+
+
+def section(verdict: str, heading: str) -> str:
     return runbook_source(verdict).split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0].strip()
 
 
-def test_there_is_a_runbook_for_every_verdict_and_for_nothing_else() -> None:
+def test_there_is_a_runbook_for_every_verdict_and_every_alert_about_none_and_for_nothing_else() -> None:
     names = {entry.name for entry in files("exporter").joinpath("runbooks").iterdir()}
-    assert names == {f"{verdict}.md" for verdict in Verdict}
+    assert names == {f"{name}.md" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", page.OTHER_RUNBOOKS)
+def test_a_runbook_of_no_verdict_asks_for_the_same_actions_as_its_alert(name: str) -> None:
+    (alert,) = (alert for alert in alerts() if alert.runbook == name)
+    assert alert.description.partition("What to do:\n")[2] == section(name, "Required actions")
 
 
 def test_every_verdict_has_words_and_all_but_healthy_say_what_to_do() -> None:
@@ -61,8 +71,8 @@ def test_a_runbook_asks_for_the_same_actions_as_the_page_in_the_same_order(verdi
     assert section(verdict, "Required actions") == expected
 
 
-@pytest.mark.parametrize("verdict", Verdict)
-def test_a_runbook_has_the_sections_of_all_others_and_the_causes_among_them(verdict: Verdict) -> None:
+@pytest.mark.parametrize("verdict", NAMES)
+def test_a_runbook_has_the_sections_of_all_others_and_the_causes_among_them(verdict: str) -> None:
     source = runbook_source(verdict)
     headings = re.findall(r"^## (.*)$", source, re.MULTILINE)
     assert source.startswith(f"# {verdict}: ")
@@ -71,8 +81,8 @@ def test_a_runbook_has_the_sections_of_all_others_and_the_causes_among_them(verd
     assert all(section(verdict, heading) for heading in headings)
 
 
-@pytest.mark.parametrize("verdict", Verdict)
-def test_a_runbook_names_related_verdicts_by_links_that_lead_somewhere(verdict: Verdict) -> None:
+@pytest.mark.parametrize("verdict", NAMES)
+def test_a_runbook_names_related_verdicts_by_links_that_lead_somewhere(verdict: str) -> None:
     targets = re.findall(r"\[([^\]]*)\]\(([^)]*)\)", runbook_source(verdict))
     related = re.findall(r"\]\((\w+)\.md\)", section(verdict, "Related verdicts"))
     assert related
@@ -94,12 +104,12 @@ def test_the_page_of_a_runbook_shows_all_of_it_with_links_that_work_there(verdic
 
 
 def test_the_list_of_runbooks_leads_to_every_one() -> None:
-    assert {f"runbooks/{verdict}" for verdict in Verdict} <= set(Text(page.render_runbooks()).links)
+    assert {f"runbooks/{name}" for name in NAMES} <= set(Text(page.render_runbooks()).links)
 
 
 def test_runbooks_speak_of_no_outcome_and_no_stage_that_does_not_exist() -> None:
     outcomes, stages = {outcome.value for outcome in Outcome}, {stage.value for stage in Stage}
-    for verdict in Verdict:
+    for verdict in NAMES:
         source = runbook_source(verdict)
         assert set(re.findall(r"outcome `(\w+)`", source)) <= outcomes, verdict
         assert set(re.findall(r"stage `(\w+)`", source)) <= stages, verdict
