@@ -2,11 +2,13 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +36,13 @@ def compose(*arguments: str, files: tuple[str, ...] = FILES, **environment: str)
         check=False,
         timeout=300,
     )
+
+
+def free_ports(*names: str) -> dict[str, str]:
+    """Settings with ports that are free on this machine now: the default ones are the stack's of the other tests."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: str(listener.getsockname()[1]) for name, listener in zip(names, taken, strict=True)}
 
 
 def set_modes(modes: dict[int, str]) -> float:

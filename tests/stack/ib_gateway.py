@@ -6,6 +6,8 @@ the relay, removing the file brings it back. The gateway's mode is changed on it
 
 import asyncio
 import contextlib
+import os
+import shutil
 from pathlib import Path
 
 from exporter.simulator.control import control
@@ -17,6 +19,8 @@ SWITCH = Path("/tmp/no-relay")  # noqa: S108 - inside a container of its own
 
 async def main() -> None:
     """Run until the process is ended."""
+    # as a gateway does at its start, in the directory that it is told
+    shutil.copyfile("/srv/launcher.log", Path(os.environ["TWS_SETTINGS_PATH"], "launcher.log"))
     gateway = Gateway("ok", host="127.0.0.1", port=GATEWAY)
     async with gateway, control(gateway, CONTROL):
         while True:

@@ -5,10 +5,11 @@ from functools import partial
 
 import pytest
 
-from tests.stack.containers import DOCKER, compose, wait_for
+from tests.stack.containers import DOCKER, compose, free_ports, wait_for
 
 BASE = ("--project-name", "ibkr-mistakes", "-f", "compose.yaml")
-PORT = {"EXPORTER_PORT": "29497"}  # beside the stack of the other tests
+BESIDE = (*BASE, "-f", "deploy/compose.ib-gateway.yaml")
+PORT = free_ports("EXPORTER_PORT")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,13 @@ def test_the_demo_needs_no_settings_and_is_sound() -> None:
 
 
 def test_the_file_beside_an_ib_gateway_is_sound() -> None:
-    done = compose("config", "--quiet", files=(*BASE, "-f", "deploy/compose.ib-gateway.yaml"))
+    done = compose("config", "--quiet", files=BESIDE, TWS_USERID="trader")
     assert done.returncode == 0, done.stdout
     assert done.stdout == ""
+
+
+def test_a_gateway_without_a_user_is_refused_by_name() -> None:
+    done = compose("config", "--quiet", files=BESIDE, TWS_USERID="")
+    assert done.returncode != 0
+    assert "TWS_USERID" in done.stdout
+    assert ".env.example" in done.stdout
