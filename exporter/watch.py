@@ -11,9 +11,13 @@
 A freeze right after an answer is met by the next request at most 2 s later, is confirmed by a probe of 1 s, and so has
 its verdict after 4 s, or from the watch alone after 4.2 s.
 
-What it sees goes to `tell` as values. It sends startApi and reqCurrentTime, nothing else, never two requests within
-1.1 s, and ends every session in order. It connects only while the probes find that a session works, and after an end
-waits an interval of the schedule or longer.
+A gateway that takes its time is given it: a request is late after twice what answers took of late, if that is more, and
+at most after the target's deadline; it is given up 1.2 s after that. So the freeze of such a gateway has its verdict
+within 3.2 s and the deadline.
+
+What it sees goes to `tell` as values, news at most ten times a second. It sends startApi and reqCurrentTime, nothing
+else, never two requests within 1.1 s, and ends every session in order. It connects only while the probes find that a
+session works, and after an end waits an interval of the schedule or longer.
 """
 
 import asyncio
@@ -39,16 +43,28 @@ Tell = Callable[[Sighting], object]
 CLOSING = 0.5  # seconds for an orderly end
 SETTLED = 10  # intervals after which a session that ends was a good one, and the next may follow soon
 MOST_DOUBLINGS = 5
+NEWS = frozenset({Sight.BEGAN, Sight.TOLD})  # what passes on the facts
+TOLERANCE = 2  # times the usual: within that an answer is not late
+FADING = 0.8  # of the usual is left after each quicker answer
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds from one request to the next, and from a request to what its silence leads to."""
+    """Seconds from one request to the next, from a request to what its silence leads to, and from news to news."""
 
     heartbeat: float = 2.0
     late: float = 1.0
     again: float = 1.2  # a second request within a second would be ignored (facts: failures, row 42)
     given_up: float = 2.2
+    news: float = 0.1
+
+    def waits(self, usual: float, most: float) -> tuple[float, float, float, float]:
+        """Those that follow one another, for a gateway whose answers usually take so long; none is late before that.
+
+        `most` is how long at most an answer may take before it is late.
+        """
+        more = max(0.0, min(TOLERANCE * usual, most) - self.late)
+        return self.heartbeat, self.late + more, self.again + more, self.given_up + more
 
 
 PACE = Pace()
@@ -82,6 +98,11 @@ def pause(interval: float, short: int, share: float) -> float:
     return float(interval * 2 ** min(max(0, short - 1), MOST_DOUBLINGS) * (1 + share / 2))
 
 
+def accustomed(usual: float, took: float) -> float:
+    """How long answers usually take (seconds), after one more: the slowest of late, for a slow one is soon followed."""
+    return max(took, FADING * usual)
+
+
 async def _watch_once(target: Target, resolver: Resolver, tell: Tell, pace: Pace) -> None:
     """One session, from the connect to its end in order."""
     connection = Connection(asyncio.get_running_loop().time() + target.deadline)
@@ -108,6 +129,9 @@ class Vigil:
         self._pace = pace
         self._dialogue: Dialogue | None = None
         self._counted = 0  # connections that were told of
+        self._usual = 0.0  # seconds that answers took of late, the slowest counting most
+        self._told = SessionFacts()
+        self._quiet_until = 0.0  # in the loop's time
 
     async def stay(self) -> LayerResult:
         """Connect, begin a session and stay in it. How it ended, or why it did not begin."""
@@ -126,6 +150,7 @@ class Vigil:
         failure = await dialogue.begin() or await dialogue.ask_time()
         if failure is not None:
             return failure
+        self._get_used(dialogue)
         self.say(Sight.BEGAN)
         return await self._listen(dialogue)
 
@@ -135,30 +160,36 @@ class Vigil:
         opened, self._counted = connection.opened - self._counted, connection.opened
         facts = SessionFacts() if dialogue is None else dialogue.facts
         since = None if dialogue is None else dialogue.asked_at
+        if sight in NEWS:
+            self._told = facts
         self._tell(Sighting(sight, time.time(), facts, since, result, opened))
 
     async def _listen(self, dialogue: Dialogue) -> LayerResult:
         """Hear what comes, and see to it that requests are answered."""
-        connection, pace, now = self._attempt.connection, self._pace, asyncio.get_running_loop().time
+        attempt, pace, now = self._attempt, self._pace, asyncio.get_running_loop().time
+        waits = pace.waits(self._usual, attempt.target.deadline)
         asked, step = now(), 0  # when the last request was answered or, from step 1 on, the unanswered one was sent
         while True:
-            waits = (pace.heartbeat, pace.late, pace.again, pace.given_up)
             cause = None
             if now() >= asked + waits[step]:
+                self._pass_on(dialogue, at_once=True)
                 if step == len(waits) - 1:
                     return dialogue.failure(Cause.SILENCE, Stage.CURRENT_TIME)
                 cause = self._step(dialogue, step)
                 asked, step = (now() if step == 0 else asked), step + 1
-            before = dialogue.facts
             if cause is None:
-                connection.prolong(asked + waits[step])
+                due = asked + waits[step]
+                attempt.connection.prolong(min(due, self._quiet_until) if self._news(dialogue) else due)
                 cause = await dialogue.hear()
             if cause not in (None, Cause.SILENCE):
                 return dialogue.failure(cause, Stage.CURRENT_TIME)
-            if (before.upstream, before.farms) != (dialogue.facts.upstream, dialogue.facts.farms):
-                self.say(Sight.TOLD)
-            if step and not dialogue.waiting:
-                asked, step = (now() if step == len(waits) - 1 else asked), 0  # never two requests within 1.1 s
+            answered = step and not dialogue.waiting
+            self._pass_on(dialogue, at_once=bool(answered))
+            if answered:
+                late = now() - asked > pace.late  # then it is left alone for a while: it has enough to do
+                asked, step = (now() if late else asked), 0  # never two requests within 1.1 s
+                self._get_used(dialogue)
+                waits = pace.waits(self._usual, attempt.target.deadline)
                 self.say(Sight.ANSWERED)
 
     def _step(self, dialogue: Dialogue, step: int) -> Cause | None:
@@ -167,3 +198,23 @@ class Vigil:
             self.say(Sight.UNANSWERED)
             return None
         return dialogue.send_time_request()
+
+    def _pass_on(self, dialogue: Dialogue, *, at_once: bool) -> None:
+        """Tell the news: before another sighting takes it for known, else no sooner than a moment after the last."""
+        now = asyncio.get_running_loop().time()
+        if self._news(dialogue) and (at_once or now >= self._quiet_until):
+            self._quiet_until = now + self._pace.news
+            self.say(Sight.TOLD)
+
+    def _news(self, dialogue: Dialogue) -> bool:
+        """The gateway has told more than was passed on."""
+        return _word(dialogue.facts) != _word(self._told)
+
+    def _get_used(self, dialogue: Dialogue) -> None:
+        """Take in how long the last answer took."""
+        self._usual = accustomed(self._usual, dialogue.stages.get(Stage.CURRENT_TIME, 0.0))
+
+
+def _word(facts: SessionFacts) -> tuple[object, ...]:
+    """What a gateway tells unasked, and we pass on at once."""
+    return facts.upstream, facts.farms, facts.errors, facts.new_port

@@ -60,6 +60,8 @@ class House:
                 connection.play(script.RESET, at_once=True)
             elif mode.answering:
                 connection.tell_change()
+            else:
+                connection.freeze()
 
 
 class Connection:
@@ -104,6 +106,11 @@ class Connection:
             version = self.record.version or 0
             self.play(script.at_change(self._told, mode, self._house.setup, version, self._house.now()))
             self._told = mode
+
+    def freeze(self) -> None:
+        """Leave a live session without what was still to be said."""
+        if self._phase is Phase.SESSION:
+            self.play(script.SILENCE, at_once=True)
 
     def end(self, ending: Ending) -> None:
         """End the connection from our side."""

@@ -154,7 +154,7 @@ def at_request(mode: Mode, setup: Setup, version: int, message: Message, now: fl
         return SILENCE
     match message.id:
         case Request.REQ_CURRENT_TIME:
-            return (Step(speech.current_time(version, int(now))),)
+            return (Step(speech.current_time(version, int(now)), delay=setup.thinking()),)
         case Request.REQ_IDS:
             return (Step(speech.next_valid_id(version, setup.next_order_id)),)
         case Request.REQ_MANAGED_ACCOUNTS if mode.start is not Start.NO_ACCOUNTS:

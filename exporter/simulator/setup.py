@@ -44,7 +44,8 @@ class Setup:
 
     The hello's time text is `clock()` moved by `utc_offset` with `zone_text` behind it, whatever that says: real
     gateways send zone names of any kind. `clock_offset` counts in the mode `clock_off` only, `slow` in `slow`,
-    `freeze_after` in `freeze_after`, `flap_period` and `flap_mode` in `flapping`.
+    `freeze_after` in `freeze_after`, `flap_period` and `flap_mode` in `flapping`. `thinking` gives the seconds that the
+    next request for the time takes.
     """
 
     server_version: int = 226
@@ -65,6 +66,7 @@ class Setup:
     clock_offset: float = 90.0
     redirect_to: str = "127.0.0.1:4000"
     clock: Callable[[], float] = time
+    thinking: Callable[[], float] = float
 
     def time_text(self, now: float) -> str:
         """The second field of the reply to the hello, for example `20231021 13:28:15 EST`."""

@@ -20,7 +20,7 @@ from exporter.simulator import speech
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.record import ClientEnd, ConnectionRecord
 from exporter.simulator.setup import Setup
-from exporter.watch import Pace, pause
+from exporter.watch import Pace, accustomed, pause
 from exporter.wire import Request
 
 PROBES, WATCH = 9001, 9002  # the client ids
@@ -422,3 +422,87 @@ async def test_a_fault_of_our_own_ends_one_session_and_not_the_watch() -> None:
         await settled(gateway)
         assert sights[:3] == [Sight.BEGAN, Sight.ENDED, Sight.BEGAN]
         assert [record.client_end for record in of_watch(gateway)] == [ClientEnd.FIN, ClientEnd.FIN]
+
+
+# --- gateways that take their time, and bad ones
+
+
+@pytest.mark.parametrize(
+    ("usual", "waits"),
+    [
+        (0.0, (2.0, 1.0, 1.2, 2.2)),
+        (0.5, (2.0, 1.0, 1.2, 2.2)),
+        (1.5, (2.0, 3.0, 3.2, 4.2)),
+        (2.5, (2.0, 5.0, 5.2, 6.2)),
+        (60.0, (2.0, 5.0, 5.2, 6.2)),
+    ],
+)
+def test_a_gateway_is_given_twice_the_time_it_usually_takes_but_not_more_than_the_deadline(
+    usual: float, waits: tuple[float, ...]
+) -> None:
+    assert Pace().waits(usual, 5.0) == pytest.approx(waits)
+    assert Pace().waits(usual, 0.5) == Pace().waits(0.0, 5.0)
+
+
+def test_one_slow_answer_is_forgotten_within_half_a_minute() -> None:
+    usual = 5.0
+    for _ in range(14):  # heartbeats
+        usual = accustomed(usual, 0.001)
+    assert Pace().waits(usual, 5.0) == Pace().waits(0.0, 5.0)
+    assert accustomed(2.0, 3.0) == 3.0
+
+
+async def test_a_gateway_that_is_slow_as_ever_is_neither_suspected_nor_given_up() -> None:
+    moments = random.Random(SEED)  # noqa: S311 - no secret
+    setup = Setup(thinking=lambda: moments.uniform(0.22, 0.42))
+    async with Gateway("ok", setup=setup) as gateway, alone(gateway, deadline=0.6) as seen:
+        await seeing(seen, Sight.ANSWERED, 8)
+        assert {one.sight for one in seen} == {Sight.BEGAN, Sight.ANSWERED}
+        await gateway.set_mode("silent")
+        ended = await seeing(seen, Sight.ENDED)
+        assert ended.result is not None
+        assert ended.result.cause is Cause.SILENCE
+        assert ended.since is not None
+        assert 0.5 < ended.at - ended.since < 1.2  # the deadline, and the time from late to given up
+
+
+@pytest.mark.slow
+async def test_answers_of_two_to_five_seconds_leave_a_target_healthy_and_its_freeze_is_seen_within_eight() -> None:
+    """The bound: a heartbeat (2 s), the deadline (5 s) and from late to given up (1.2 s)."""
+    moments = random.Random(SEED)  # noqa: S311 - no secret
+    gateways = [Gateway("ok", setup=Setup(thinking=lambda: moments.uniform(2.2, 4.5))) for _ in range(10)]
+    for gateway in gateways:
+        await gateway.start()
+    targets = [at(gateway, f"gateway {number}", 60.0) for number, gateway in enumerate(gateways)]
+
+    async def freeze(service: Service, gateway: Gateway, name: str, after: float) -> float:
+        await connected(service, name)
+        await asyncio.sleep(after)
+        assert [change.verdict for change in service.states[name].changes] == [Verdict.HEALTHY]
+        assert len(of_watch(gateway)) == 1
+        assert gateway.ledger.opened == 2  # no heartbeat led to a probe
+        await gateway.set_mode("silent")
+        return await until(service, Verdict.SESSION_STALLED, name, within=10.0)
+
+    try:
+        async with watching(*targets) as service:
+            seconds = await asyncio.gather(
+                *(
+                    freeze(service, gateway, target.name, moments.uniform(15.0, 22.0))
+                    for gateway, target in zip(gateways, targets, strict=True)
+                )
+            )
+    finally:
+        for gateway in gateways:
+            await gateway.stop()
+    told("freeze of a slow gateway to verdict", seconds)
+    assert max(seconds) <= 8.2 + 0.3
+
+
+async def test_a_heartbeat_that_was_answered_late_is_not_followed_by_another_at_once() -> None:
+    async with Gateway("ok", setup=Setup(thinking=lambda: 0.25)) as gateway:
+        async with alone(gateway, deadline=1.0) as seen:
+            await seeing(seen, Sight.ANSWERED, 4)
+        await settled(gateway)
+        asked = [message.at_ns / 1e9 for message in of_watch(gateway)[0].messages][2:]
+        assert all(later - earlier > 0.44 for earlier, later in pairwise(asked))
