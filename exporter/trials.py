@@ -15,6 +15,7 @@ from exporter.model import Cause, Doubt, Edition, Layer, LayerResult, Outcome, R
 
 EXPIRY = 3  # intervals of the client
 CONVINCING = 5.0  # seconds; a try that was given less than this and than its deadline accuses nobody of being late
+NEARLY = 0.95  # of these: a moment is lost on the way
 PATIENT = 4  # times what our own probe of the wire took; neither does a try that was given less than this
 # What the gateway, or what lies before it, may have had a part in. A crash is the library's own.
 SHARED = frozenset({Outcome.CLOSED, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.REJECTED, Outcome.GARBLED})
@@ -65,7 +66,7 @@ def wire_ok(report: Report) -> bool:
 
 def enough(limit: float, deadline: float, wire: float = 0.0) -> bool:
     """A client that had `limit` seconds of its `deadline` had its time, on a wire that took us `wire` seconds."""
-    return limit >= min(deadline, CONVINCING) and limit >= PATIENT * wire
+    return limit >= NEARLY * min(deadline, CONVINCING) and limit >= PATIENT * wire
 
 
 def believe(trial: Trial, after: Report) -> Trial:
@@ -86,7 +87,7 @@ def believe(trial: Trial, after: Report) -> Trial:
 
 
 def weigh(trial: Trial, earlier: Trial | None) -> Trial:
-    """The trial as it counts after the one before: what the gateway may have had a part in counts when it comes twice."""
+    """The trial as it counts after the one before: what the gateway may have had a part in counts at the second time."""
     result = trial.result
     if result.outcome not in SHARED or not speaks(result) or result.doubt is not None:
         return trial

@@ -16,7 +16,8 @@ The rules in words, from the outside in:
     a session begun only in part, or no request answered  session_stalled
     the configured account is not among the managed       account_missing
     told of the loss of IBKR's servers                    upstream_down
-    at least two clients were tried, and all failed       clients_failing
+    at least two clients were tried, and all failed,
+      or one, and nothing shows that it is the library    clients_failing
     some failed, and others or the wire got further       client_fault
     told of a data farm that is disconnected              farm_down
     all that was probed answered, slower than the limit   slow

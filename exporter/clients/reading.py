@@ -115,6 +115,8 @@ def _ended(
         return Outcome.UNAVAILABLE, Stage.IMPORTED, None, str(told)
     if death.killed and death.status in (None, signal.SIGKILL):
         outcome, detail = Outcome.TIMEOUT, "it hung and was killed at the deadline"
+    elif death.status == signal.SIGKILL:  # no library does that to itself
+        outcome, detail = Outcome.UNAVAILABLE, "killed by SIGKILL, and not by us: is there enough memory?"
     else:
         said = last_lines(noise)
         outcome, detail = Outcome.CRASHED, describe_status(death.status) + (f"; it said: {said}" if said else "")

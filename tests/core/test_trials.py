@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.model import Cause, LayerResult, Outcome, Stage, Verdict
+from exporter.model import Cause, Doubt, LayerResult, Outcome, SessionFacts, Stage, Verdict
 from exporter.page.api import report_json
-from exporter.trials import believe, culprits, speaks, with_clients
+from exporter.trials import Trial, believe, culprits, failures, speaks, weigh, with_clients
 from exporter.verdict import explain, judge
 from tests.core.states import (
     CLIENT_HUNG,
@@ -86,6 +86,75 @@ def test_a_failure_is_not_believed_once_the_gateway_has_stopped_answering() -> N
     assert result.detail == "the gateway stopped answering meanwhile; the library had ended with timeout"
     assert believe(trial(CLIENT_HUNG), report(TRADING)).result is CLIENT_HUNG
     assert believe(trial(CLIENT_OK), report(SILENT)).result is CLIENT_OK
+
+
+STALLED = (*HEALTHY, replace(TRADING[2], outcome=Outcome.TIMEOUT, stage=Stage.CURRENT_TIME, cause=Cause.SILENCE))
+CUT_OFF = (*HEALTHY, replace(TRADING[2], session=SessionFacts(upstream=False)))
+
+
+@pytest.mark.parametrize("wire", [STALLED, CUT_OFF])
+def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_nobody_even_after_it_recovers(
+    wire: tuple[LayerResult, ...],
+) -> None:
+    first = weigh(believe(trial(CLIENT_HUNG), report(wire)), None)
+    assert first.result.doubt is Doubt.WIRE
+    assert verdict(TRADING, first.result, hung("two", doubt=Doubt.WIRE)) is Verdict.HEALTHY
+    again = weigh(believe(trial(CLIENT_HUNG, at=T0 + 20.0), report(TRADING)), first)
+    assert again.result.doubt is Doubt.ONCE
+
+
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.OK, Outcome.SKIPPED, Outcome.UNAVAILABLE}))
+def test_what_the_gateway_may_have_had_a_part_in_counts_when_it_comes_twice_in_a_row(outcome: Outcome) -> None:
+    failure = hung("one", outcome=outcome)
+    first = weigh(trial(failure), None)
+    assert (first.result.doubt is None) == (outcome is Outcome.CRASHED)
+    assert failures(report((*TRADING, first.result))) == (first.result,)
+    assert weigh(trial(failure, at=T0 + 20.0), first).result.doubt is None
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        trial(CLIENT_OK),
+        trial(hung("one", outcome=Outcome.SKIPPED)),
+        trial(hung("one", outcome=Outcome.UNAVAILABLE)),
+        trial(hung("one", outcome=Outcome.REJECTED, cause=Cause.CLIENT_ID_IN_USE)),
+        trial(hung("one", doubt=Doubt.WIRE)),
+        trial(hung("one"), at=T0 - 400.0),
+    ],
+)
+def test_only_a_failure_that_speaks_and_is_not_forgotten_confirms_another(earlier: Trial) -> None:
+    assert weigh(trial(hung("one")), earlier).result.doubt is Doubt.ONCE
+
+
+def test_a_client_that_was_accused_stays_accused_while_it_fails() -> None:
+    assert weigh(trial(hung("one")), trial(hung("one", outcome=Outcome.CRASHED))).result.doubt is None
+
+
+def test_clients_that_all_failed_once_are_shown_and_point_at_nothing() -> None:
+    one, two = (hung(name, outcome=Outcome.CLOSED, doubt=Doubt.ONCE) for name in ("one", "two"))
+    assert verdict(TRADING, one, two) is Verdict.HEALTHY
+    assert verdict(TRADING, replace(one, doubt=None), two) is Verdict.CLIENT_FAULT
+    assert verdict(TRADING, replace(one, doubt=None), replace(two, doubt=None)) is Verdict.CLIENTS_FAILING
+    said = explain(report((*TRADING, replace(one, doubt=None), two)), CLIENTS, Verdict.CLIENT_FAULT)
+    assert said.headline.startswith("one ")
+    assert "two" not in said.headline
+    assert "tried again soon, and not accused before" in said.evidence[-1]
+
+
+def test_a_gateway_so_slow_that_a_library_had_too_little_time_for_it_leaves_that_unaccused() -> None:
+    slow = replace(report(TRADING), seconds=2.0)
+    assert not speaks(believe(trial(CLIENT_HUNG, limit=7.0), slow).result)
+    assert believe(trial(CLIENT_HUNG, limit=15.0), slow).result is CLIENT_HUNG
+    crashed = hung("one", outcome=Outcome.CRASHED)
+    assert believe(trial(crashed, limit=7.0), slow).result is crashed
+
+
+def test_a_contract_that_nobody_else_got_proves_nothing_against_a_single_library() -> None:
+    """We never ask for one ourselves: the gateway may answer the time and nothing that it has to ask IBKR for."""
+    assert verdict(TRADING, hung("one", stage=Stage.CONTRACT)) is Verdict.CLIENTS_FAILING
+    assert verdict(TRADING, hung("one", stage=Stage.CONTRACT), CLIENT_OK) is Verdict.CLIENT_FAULT
+    assert verdict(TRADING, hung("one", stage=Stage.CONTRACT, outcome=Outcome.CRASHED)) is Verdict.CLIENT_FAULT
 
 
 def test_our_own_fault_after_a_try_accuses_nobody() -> None:

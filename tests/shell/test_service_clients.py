@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from exporter.clients.worker import Worker
 from exporter.crew import Crew
 from exporter.history import TargetState
 from exporter.metrics import ExporterState
-from exporter.model import Cause, ClientSpec, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
+from exporter.model import Cause, ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
 from exporter.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.record import ClientEnd
@@ -135,17 +136,49 @@ async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_
         assert "the gateway stopped answering meanwhile" in result.detail
 
 
-async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed(tmp_path: Path) -> None:
+async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_at_the_second_time(
+    tmp_path: Path,
+) -> None:
+    lost = connects("witness.finish('eof')\n    return Session(witness)")
+    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "bad", interval=6.0), bad=lost) as service:
+        first = await tried(service, "bad")
+        state = service.states["gateway"]
+        assert (first.outcome, first.doubt, state.verdict) == (Outcome.CLOSED, Doubt.ONCE, Verdict.HEALTHY)
+        assert state.last is not None
+        said = explain(state.last, state.target, state.verdict).evidence[-1]
+        assert said.startswith("bad (bad 1.2.3 on Python 3.")
+        assert "tried again soon, and not accused before" in said
+        after = await until(service, Verdict.CLIENT_FAULT, within=30.0)
+        second = after.trials["bad"]
+        assert second.result.doubt is None
+        assert second.at - state.trials["bad"].at >= state.target.interval
+        assert after.probes[Layer.CLIENT, "bad"] == 2
+        assert after.connections == gateway.ledger.opened
+        assert gateway.ledger.open_most == 1
+
+
+async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_and_nobody_once_it_recovers(
+    tmp_path: Path,
+) -> None:
     """Its handshake goes on: only a whole probe of the wire can tell."""
     mark = tmp_path / "connected"
     waits = f"open({str(mark)!r}, 'w').close(); time.sleep(1.0); raise ValueError('no answer')"
-    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(waits)) as service:
+    target_of = partial(at, interval=6.0)
+    async with (
+        Gateway("ok") as gateway,
+        watching(tmp_path, target_of(gateway, "good"), good=connects(waits)) as service,
+    ):
         async with asyncio.timeout(10.0):
             while not mark.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.02)
         await gateway.set_mode("requests_unanswered")
-        await tried(service, "good")
+        result = await tried(service, "good")
         assert service.states["gateway"].verdict is Verdict.SESSION_STALLED
+        assert (result.outcome, result.doubt) == (Outcome.CRASHED, Doubt.WIRE)
+        await gateway.set_mode("ok")
+        state = await until(service, Verdict.HEALTHY)
+        assert state.trials["good"].result is result
+        assert Verdict.CLIENT_FAULT not in [change.verdict for change in state.changes]
 
 
 async def test_a_client_is_not_started_while_the_wire_fails(tmp_path: Path) -> None:
@@ -207,8 +240,11 @@ async def test_a_client_that_hangs_lets_the_wire_be_probed_in_time(tmp_path: Pat
 
 
 async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(tmp_path: Path) -> None:
-    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "bad"), bad=connects(HANGS)) as service:
-        state = await until(service, Verdict.CLIENT_FAULT)
+    async with (
+        Gateway("ok") as gateway,
+        watching(tmp_path, at(gateway, "bad", interval=8.0), bad=connects(HANGS)) as service,
+    ):
+        state = await until(service, Verdict.CLIENT_FAULT, within=45.0)
         assert state.trials["bad"].result.outcome is Outcome.TIMEOUT
         assert state.trials["bad"].result.stage is Stage.CONNECT
 

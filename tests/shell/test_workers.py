@@ -16,7 +16,7 @@ import pytest
 from exporter.clients.libraries import RUNNER
 from exporter.clients.worker import ClientProbe, Worker, open_worker
 from exporter.clients.zygote import UnusableError
-from exporter.model import ClientSpec, Layer, Outcome, Stage
+from exporter.model import Cause, ClientSpec, Layer, Outcome, Stage
 from tests.shell.clients_fakes import ESCAPE, alive, descendants, descriptors, make_worker, write_driver
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc to count processes and files")
@@ -137,7 +137,7 @@ async def test_a_close_that_hangs_does_not_spoil_the_result(make: Make) -> None:
 
 
 @pytest.mark.parametrize("fork", [True, False])
-@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGTERM"])
 async def test_a_crash_by_a_signal_names_the_signal_and_the_stage(make: Make, name: str, *, fork: bool) -> None:
     worker = make(begin_with(f"os.kill(os.getpid(), signal.{name})\ntime.sleep(9)"), fork=fork)
     started = time.monotonic()
@@ -145,6 +145,43 @@ async def test_a_crash_by_a_signal_names_the_signal_and_the_stage(make: Make, na
     assert time.monotonic() - started < 3.0
     assert (done.result.outcome, done.result.stage) == (Outcome.CRASHED, Stage.CONNECT)
     assert f"killed by {name}" in done.result.detail
+
+
+@pytest.mark.parametrize("fork", [True, False])
+async def test_whoever_is_killed_for_want_of_memory_is_not_accused(make: Make, *, fork: bool) -> None:
+    done = await probe(make(begin_with("os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(9)"), fork=fork))
+    assert (done.result.outcome, done.result.stage) == (Outcome.UNAVAILABLE, Stage.CONNECT)
+    assert "SIGKILL, and not by us" in done.result.detail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "OSError(24, 'Too many open files')",
+        "OSError(99, 'Cannot assign requested address')",
+        "MemoryError()",
+        'RuntimeError("can\'t start new thread")',
+    ],
+)
+async def test_what_our_own_machine_has_no_room_for_is_held_against_nobody(make: Make, error: str) -> None:
+    done = await probe(make(begin_with(f"raise {error}")))
+    assert done.result.outcome is Outcome.UNAVAILABLE
+    assert error.partition("(")[0] in done.result.detail
+
+
+async def test_a_refusal_at_each_of_several_addresses_is_a_refusal(make: Make) -> None:
+    """So asyncio tells of localhost, which has two."""
+    several = "Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 101] no route"
+    done = await probe(make(begin_with(f"raise OSError({several!r})")))
+    assert (done.result.outcome, done.result.cause) == (Outcome.REFUSED, Cause.CONNECT_REFUSED)
+
+
+async def test_a_send_into_a_lost_connection_is_a_closed_one_whatever_the_library_makes_of_it(make: Make) -> None:
+    done = await probe(make(begin_with("raise ConnectionResetError(104, 'Connection reset by peer')")))
+    assert (done.result.outcome, done.result.cause) == (Outcome.CLOSED, Cause.RESET)
+    sending = "witness.finish('eof')\nwitness.error(550, 'Start API Sending Error')\nreturn Session(witness)"
+    done = await probe(make(begin_with(sending)))
+    assert (done.result.outcome, done.result.cause) == (Outcome.CLOSED, Cause.EOF)
 
 
 async def test_a_crash_is_a_crash_even_while_a_child_of_it_keeps_the_pipes(make: Make, tmp_path: Path) -> None:
