@@ -68,7 +68,7 @@ async def show(host: str, port: int, say: Callable[[str], None]) -> None:
             say(f"or run: {sys.argv[0]} diagnose {targets[1].endpoint}")
             say("Ctrl-C ends it all.\n")
 
-        await server.serve(config, lambda: config, announce, "choose another address: demo --listen 127.0.0.1:PORT")
+        await server.serve(config, None, announce, "choose another address: demo --listen 127.0.0.1:PORT")
 
 
 @asynccontextmanager

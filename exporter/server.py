@@ -34,26 +34,36 @@ class ListenError(Exception):
     """The HTTP port cannot be had; the text says which, why and what to do."""
 
 
-async def serve(config: Config, load: Load, announce: Callable[[str], None], advice: str = ADVICE) -> None:
+async def serve(config: Config, load: Load | None, announce: Callable[[str], None], advice: str = ADVICE) -> None:
     """Watch and answer until SIGINT or SIGTERM; SIGHUP reads the configuration again by `load`.
 
-    `announce` gets the URL once there is one. Raises ListenError, which gives the `advice` where the port is taken.
+    Without `load` there is nothing to read again, and SIGHUP ends it too: the terminal is gone. `announce` gets the URL
+    once there is one. Raises ListenError, which gives the `advice` where the port is taken.
     """
-    ended = asyncio.Event()
-    async with running(config, load, advice) as (url, reload):
-        loop = asyncio.get_running_loop()
-        reloads: set[asyncio.Task[list[str]]] = set()
+    loop, ended, hung_up = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # Windows ends by KeyboardInterrupt and has no SIGHUP
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(signal.SIGHUP, (ended if load is None else hung_up).set)
+    async with running(config, load or (lambda: config), advice) as (url, reload):
+        reloads = loop.create_task(_reload_at(hung_up, reload))
+        try:
+            announce(url)
+            await ended.wait()
+        finally:
+            reloads.cancel()
+            await asyncio.gather(reloads, return_exceptions=True)
 
-        def hang_up() -> None:
-            reloads.add(task := loop.create_task(reload()))
-            task.add_done_callback(reloads.discard)
 
-        with contextlib.suppress(NotImplementedError):  # Windows ends by KeyboardInterrupt and has no SIGHUP
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, ended.set)
-            loop.add_signal_handler(signal.SIGHUP, hang_up)
-        announce(url)
-        await ended.wait()
+async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
+    """Reload once for each hang-up; for several that came meanwhile, once."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        try:
+            await reload()
+        except Exception:  # noqa: BLE001 - ours; the next hang-up is to be obeyed all the same
+            structlog.get_logger(__name__).exception("reload failed")
 
 
 @asynccontextmanager

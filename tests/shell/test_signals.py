@@ -1,0 +1,91 @@
+"""Signals that come early: while the process still imports itself, before a command has its own way to end."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.shell.test_cli import CLEAN, config_for, free_port, get
+
+# Starts the command line, and sends itself a signal at the moment when this module is about to be imported.
+SENDER = """
+import os, sys
+
+class Sender:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, Sender())
+sys.argv = ["ibkr-exporter", *{arguments!r}]
+from exporter.__main__ import main
+main()
+"""
+EARLY = ["exporter.cli", "exporter.config.endpoint", "typer"]
+
+
+def signalled(number: signal.Signals, module: str, *arguments: str) -> "subprocess.Popen[str]":
+    script = SENDER.format(module=module, number=int(number), arguments=arguments)
+    return subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", [*EARLY, "exporter.server", "exporter.web"])
+def test_serve_that_is_ended_before_it_serves_ends_in_order(
+    number: signal.Signals, module: str, tmp_path: Path
+) -> None:
+    file = config_for(tmp_path, 1, free_port())
+    with signalled(number, module, "serve", "--config", str(file)) as process:
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, f"ibkr-exporter: ended by {number.name} before it had begun\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("exporter.demo", ["demo", "--listen", "127.0.0.1:0"]),
+        ("exporter.simulator.command", ["simulate", "--port", "0"]),
+    ],
+)
+def test_the_demo_and_the_simulator_do_the_same(module: str, arguments: list[str]) -> None:
+    with signalled(signal.SIGTERM, module, *arguments) as process:
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "ibkr-exporter: ended by SIGTERM before it had begun\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", [*EARLY, "exporter.diagnosis"])
+def test_a_diagnosis_that_is_ended_says_so_and_never_exits_like_an_answer(number: signal.Signals, module: str) -> None:
+    with signalled(number, module, "diagnose", "127.0.0.1:1", "--clients", "none") as process:
+        printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (128 + number, "")
+    assert said == f"ibkr-exporter: ended by {number.name}\n"
+
+
+def test_a_hang_up_while_serve_starts_is_no_reason_to_end(tmp_path: Path) -> None:
+    listen = free_port()
+    file = config_for(tmp_path, 1, listen)
+    with signalled(signal.SIGHUP, "exporter.server", "serve", "--config", str(file)) as process:
+        try:
+            assert get(f"http://127.0.0.1:{listen}/-/ready") == "OK\n"
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_demo_whose_terminal_is_closed_ends() -> None:
+    listen = free_port()
+    command = [sys.executable, "-m", "exporter", "demo", "--listen", f"127.0.0.1:{listen}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN) as process:
+        try:
+            get(f"http://127.0.0.1:{listen}/-/ready")
+            process.send_signal(signal.SIGHUP)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0
