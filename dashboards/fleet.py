@@ -9,6 +9,7 @@ from dashboards import parts
 from dashboards.parts import GREEN, HERE, RED, TARGETS, YELLOW, Row
 
 FIRING = 'alertname=~"Ibkr.+", alertstate="firing", severity="critical"'
+WORST_UP = f"min by (target) (ibkr_up{{{TARGETS}}})"  # a gateway that two exporters watch is one
 GATEWAY_LINK = "/d/ibkr-gateway?var-target=${__data.fields.target}&${datasource:queryparam}&${__url_time_range}"
 
 
@@ -32,7 +33,7 @@ def _present() -> Row:
                 parts.number(
                     "Gateways",
                     "How many gateways are watched.",
-                    parts.now(f"count(ibkr_target_info{{{TARGETS}}})"),
+                    parts.now(f"count(count by (target) (ibkr_target_info{{{TARGETS}}}))"),
                 ),
             ),
             (
@@ -40,7 +41,7 @@ def _present() -> Row:
                 parts.number(
                     "Up",
                     "A trading program could connect to these now.",
-                    parts.now(f"sum(ibkr_up{{{TARGETS}}})"),
+                    parts.now(f"sum({WORST_UP})"),
                 ).thresholds(parts.steps((None, GREEN))),
             ),
             (
@@ -48,7 +49,7 @@ def _present() -> Row:
                 parts.number(
                     "Down",
                     "A trading program could not connect to these now.",
-                    parts.now(f"count(ibkr_up{{{TARGETS}}} == 0) or vector(0)"),
+                    parts.now(f"count({WORST_UP} == 0) or vector(0)"),
                 ).thresholds(parts.steps(*good_at_zero)),
             ),
             (
@@ -56,7 +57,7 @@ def _present() -> Row:
                 parts.number(
                     "Not watched",
                     "No recent probe: nothing is known of these, which is not health.",
-                    parts.now(f'sum(ibkr_verdict{{{TARGETS}, verdict="unknown"}}) or vector(0)'),
+                    parts.now(f'sum(min by (target) (ibkr_verdict{{{TARGETS}, verdict="unknown"}})) or vector(0)'),
                 ).thresholds(parts.steps(*good_at_zero)),
             ),
             (
@@ -80,7 +81,7 @@ def _present() -> Row:
 
 
 def _gateways() -> Row:
-    by = "sum by (target)"
+    by = "max by (target)"  # of two exporters that watch one gateway the worse word counts
     worst_first = (
         parts.rows_of(
             "Worst first",

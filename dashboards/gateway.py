@@ -84,12 +84,12 @@ def _present() -> Row:
                 3,
                 parts.number(
                     "Probed",
-                    "How long ago the port was last probed.",
+                    "How long ago the port was last probed. A watched gateway is every fourth interval: each minute.",
                     parts.now(f'time() - max(ibkr_last_probe_timestamp_seconds{{{TARGETS}, layer="port"}})'),
                     "s",
                 )
                 .decimals(0)
-                .thresholds(parts.steps((None, GREEN), (30, YELLOW), (45, RED))),
+                .thresholds(parts.steps((None, GREEN), (75, YELLOW), (120, RED))),
             ),
         ],
     )
@@ -115,7 +115,8 @@ def _layers() -> list[Row]:
     )
     windows = parts.states(
         "Maintenance windows",
-        "IBKR's reset windows and this gateway's own restart: what happens in them pages nobody.",
+        "IBKR's reset windows explain lost servers, farms and slowness; its own restart a closed port or a silent API "
+        "too. The weekly login explains nothing: someone must log in.",
         parts.words("outside", "inside", GREY, BLUE),
         parts.over_time(f"max by (window) (ibkr_maintenance_window{{{TARGETS}}})", "{{window}}"),
     )

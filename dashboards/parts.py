@@ -187,7 +187,7 @@ def lines(title: str, description: str, unit: str, *queries: prometheus.Dataquer
         .color_scheme(dashboard_builders.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .line_width(1)
         .fill_opacity(8)
-        .show_points(common.VisibilityMode.NEVER)
+        .show_points(common.VisibilityMode.AUTO)  # a value between two gaps is a point, or nothing at all
         .legend(
             common_builders.VizLegendOptions()
             .display_mode(common.LegendDisplayMode.LIST)

@@ -146,3 +146,19 @@ def test_grafana_is_told_where_the_dashboards_and_prometheus_are() -> None:
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
     mounts = [volume.split(":") for volume in compose["services"]["grafana"]["volumes"]]
     assert ["./deploy/grafana/dashboards", provider["options"]["path"], "ro"] in mounts
+    for kind in ("datasources", "dashboards"):
+        assert [f"./deploy/grafana/provisioning/{kind}", f"/etc/grafana/provisioning/{kind}", "ro"] in mounts
+
+
+def test_a_gateway_that_two_exporters_watch_is_counted_once() -> None:
+    """Ranks of verdicts must never be added up, and neither must what is 0 or 1 for each gateway."""
+    for board in BOARDS.values():
+        for panel in board["panels"]:
+            for target in panel.get("targets", ()):
+                sums = re.findall(
+                    r"\bsum(?: by \([^)]*\))? \(?(target:ibkr_verdict:rank|ibkr_up|ibkr_verdict)\b", target["expr"]
+                )
+                assert not sums, f"{panel['title']}: {target['expr']}"
+                assert not re.search(r"\b(?:sum|count)\((?:ibkr_up|ibkr_verdict|ibkr_target_info)\b", target["expr"]), (
+                    panel["title"]
+                )
