@@ -78,7 +78,7 @@ def test_a_gateway_whose_container_is_started_again_is_seen_from_the_inside_agai
     done = subprocess.run([DOCKER, "restart", "-t", "2", "ibkr-beside-ib-gateway-1"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     wait_for("the exporter inside gone", lambda: "inner-paper" not in verdicts(), SEEN)
-    wait_for("both healthy", partial(are, "healthy", "healthy"), ENDED_AND_STARTED + SEEN)
+    wait_for("both healthy", partial(are, "healthy", "healthy"), ENDED_AND_STARTED + SEEN_BY_A_PROBE)
 
 
 def test_a_dead_relay_before_a_living_gateway_is_the_relay() -> None:

@@ -9,6 +9,7 @@ from tests.stack.containers import DOCKER, compose, free_ports, wait_for
 
 BASE = ("--project-name", "ibkr-mistakes", "-f", "compose.yaml")
 BESIDE = (*BASE, "-f", "deploy/compose.ib-gateway.yaml")
+STARTED = 60.0  # seconds: a container's start takes one or two, on a busy machine many
 PORT = free_ports("EXPORTER_PORT")
 
 
@@ -32,8 +33,8 @@ def test_a_wrong_setting_is_named_and_nothing_is_torn_open(environment: dict[str
     try:
         up = compose("up", "--detach", "--no-deps", "--pull", "never", "exporter", files=files, **PORT, **environment)
         assert up.returncode == 0, up.stdout
-        log = wait_for("a log with all of it", partial(log_with, said, files, environment), 30)
-        wait_for("an end with status 2", ended, 30)
+        log = wait_for("a log with all of it", partial(log_with, said, files, environment), STARTED)
+        wait_for("an end with status 2", ended, STARTED)
     finally:
         compose("down", "--volumes", "--timeout", "2", files=files, **PORT, **environment)
     assert "Traceback" not in log
