@@ -3,13 +3,14 @@
 import logging
 import sys
 from contextlib import suppress
+from io import StringIO
 from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, ExcInfo, Processor
 
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -36,6 +37,18 @@ class Tolerant:
                 self._stream.flush()
 
 
+class Quoted:
+    """Text whose every character can be printed; shown without further quotes."""
+
+    def __init__(self, text: str) -> None:
+        """Of any text."""
+        self._shown = repr(text)
+
+    def __repr__(self) -> str:
+        """As Python would write it."""
+        return self._shown
+
+
 def configure(level: str = "info", style: str = "console") -> None:
     """Set structlog up for the process. `level` is a key of LEVELS, `style` console or json.
 
@@ -49,11 +62,12 @@ def configure(level: str = "info", style: str = "console") -> None:
         [TRACEBACKS, structlog.processors.JSONRenderer()]
         if style == "json"
         else [
+            _escape,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr is not None and sys.stderr.isatty(),
-                exception_formatter=structlog.dev.plain_traceback,
+                exception_formatter=_write_traceback,
                 pad_event_to=0,
-            )
+            ),
         ]
     )
     stream = cast("TextIO", Tolerant(sys.stderr))
@@ -82,6 +96,25 @@ def _take_over(shared: list["Processor"], render: list["Processor"], stream: Tex
     server = logging.getLogger("aiohttp.server")
     server.removeFilter(_is_ours)
     server.addFilter(_is_ours)
+
+
+def _escape(_: object, __: str, event: "EventDict") -> "EventDict":
+    """Let no text that others chose begin a line of its own, or tell a terminal what to do."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = _printable(value) if key == "event" else Quoted(value)
+    return event
+
+
+def _write_traceback(stream: TextIO, exc_info: "ExcInfo") -> None:
+    """Below the line, indented: the text of an error may have lines that look like ours."""
+    whole = StringIO()
+    structlog.dev.plain_traceback(whole, exc_info)
+    stream.writelines(f"\n    {_printable(line)}" for line in whole.getvalue().strip("\n").split("\n"))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

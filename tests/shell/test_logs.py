@@ -84,3 +84,30 @@ def test_what_a_library_logs_comes_in_our_form() -> None:
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_a_request_that_is_no_http_leaves_no_traceback(style: str) -> None:
     assert said(FOREIGN + "tell(LineTooLong(b'x' * 9000, 8190))", style).stderr == ""
+
+
+HOSTILE = r"""
+import logging
+text = "x\n2026-11-21T02:00:00Z [info     ] all is well\x1b[2J\u2028\u202e"
+structlog.get_logger().info(text, host=text, problems=[text], good="ünïcode", url="http://x/", words="two words")
+logging.getLogger("aiohttp.server").error("foreign %s", text)
+for log in (structlog.get_logger(), logging.getLogger("asyncio")):
+    try:
+        raise ValueError(text)
+    except ValueError:
+        log.exception("failed")
+"""
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_no_text_of_others_begins_a_line_or_commands_a_terminal(style: str) -> None:
+    log = said(HOSTILE, style).stderr
+    assert all(character.isprintable() or character == "\n" for character in log)
+    assert not [line for line in log.split("\n") if line.startswith("2026-11-21T02:00:00Z")]
+    begun = [line for line in log.split("\n") if not line.startswith("    ")]
+    assert len(begun) == 4 + 1  # two lines, two failures, and the end
+    if style == "console":
+        assert "good=ünïcode" in log
+        assert "url=http://x/" in log
+        assert "words='two words'" in log
+        assert r"host='x\n2026-11-21T02:00:00Z [info     ] all is well\x1b[2J\u2028\u202e'" in log
