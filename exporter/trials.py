@@ -87,7 +87,7 @@ def believe(trial: Trial, after: Report) -> Trial:
 
 
 def weigh(trial: Trial, earlier: Trial | None) -> Trial:
-    """The trial as it counts after the one before: what the gateway may have had a part in counts at the second time."""
+    """The trial as it counts after the one before: what the gateway may have part in counts at the second time."""
     result = trial.result
     if result.outcome not in SHARED or not speaks(result) or result.doubt is not None:
         return trial
