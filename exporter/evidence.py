@@ -62,7 +62,16 @@ def duration(seconds: float) -> str:
     """Seconds for people: 0.31 ms, 12 ms, 5.0 s."""
     if seconds < 0.01:  # noqa: PLR2004 - below ten milliseconds the fractions matter
         return f"{seconds * 1000:.2f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"  # noqa: PLR2004 - never 1000 ms
+
+
+def printable(text: str) -> str:
+    """The text on one line that is safe on a terminal: what does not print is escaped."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
 
 
 def _port_open(result: LayerResult, target: Target) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TextIO, cast
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from exporter.evidence import printable
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, ExcInfo, Processor
 
@@ -102,7 +104,7 @@ def _escape(_: object, __: str, event: "EventDict") -> "EventDict":
     """Let no text that others chose begin a line of its own, or tell a terminal what to do."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
-            event[key] = _printable(value) if key == "event" else Quoted(value)
+            event[key] = printable(value) if key == "event" else Quoted(value)
     return event
 
 
@@ -110,11 +112,7 @@ def _write_traceback(stream: TextIO, exc_info: "ExcInfo") -> None:
     """Below the line, indented: the text of an error may have lines that look like ours."""
     whole = StringIO()
     structlog.dev.plain_traceback(whole, exc_info)
-    stream.writelines(f"\n    {_printable(line)}" for line in whole.getvalue().strip("\n").split("\n"))
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    stream.writelines(f"\n    {printable(line)}" for line in whole.getvalue().strip("\n").split("\n"))
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

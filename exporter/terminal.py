@@ -2,23 +2,38 @@
 
 from collections.abc import Iterable
 from io import TextIOWrapper
+from typing import NamedTuple
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.evidence import detail, duration
+from exporter.evidence import detail, duration, printable
 from exporter.login import Login
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.verdict import Severity, explain, severity
 
 COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "dim"}
+HEADINGS = ("Test", "Library", "Result", "Time", "Details")
+GAP = 3  # columns between two columns
+DETAILS = 18  # columns that the details need to be readable
 QUESTIONS = {
     "port": "TCP connect",
     "handshake": "API handshake",
     "session": "API session",
 }
+
+
+class Row(NamedTuple):
+    """One result in words."""
+
+    test: str
+    library: str
+    outcome: Text
+    took: str
+    details: str
 
 
 def print_report(
@@ -29,20 +44,49 @@ def print_report(
         console.file.reconfigure(errors="replace")  # ASCII and Windows' code pages lack our signs
     explanation = explain(report, target, verdict, login)
     colour = COLOURS[severity(verdict)]
-    console.print(_layers(report.results), Text(""))
+    rows = [_row(result) for result in report.results]
+    if console.width < _narrowest(rows):
+        _print_lines(console, rows)
+    else:
+        console.print(_table(rows), Text(""))
     console.print(Text.assemble(("Verdict: ", "bold"), (verdict.value, f"bold {colour}"), f"  {explanation.headline}"))
     _print_list(console, "Evidence", explanation.evidence)
     _print_list(console, "Required actions", explanation.actions, numbered=True)
 
 
-def _layers(results: Iterable[LayerResult]) -> Table:
+def _row(result: LayerResult) -> Row:
+    test = result.client or QUESTIONS[result.layer.value]
+    return Row(test, _library(result), _outcome(result), _took(result), _details(result))
+
+
+def _narrowest(rows: Iterable[Row]) -> int:
+    """How wide a terminal must be for the table: only libraries and details are broken into lines, at their spaces."""
+    words = [(row.test, _longest_word(row.library), row.outcome.plain, row.took) for row in rows]
+    return sum(max(map(cell_len, column)) + GAP for column in zip(HEADINGS[:4], *words, strict=True)) + DETAILS
+
+
+def _longest_word(text: str) -> str:
+    return max(text.split(), key=cell_len, default="")
+
+
+def _table(rows: Iterable[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Test", "Library", "Result", "Time", "Details"):
+    for heading in HEADINGS:
         table.add_column(heading, overflow="fold", no_wrap=heading not in ("Library", "Details"))
-    for result in results:
-        test = result.client or QUESTIONS[result.layer.value]
-        table.add_row(test, _library(result), _outcome(result), _took(result), Text(_details(result)))
+    for row in rows:
+        table.add_row(row.test, row.library, row.outcome, row.took, Text(printable(row.details)))
     return table
+
+
+def _print_lines(console: Console, rows: Iterable[Row]) -> None:
+    """What the table says where there is no room for it: the same words, below each other."""
+    for row in rows:
+        took = f", {row.took}" if row.took else ""
+        console.print(Text.assemble((row.test, "bold"), ": ", row.outcome, took))
+        for more in (row.library, row.details):
+            if more:
+                _print_indented(console, "  ", more)
+    console.print()
 
 
 def _library(result: LayerResult) -> str:
@@ -77,9 +121,13 @@ def _print_list(console: Console, title: str, lines: Iterable[str], *, numbered:
     if not rows:
         return
     console.print(Text(f"\n{title}", "bold"))
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
     for number, row in enumerate(rows, 1):
-        grid.add_row(f"  {number}." if numbered else "  -", Text(row))
-    console.print(grid)
+        _print_indented(console, f"  {number}. " if numbered else "  - ", row)
+
+
+def _print_indented(console: Console, mark: str, text: str) -> None:
+    """The text behind the mark, its further lines below its first, and no space at their ends."""
+    room = max(1, console.width - len(mark))
+    for line in Text(printable(text)).wrap(console, room):
+        console.print(Text(mark + line.plain.rstrip()))
+        mark = " " * len(mark)

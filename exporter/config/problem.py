@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from exporter.evidence import printable
+
 MAX_LINE = 400
 
 
@@ -25,12 +27,12 @@ class Problem:
     def __str__(self) -> str:
         """`FILE:LINE: PATH: message. Remedy`, as compilers write it, so that editors can jump there."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return printable(": ".join(part for part in (place, self.path, f"{self.message}. {self.remedy}") if part))
+        return _shortened(": ".join(part for part in (place, self.path, f"{self.message}. {self.remedy}") if part))
 
 
-def printable(text: str) -> str:
-    """One line that is safe on a terminal: what does not print is escaped, and the middle of a long text left out."""
-    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+def _shortened(text: str) -> str:
+    """One line that is safe on a terminal, the middle of a long one left out."""
+    line = printable(text)
     return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
 
 

@@ -5,7 +5,7 @@ from io import BytesIO, TextIOWrapper
 import pytest
 from rich.console import Console
 
-from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
+from exporter.model import Cause, Edition, Layer, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
 from exporter.terminal import print_report
 
 PAPER = Target("paper", "127.0.0.1", 7497, Mode.PAPER)
@@ -18,6 +18,69 @@ REFUSED = Report(
         LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED),
     ),
 )
+
+
+ENDED = Report(
+    "paper",
+    0.0,
+    0.1,
+    (
+        LayerResult(Layer.PORT, Outcome.OK, 0.0003),
+        LayerResult(Layer.HANDSHAKE, Outcome.TIMEOUT, 0.9999, Stage.REPLY, Cause.SILENCE, "a long explanation of it"),
+        LayerResult(
+            Layer.CLIENT,
+            Outcome.UNAVAILABLE,
+            client="a-client-with-a-name",
+            detail="not \x1b[2J\ninstalled",
+            edition=Edition("nautilus_trader", "1.231.0", "3.13.0"),
+        ),
+    ),
+)
+
+
+def printed(width: int, report: Report = ENDED, verdict: Verdict = Verdict.API_SILENT) -> list[str]:
+    raw = BytesIO()
+    stream = TextIOWrapper(raw, encoding="utf-8")
+    print_report(Console(file=stream, width=width), PAPER, report, verdict)
+    stream.flush()
+    return raw.getvalue().decode().splitlines()
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 70, 80, 100, 200])
+def test_no_word_is_lost_or_cut_on_a_narrow_terminal(width: int) -> None:
+    lines = printed(width)
+    assert max(map(len, lines)) <= width
+    words = " ".join(" ".join(lines).split())
+    for word in (
+        "a-client-with-a-name",
+        "unavailable",
+        "timeout",
+        "1.0 s",
+        "nautilus_trader",
+        "1.231.0",
+        "silence",
+        "explanation",
+    ):
+        assert word in words, word
+
+
+def test_a_wide_terminal_shows_a_table_and_a_narrow_one_the_same_below_each_other() -> None:
+    assert any("Test" in line and "Details" in line for line in printed(100))
+    narrow = printed(40)
+    assert not any("Details" in line for line in narrow)
+    assert narrow[:4] == [
+        "TCP connect: ✓ ok, 0.30 ms",
+        "  our own socket",
+        "API handshake: ✗ timeout, 1.0 s",
+        "  our own socket",
+    ]
+
+
+def test_what_a_library_said_cannot_command_the_terminal() -> None:
+    for width in (40, 120):
+        text = "\n".join(printed(width))
+        assert r"not \x1b[2J\ninstalled" in text.replace("\n", "") or r"\x1b[2J\ninstalled" in text
+        assert all(character.isprintable() or character == "\n" for character in text)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])

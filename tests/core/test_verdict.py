@@ -93,7 +93,7 @@ def test_hostile_bytes_of_a_peer_cannot_break_the_evidence() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.00031, "0.31 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (5.0, "5.0 s"), (61.26, "61.3 s")],
+    [(0.00031, "0.31 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (5.0, "5.0 s"), (61.26, "61.3 s")],
 )
 def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
