@@ -3,10 +3,11 @@
 A client that was not tried, or not for a reason of its own, has no success and no times. No account, no text here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from exporter import catalogue
 from exporter.history import CLIENT_BUCKETS, Histogram, TargetState
+from exporter.lines import escaped
 from exporter.model import LayerResult
 from exporter.trials import Usability, speaks
 
@@ -42,7 +43,7 @@ def times(state: TargetState) -> Iterator[tuple[str, Histogram]]:
         yield client, state.client_times.get(client) or Histogram.empty(CLIENT_BUCKETS)
 
 
-def info(usabilities: Iterable[tuple[str, Usability]], escaped: Callable[[str], str]) -> str:
+def info(usabilities: Iterable[tuple[str, Usability]]) -> str:
     """What is being tested; only of clients that import. A foreign interpreter may say any version."""
     name = catalogue.CLIENT_INFO.name
     return "".join(

@@ -8,11 +8,10 @@ others run in between; all chunks are of one moment, because states are frozen.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import accumulate
 from typing import NamedTuple
 
-from exporter import catalogue, client_lines, session_lines
-from exporter.catalogue import Kind, Metric
+from exporter import catalogue, client_lines, counter_lines, session_lines
+from exporter.catalogue import Metric
 from exporter.history import (
     CLIENT_BUCKETS,
     CONNECT_BUCKETS,
@@ -23,35 +22,14 @@ from exporter.history import (
     claims,
     current_verdict,
 )
+from exporter.lines import HERE, escaped, filled, header, histogram_template
 from exporter.login import LoginPhase
-from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.model import Layer, LayerResult, Report, Verdict
 from exporter.trials import Usability
 from exporter.verdict import CONNECTABLE
 from exporter.windows import Window, names, open_windows
 
 CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
-HERE = "\0"  # where the target's label goes in a template; no label value can hold it
-
-# The failures each wire layer can end in: shown as zero from the start, so that rate() sees the first one.
-POSSIBLE_FAILURES = {
-    Layer.PORT: (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.UNAVAILABLE),
-    Layer.HANDSHAKE: (Outcome.TIMEOUT, Outcome.CLOSED, Outcome.GARBLED, Outcome.REJECTED),
-    Layer.SESSION: (
-        Outcome.TIMEOUT,
-        Outcome.CLOSED,
-        Outcome.GARBLED,
-        Outcome.REJECTED,
-    ),  # where client ids are reserved
-    Layer.CLIENT: (
-        Outcome.REFUSED,
-        Outcome.TIMEOUT,
-        Outcome.CLOSED,
-        Outcome.GARBLED,
-        Outcome.REJECTED,
-        Outcome.CRASHED,
-        Outcome.UNAVAILABLE,
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +84,16 @@ def exporter_exposition(exporter: ExporterState, *, openmetrics: bool = False) -
     build = f'version="{escaped(exporter.version)}",python="{escaped(exporter.python)}"'
     clients = [(escaped(usability.client), usability) for usability in exporter.clients]
     values: tuple[tuple[Metric, str], ...] = (
-        (catalogue.CLIENT_INFO, client_lines.info(clients, escaped)),
+        (catalogue.CLIENT_INFO, client_lines.info(clients)),
         (catalogue.CLIENT_USABLE, client_lines.usable(clients)),
         (catalogue.BUILD_INFO, f"{catalogue.BUILD_INFO.name}{{{build}}} 1\n"),
         (catalogue.RELOAD_SUCCESS, f"{catalogue.RELOAD_SUCCESS.name} {int(exporter.reload_successful)}\n"),
         (catalogue.RELOAD_TIME, f"{catalogue.RELOAD_TIME.name} {exporter.reloaded_at!r}\n"),
-        (catalogue.LAG, _filled(LAG_TEMPLATE, exporter.lag)),
+        (catalogue.LAG, filled(LAG_TEMPLATE, exporter.lag)),
         (catalogue.SKIPPED_TICKS, f"{catalogue.SKIPPED_TICKS.name} {exporter.skipped_ticks}\n"),
     )
     for metric, lines in values:
         yield header(metric, openmetrics=openmetrics) + lines
-
-
-def header(metric: Metric, *, openmetrics: bool) -> str:
-    """HELP and TYPE. OpenMetrics names a counter's family without the `_total` of its samples."""
-    name = metric.name.removesuffix("_total") if openmetrics and metric.kind is Kind.COUNTER else metric.name
-    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind.value}\n"
-
-
-def escaped(value: str) -> str:
-    """A label value as both text formats write it."""
-    return (
-        value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace(HERE, "\N{REPLACEMENT CHARACTER}")
-    )
 
 
 def _of_claim(metric: Metric, value: Callable[[View, Report], object]) -> Lines:
@@ -142,6 +107,11 @@ def _of_claim(metric: Metric, value: Callable[[View, Report], object]) -> Lines:
         return "" if found is None else template % (view.label, found)
 
     return lines
+
+
+def _of_state(lines: Callable[[str, TargetState], str]) -> Lines:
+    """A family that lasts as long as the target: counters, and what is so at this moment."""
+    return lambda view: lines(view.label, view.state)
 
 
 def _lines_of_claim(lines: Callable[[str, Report], str]) -> Lines:
@@ -187,23 +157,9 @@ def _verdict_since(view: View) -> str:
     return "" if since is None else f'{catalogue.VERDICT_SINCE.name}{{target="{view.label}"}} {since!r}\n'
 
 
-def _histogram_template(metric: Metric, bounds: tuple[float, ...], label: str) -> str:
-    """Every line of a histogram, with %s for each value: the buckets, then the sum, then the count."""
-    comma = "," if label else ""
-    buckets = [f'{metric.name}_bucket{{{label}{comma}le="{bound!r}"}} %s\n' for bound in bounds]
-    buckets.append(f'{metric.name}_bucket{{{label}{comma}le="+Inf"}} %s\n')
-    braces = f"{{{label}}}" if label else ""
-    return "".join(buckets) + f"{metric.name}_sum{braces} %s\n{metric.name}_count{braces} %s\n"
-
-
-def _filled(template: str, histogram: Histogram) -> str:
-    cumulative = tuple(accumulate(histogram.counts))
-    return template % (*cumulative, repr(histogram.total), cumulative[-1])
-
-
 def _histogram(metric: Metric, bounds: tuple[float, ...], of: Callable[[TargetState], Histogram]) -> Lines:
-    template = _histogram_template(metric, bounds, f'target="{HERE}"')
-    return lambda view: _filled(template.replace(HERE, view.label.replace("%", "%%")), of(view.state))
+    template = histogram_template(metric, bounds, f'target="{HERE}"')
+    return lambda view: filled(template.replace(HERE, view.label.replace("%", "%%")), of(view.state))
 
 
 def _of_clients(lines: Callable[[str, list[tuple[str, LayerResult]]], str], now: float) -> Lines:
@@ -220,64 +176,9 @@ def _of_clients(lines: Callable[[str, list[tuple[str, LayerResult]]], str], now:
 def _client_times(view: View) -> str:
     label = view.label.replace("%", "%%")
     return "".join(
-        _filled(CLIENT_TEMPLATE.replace(HERE, f'target="{label}",client="{escaped(client).replace("%", "%%")}"'), times)
+        filled(CLIENT_TEMPLATE.replace(HERE, f'target="{label}",client="{escaped(client).replace("%", "%%")}"'), times)
         for client, times in client_lines.times(view.state)
     )
-
-
-def _probes(view: View) -> str:
-    target = view.state.target
-    done = {(layer, ""): 0 for layer in _wire_layers(target)} | {(Layer.CLIENT, client): 0 for client in target.clients}
-    done |= view.state.probes
-    return "".join(
-        f'ibkr_probes_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}"}} {count}\n'
-        for (layer, client), count in done.items()
-    )
-
-
-def _failures(view: View) -> str:
-    layers, clients = _wire_layers(view.state.target), view.state.target.clients
-    if not view.state.failed and not clients:
-        return NO_FAILURES[layers].replace(HERE, view.label)
-    failed = dict.fromkeys((*_possible(layers), *_possible_of(clients)), 0) | dict(view.state.failed)
-    return "".join(
-        f'ibkr_probe_failures_total{{target="{view.label}",layer="{layer}",client="{escaped(client)}",'
-        f'outcome="{outcome}"}} {count}\n'
-        for (layer, client, outcome), count in failed.items()
-    )
-
-
-def _wire_layers(target: Target) -> tuple[Layer, ...]:
-    return WITH_SESSION if target.probe_ids else WITHOUT_SESSION
-
-
-def _possible(layers: tuple[Layer, ...]) -> list[tuple[Layer, str, Outcome]]:
-    return [(layer, "", outcome) for layer in layers for outcome in POSSIBLE_FAILURES[layer]]
-
-
-def _possible_of(clients: Iterable[str]) -> Iterator[tuple[Layer, str, Outcome]]:
-    return ((Layer.CLIENT, client, outcome) for client in clients for outcome in POSSIBLE_FAILURES[Layer.CLIENT])
-
-
-def _no_failures(layers: tuple[Layer, ...]) -> str:
-    return "".join(
-        f'ibkr_probe_failures_total{{target="{HERE}",layer="{layer}",client="",outcome="{outcome}"}} 0\n'
-        for layer, _, outcome in _possible(layers)
-    )
-
-
-def _last_probe(view: View) -> str:
-    latest: dict[Layer, float] = {}
-    for (layer, _), at in view.state.probed_at.items():
-        latest[layer] = max(at, latest.get(layer, 0.0))
-    return "".join(
-        f'ibkr_last_probe_timestamp_seconds{{target="{view.label}",layer="{layer}"}} {at!r}\n'
-        for layer, at in latest.items()
-    )
-
-
-def _connections(view: View) -> str:
-    return f'ibkr_connections_opened_total{{target="{view.label}"}} {view.state.connections}\n'
 
 
 def _login_phase(view: View) -> str:
@@ -326,14 +227,9 @@ PHASE_TEMPLATES = {
     )
     for present in LoginPhase
 }
-WITHOUT_SESSION: tuple[Layer, ...] = (Layer.PORT, Layer.HANDSHAKE)
-WITH_SESSION = (*WITHOUT_SESSION, Layer.SESSION)
-NO_FAILURES: Mapping[tuple[Layer, ...], str] = {
-    layers: _no_failures(layers) for layers in (WITHOUT_SESSION, WITH_SESSION)
-}
 VERDICT_TEMPLATES = {verdict: _verdict_template(verdict) for verdict in Verdict}
-CLIENT_TEMPLATE = _histogram_template(catalogue.CLIENT_TIMES, CLIENT_BUCKETS, HERE)
-LAG_TEMPLATE = _histogram_template(catalogue.LAG, LAG_BUCKETS, "")
+CLIENT_TEMPLATE = histogram_template(catalogue.CLIENT_TIMES, CLIENT_BUCKETS, HERE)
+LAG_TEMPLATE = histogram_template(catalogue.LAG, LAG_BUCKETS, "")
 
 LINES: Mapping[Metric, Lines] = {
     catalogue.UP: _of_claim(catalogue.UP, _up),
@@ -354,12 +250,12 @@ LINES: Mapping[Metric, Lines] = {
     ),
     catalogue.UPSTREAM: _of_claim(catalogue.UPSTREAM, lambda _, report: session_lines.upstream_connected(report)),
     catalogue.FARM: _lines_of_claim(session_lines.farms),
-    catalogue.CONFLICTS: lambda view: session_lines.conflicts(view.label, view.state),
-    catalogue.WATCH_CONNECTED: lambda view: session_lines.watched(view.label, view.state),
+    catalogue.CONFLICTS: _of_state(session_lines.conflicts),
+    catalogue.WATCH_CONNECTED: _of_state(session_lines.watched),
     catalogue.CLIENT_TIMES: _client_times,
-    catalogue.PROBES: _probes,
-    catalogue.FAILURES: _failures,
-    catalogue.LAST_PROBE: _last_probe,
-    catalogue.CONNECTIONS: _connections,
+    catalogue.PROBES: _of_state(counter_lines.probes),
+    catalogue.FAILURES: _of_state(counter_lines.failures),
+    catalogue.LAST_PROBE: _of_state(counter_lines.last_probe),
+    catalogue.CONNECTIONS: _of_state(counter_lines.connections),
     catalogue.LOGIN_PHASE: _login_phase,
 }

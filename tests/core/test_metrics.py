@@ -216,16 +216,42 @@ def test_the_duration_of_a_failed_handshake_is_not_shown_as_one() -> None:
     assert set(of(fleet(), "ibkr_handshake_last_duration_seconds")) == {"healthy"}
 
 
-def test_a_target_named_to_hurt_is_escaped_everywhere() -> None:
-    name = 'a"b\\c\nd%s{}\0'
-    state = grown(HEALTHY, handshake_failed(Cause.SILENCE), target=named(name, labels={"x": '"\n'}))
+COULD_CONNECT = {
+    Verdict.CLIENT_ID_IN_USE: 1,  # ours are, a program's own is another
+    Verdict.ACCOUNT_MISSING: 1,
+    Verdict.UPSTREAM_DOWN: 1,
+    Verdict.CLIENTS_FAILING: 0,
+    Verdict.CLIENT_FAULT: 1,
+    Verdict.FARM_DOWN: 1,
+    Verdict.SLOW: 1,
+    Verdict.HEALTHY: 1,
+    Verdict.PROBE_BROKEN: None,  # says nothing of the target
+    Verdict.UNKNOWN: None,
+}
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_target_is_up_where_a_trading_program_could_connect_now(verdict: Verdict) -> None:
+    state = replace(grown(HEALTHY), verdict=verdict)
+    assert of([state], "ibkr_up").get(TARGET.name) == COULD_CONNECT.get(verdict, 0)
+
+
+def test_a_target_and_a_client_named_to_hurt_are_escaped_everywhere() -> None:
+    name, client = 'a"b\\nc\nd%s{}\0', 'e\\"%d'
+    target = named(name, labels={"x": '"\n'}, client_ids=(9001,), clients=(client,))
+    state = grown(TRADING, handshake_failed(Cause.SILENCE), TRADING, target=target)
+    state = tried(state, replace(CLIENT_OK, client=client))
+    families = parse_openmetrics(text([state], openmetrics=True))
     shown = {
-        sample.labels["target"]
-        for family in parse_openmetrics(text([state], openmetrics=True))
-        for sample in family.samples
-        if "target" in sample.labels
+        label: {
+            sample.labels[label]
+            for family in families
+            for sample in family.samples
+            if "target" in sample.labels and sample.labels.get(label)
+        }
+        for label in ("target", "client")
     }
-    assert shown == {name.replace("\0", "\N{REPLACEMENT CHARACTER}")}
+    assert shown == {"target": {name.replace("\0", "\N{REPLACEMENT CHARACTER}")}, "client": {client}}
 
 
 def test_chunks_of_many_targets_are_small_and_whole_lines() -> None:
