@@ -205,7 +205,7 @@ class Connection:
 
     def _start(self, client_id: int, version: int) -> None:
         house, mode = self._house, self._house.mode
-        self.record.client_id = client_id
+        house.ledger.start(self.record, client_id)
         taken = client_id in house.setup.taken_client_ids or client_id in house.client_ids
         if taken and mode.start is not Start.NOTHING:
             self.play(script.refusal(version, house.now()))

@@ -65,7 +65,12 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "port": gateway.port,
         "server_version": gateway.setup.server_version,
         "accounts": list(gateway.setup.accounts),
-        "connections": {"opened": ledger.opened, "open": ledger.open_now, "open_most": ledger.open_most},
+        "connections": {
+            "opened": ledger.opened,
+            "open": ledger.open_now,
+            "open_most": ledger.open_most,
+            "open_most_by_client_id": {str(number): most for number, most in sorted(ledger.most_as.items())},
+        },
         "forbidden": ledger.forbidden,
         "messages": {str(number): count for number, count in sorted(ledger.messages.items())},
         "last": [_connection(record) for record in ledger.last(LAST_CONNECTIONS)],

@@ -15,6 +15,7 @@ from exporter.simulator.speech import Message
 KEPT_CONNECTIONS = 128
 KEPT_MESSAGES = 64  # of one connection
 KEPT_BYTES = 256  # of one message
+KEPT_IDS = 256
 MAX_ID = 1000  # higher message ids are counted together: a client that sends rubbish must not fill the memory
 
 
@@ -66,15 +67,20 @@ class ConnectionRecord:
 
 @dataclass(slots=True)
 class Ledger:
-    """All connections: counters for ever, records of the last `kept`."""
+    """All connections: counters for ever, records of the last `kept`.
+
+    `most_as` tells of each of the first KEPT_IDS client ids how many connections that gave it were open at a time.
+    """
 
     kept: int = KEPT_CONNECTIONS
     opened: int = 0
     open_now: int = 0
     open_most: int = 0
     forbidden: int = 0
+    most_as: Counter[int] = field(default_factory=Counter)
     messages: Counter[int] = field(default_factory=Counter)  # by message id; 0 for unreadable, MAX_ID for higher
     _records: deque[ConnectionRecord] = field(default_factory=deque)
+    _open_as: Counter[int] = field(default_factory=Counter)
 
     def open(self, address: str, mode: str, at_ns: int) -> ConnectionRecord:
         """A connection was accepted."""
@@ -87,10 +93,26 @@ class Ledger:
             self._records.popleft()
         return record
 
+    def start(self, record: ConnectionRecord, client_id: int) -> None:
+        """A connection has said which client it is; if it says so again, the last word counts."""
+        self._release(record)
+        record.client_id = client_id
+        self._open_as[client_id] += 1
+        if client_id in self.most_as or len(self.most_as) < KEPT_IDS:
+            self.most_as[client_id] = max(self.most_as[client_id], self._open_as[client_id])
+
     def close(self, record: ConnectionRecord, at_ns: int) -> None:
         """A connection is gone."""
         self.open_now -= 1
         record.ended_ns = at_ns
+        self._release(record)
+
+    def _release(self, record: ConnectionRecord) -> None:
+        if record.client_id is None:
+            return
+        self._open_as[record.client_id] -= 1
+        if not self._open_as[record.client_id]:
+            del self._open_as[record.client_id]
 
     def receive(self, record: ConnectionRecord, payload: bytes, message: Message | None, at_ns: int) -> None:
         """A message came; `message` is None if it could not be read."""

@@ -125,8 +125,9 @@ async def test_a_day_leaves_nothing_behind_and_counts_everything() -> None:
 
 
 def _audit(gateway: Gateway) -> None:
-    """Only startApi and requests for the time, only reserved ids, and every end of ours in order."""
+    """Only startApi and requests for the time, only reserved ids, each once at a time, and every end of ours in order."""
     assert gateway.ledger.forbidden == 0
+    assert gateway.ledger.most_as == dict.fromkeys(IDS, 1)
     assert set(gateway.ledger.messages) == {Request.START_API, Request.REQ_CURRENT_TIME}
     for record in gateway.ledger:
         assert record.client_id in (None, *IDS)

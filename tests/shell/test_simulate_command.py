@@ -120,7 +120,7 @@ async def test_the_control_shows_the_state_and_changes_the_mode() -> None:
             async with web.post("/mode", params={"mode": "silent"}) as answer:
                 state = await answer.json()
         assert (state["mode"], state["acting"], state["port"]) == ("silent", "silent", gateway.port)
-        assert state["connections"] == {"opened": 1, "open": 1, "open_most": 1}
+        assert state["connections"] == {"opened": 1, "open": 1, "open_most": 1, "open_most_by_client_id": {}}
         async with web.post("/mode", data={"mode": "http"}) as answer:
             assert (await answer.json())["mode"] == "http"
         async with web.get("/") as answer:

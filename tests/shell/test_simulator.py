@@ -13,7 +13,7 @@ import pytest
 from exporter.simulator import protobuf, speech
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import KEPT_MESSAGES, ClientEnd
+from exporter.simulator.record import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Ledger
 from exporter.simulator.script import FLOOD_CHUNK, FLOOD_CHUNKS, Ending
 from exporter.simulator.setup import Setup
 from exporter.wire import frame
@@ -564,6 +564,39 @@ async def test_connections_are_counted_and_only_the_last_are_kept() -> None:
         await until(lambda: gateway.ledger.open_now == 0)
         assert (gateway.ledger.opened, gateway.ledger.open_most) == (6, 2)
         assert [record.number for record in gateway.ledger] == [4, 5, 6]
+
+
+async def test_the_connections_of_each_client_id_are_counted_and_so_is_how_many_there_were_at_a_time() -> None:
+    async def start(one: Client, client_id: int) -> None:
+        await one.greet()
+        await one.say(START[:-1] + bytes([client_id]))
+        await one.frame()
+
+    async with Gateway() as gateway:
+        for _ in range(3):  # one after the other
+            async with client(gateway) as one, client(gateway) as other:
+                await start(one, 7)
+                await start(other, 8)
+                assert gateway.ledger.open_now == 2
+            await until(lambda: gateway.ledger.open_now == 0)
+        assert gateway.ledger.most_as == {7: 1, 8: 1}
+        async with client(gateway) as one, client(gateway) as other:
+            await start(one, 8)
+            await start(other, 8)
+            await until(lambda: gateway.ledger.most_as == {7: 1, 8: 2})  # the second is refused, but it is there
+        await until(lambda: gateway.ledger.open_now == 0)
+
+
+def test_the_client_ids_of_a_client_that_sends_rubbish_do_not_fill_the_memory() -> None:
+    ledger = Ledger(kept=2)
+    record = ledger.open("127.0.0.1:1", "ok", 0)
+    for client_id in range(100_000):
+        ledger.start(record, client_id)
+    assert len(ledger.most_as) == KEPT_IDS
+    ledger.close(record, 1)
+    ledger.start(again := ledger.open("127.0.0.1:2", "ok", 2), 0)
+    ledger.close(again, 3)
+    assert set(ledger.most_as.values()) == {1}
 
 
 # --- rubbish from clients
