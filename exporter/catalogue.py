@@ -131,7 +131,7 @@ CONNECTIONS = Metric(
     "ibkr_connections_opened_total",
     Kind.COUNTER,
     ("target",),
-    "TCP connections that the exporter opened to the gateway.",
+    "TCP connections that the exporter and the client libraries opened to the gateway; refused attempts count.",
 )
 MAINTENANCE_WINDOW = Metric(
     "ibkr_maintenance_window",

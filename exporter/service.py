@@ -175,13 +175,19 @@ class Service:
         self._under_way[endpoint] = answer
         self._asking[endpoint] = target
         try:
-            report = await probe_target(target, self._resolver, deadline)
+            report = await probe_target(target, self._resolver, deadline, partial(self._abandon, target))
             answer.set_result(report)
         finally:
             del self._under_way[endpoint], self._asking[endpoint]
             if not answer.done():
                 answer.set_result(None)  # it was cancelled: whoever waits for it probes for himself
         return report
+
+    def _abandon(self, target: Target, opened: int) -> None:
+        """Count the connections of a probe that was cancelled: a reload or the end cut it short."""
+        state = self._states.get(target.name)
+        if state is not None and state.target.endpoint == target.endpoint:
+            self._states[target.name] = replace(state, connections=state.connections + opened)
 
     async def _free(self, endpoint: tuple[str, int], deadline: float) -> "asyncio.Future[Report | None] | None":
         """The probe of an endpoint that is under way, if any, once no client is trying it; one makes room in time."""
@@ -324,16 +330,26 @@ class Service:
         """One tick. What fails here is ours, is shown as such, and must not end the clock of the target."""
         at = time.time()
         try:
-            if target.launcher_log is None:
-                report = await self.probe(target, deadline)
-            else:
-                report, _ = await asyncio.gather(self.probe(target, deadline), self._follow_login(target))
-            self.record(report)
+            await self._probe_and_follow(target, deadline)
         except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
             with suppress(Exception):  # the log may be what failed
                 self._log.exception("tick failed", target=target.name)
             fault = Report(target.name, at, time.time() - at, (), fault=f"{type(error).__name__}: {error}")
             self._states[target.name] = fold(self._states[target.name], fault, Verdict.PROBE_BROKEN)
+
+    async def _probe_and_follow(self, target: Target, deadline: float | None) -> None:
+        """Probe the target and read its launcher log meanwhile; then record the report, whatever becomes of the log."""
+        following = None if target.launcher_log is None else asyncio.create_task(self._follow_login(target))
+        try:
+            report = await self.probe(target, deadline)
+            try:
+                if following is not None:
+                    await following
+            finally:
+                self.record(report)
+        finally:
+            if following is not None:
+                following.cancel()
 
     async def _follow_login(self, target: Target) -> None:
         """See what the gateway's launcher log tells now."""

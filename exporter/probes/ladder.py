@@ -24,11 +24,17 @@ LADDER: tuple[tuple[Layer, Probe], ...] = (
 )
 
 
-async def probe_target(target: Target, resolver: Resolver, deadline: float | None = None) -> Report:
+async def probe_target(
+    target: Target,
+    resolver: Resolver,
+    deadline: float | None = None,
+    abandoned: Callable[[int], object] = lambda _: None,
+) -> Report:
     """Probe every layer of the target once. `deadline` in seconds from now; by default the target's own.
 
     What the target does wrong is in the results. What we do wrong is caught here, logged with its traceback, and
-    leaves a report that claims nothing.
+    leaves a report that claims nothing. A probe that is cancelled has none: then `abandoned` is told how many
+    connections it had opened.
     """
     at, began = time.time(), time.perf_counter()
     limit = target.deadline if deadline is None else deadline
@@ -41,6 +47,9 @@ async def probe_target(target: Target, resolver: Resolver, deadline: float | Non
             results = await _climb(attempt)
         finally:
             await attempt.connection.close()
+    except asyncio.CancelledError:
+        abandoned(attempt.opened)
+        raise
     except Exception as error:  # noqa: BLE001 - the one place where our own faults end
         with suppress(Exception):  # where files or memory ran out, even the log may fail; the report must not
             structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)

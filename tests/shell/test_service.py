@@ -1,6 +1,7 @@
 """The service on real sockets: the clock of each target, reloads, faults of our own, and the end."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from exporter import service as service_module
 from exporter.metrics import ExporterState
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
+from exporter.probes.launcher_log import Follower, Place
 from exporter.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.record import ClientEnd
@@ -35,6 +37,18 @@ async def until(service: Service, verdict: Verdict, name: str = "gateway", withi
     async with asyncio.timeout(within):
         while service.states[name].verdict is not verdict:  # noqa: ASYNC110 - what is watched has no event
             await asyncio.sleep(0.005)
+
+
+async def opened(gateway: Gateway, number: int) -> None:
+    async with asyncio.timeout(5):
+        while gateway.ledger.opened < number:  # noqa: ASYNC110 - the ledger has no event
+            await asyncio.sleep(0.002)
+
+
+async def ended(gateway: Gateway) -> None:
+    async with asyncio.timeout(5):
+        while gateway.ledger.open_now:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.002)
 
 
 async def test_a_verdict_follows_the_gateway_tick_by_tick() -> None:
@@ -106,6 +120,57 @@ async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known()
         assert service.states["2"].probes[Layer.PORT, ""] >= 1
         await service.watch([slower])
         assert set(service.states) == {"2"}
+
+
+async def test_the_connection_of_a_probe_that_a_reload_cuts_short_is_counted() -> None:
+    async with Gateway("silent") as gateway, watching(at(gateway, interval=60.0, deadline=30.0)) as service:
+        await opened(gateway, 1)
+        await service.watch([at(gateway, interval=50.0, deadline=30.0)])
+        assert service.states["gateway"].connections == 1
+        await opened(gateway, 2)
+        await service.watch([])
+        assert gateway.ledger.opened == 2
+
+
+async def test_the_connection_of_a_probe_whose_asker_gives_up_is_counted_and_one_of_another_target_is_not() -> None:
+    async with Gateway("silent") as gateway, Gateway("silent") as other:
+        target = at(gateway, interval=60.0, deadline=30.0)
+        async with watching(target) as service:
+            await opened(gateway, 1)
+            await service.watch([replace(target, interval=50.0)])
+            await opened(gateway, 2)
+            stranger = replace(target, port=other.port)  # of the same name, and not what is watched
+            asking = asyncio.create_task(service.probe(stranger))
+            await opened(other, 1)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            assert service.states["gateway"].connections == 1
+            asking = asyncio.create_task(service.probe(target, 20.0))
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        assert (service.states["gateway"].connections, gateway.ledger.opened) == (2, 2)
+
+
+async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_is_cut_short() -> None:
+    async with Gateway("ok") as gateway:
+        target = replace(at(gateway, interval=60.0), launcher_log="launcher.log")
+        release = threading.Event()
+
+        def hang(place: Place) -> Place:  # a dead network mount
+            release.wait(30)
+            return place
+
+        service = Service(ExporterState("test", "3"))
+        service._logins["gateway"] = Follower("launcher.log", patience=60.0, look=hang)
+        await service.watch([target])
+        await opened(gateway, 1)
+        await ended(gateway)
+        while service._under_way:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.002)
+        await service.close()
+        release.set()
+        state = service.states["gateway"]
+        assert (state.connections, state.verdict) == (1, Verdict.HEALTHY)
 
 
 async def test_a_target_that_moves_to_another_endpoint_starts_anew() -> None:
