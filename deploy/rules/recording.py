@@ -13,6 +13,7 @@ from exporter.verdict import Severity, severity
 
 BUDGET = f"(1 - {OBJECTIVE.value})"
 IDENTITY = "job, instance, target"
+AVAILABILITY_INTERVAL = "30s"  # of the rules, and what each looks back: no moment counts twice
 
 BASES = {Severity.CRITICAL: 300, Severity.WARNING: 200, Severity.UNKNOWN: 100, Severity.OK: 0}
 # A verdict as a number, for panels that sort and colour: the worse the higher; within one severity the further out.
@@ -66,14 +67,15 @@ CALENDAR: tuple[Recording, ...] = (
 def _availability() -> tuple[Recording, ...]:
     rows = [
         Recording(
-            "target:ibkr_availability:ratio5m",
-            "the part of the last five minutes in which a trading program could connect; unknown times do not count",
-            "avg_over_time(ibkr_up[5m])",
+            "target:ibkr_availability:ratio30s",
+            "the part of the last half minute in which a trading program could connect; each moment is in one such "
+            "part, and those in which nothing was known are in none",
+            f"avg_over_time(ibkr_up[{AVAILABILITY_INTERVAL}])",
         ),
         Recording(
-            "target:ibkr_availability_trading:ratio5m",
-            "the same, only in trading hours",
-            "target:ibkr_availability:ratio5m and on () (ibkr:trading_hours == 1)",
+            "target:ibkr_availability_trading:ratio30s",
+            "the same, only of the half minutes that began in trading hours",
+            f"target:ibkr_availability:ratio30s\n  and on () (ibkr:trading_hours offset {AVAILABILITY_INTERVAL} == 1)",
         ),
     ]
     for kind, words in (("", "all hours"), ("_trading", "trading hours only")):
@@ -81,7 +83,7 @@ def _availability() -> tuple[Recording, ...]:
             Recording(
                 f"target:ibkr_availability{kind}:ratio{span}",
                 f"the same over {span}, {words}",
-                f"avg_over_time(target:ibkr_availability{kind}:ratio5m[{span}])",
+                f"avg_over_time(target:ibkr_availability{kind}:ratio30s[{span}])",
             )
             for span in ("1h", "1d", "30d")
         ]
@@ -124,5 +126,5 @@ GROUPS: tuple[tuple[str, str, tuple[Recording, ...]], ...] = (
     ("ibkr-calendar", "15s", CALENDAR),
     ("ibkr-verdicts", "3s", (RANK,)),
     ("ibkr-versions", "15s", (VERSION,)),
-    ("ibkr-availability", "30s", _availability() + BURN),
+    ("ibkr-availability", AVAILABILITY_INTERVAL, _availability() + BURN),
 )

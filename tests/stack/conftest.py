@@ -38,7 +38,7 @@ def fill_last_trading_day(file: Path) -> None:
     while day.weekday() > 4:
         day -= timedelta(days=1)
     families = {
-        "target:ibkr_availability_trading:ratio5m": 0.998,
+        "target:ibkr_availability_trading:ratio30s": 0.998,
         "target:ibkr_error_budget:burn_rate1h": 0.4,
         "target:ibkr_error_budget:burn_rate1d": 0.4,
     }
