@@ -129,6 +129,19 @@ def test_a_library_at_fault_is_a_ticket_that_names_it_and_nobody_is_paged(failed
     assert {message["receiver"] for message in about("library", failed)} == {"tickets"}
 
 
+def test_a_restart_of_the_exporter_while_a_gateway_is_frozen_is_no_message() -> None:
+    """Neither that it got well, nor a second page: it is the same failure as before."""
+    frozen = set_modes({WATCHED: "silent"})
+    wait_for("the page", partial(pages, "watched", frozen, "firing"), WITHIN + 15)
+    done = compose("restart", "--timeout", "5", "exporter")
+    assert done.returncode == 0, done.stdout
+    wait_for("silent again", lambda: query('ibkr_verdict{target="watched", verdict="api_silent"} == 1'), HEALTHY)
+    time.sleep(45)  # longer than an alert outlasts its cause: 15 s of failed scrapes, and 30 s
+    assert [message["status"] for message in about("watched", frozen)] == ["firing"]
+    recovered = set_modes({WATCHED: "ok"})
+    wait_for("resolved", partial(pages, "watched", recovered, "resolved"), OVER)
+
+
 LADDER = ("network", "port", "handshake", "session", "upstream", "client", "quality")
 SILENCING = LADDER[:5]
 
