@@ -18,6 +18,7 @@ MODES = {
     4003: Mode.LIVE,
 }
 FIRST_CLIENT_ID = 9001
+RESERVED = 3  # one for the watch, and two in turn for probes and clients: an id is free only a moment after its session
 # nautilus_trader, refused three times with 326, goes on with the following ids, up to four
 DRIFT = 4
 
@@ -54,7 +55,7 @@ def split_endpoint(text: str) -> tuple[str, str]:
     return host, port
 
 
-def free_client_ids(avoid: Collection[int], number: int = 2) -> tuple[int, ...]:
+def free_client_ids(avoid: Collection[int], number: int = RESERVED) -> tuple[int, ...]:
     """The first ids from 9001 on that no trading program uses, nor drifts to when its own is refused."""
 
     def free() -> Iterator[int]:

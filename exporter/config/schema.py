@@ -102,7 +102,7 @@ class TargetSection(Section):
         list[ClientId] | None,
         Field(
             description="Client ids reserved for our probes: never 0, none that a trading program uses. By default the "
-            "first two from 9001 on that are free of `avoid_client_ids`. With [] only port and handshake are probed"
+            "first three from 9001 on that are free of `avoid_client_ids`. With [] only port and handshake are probed"
         ),
     ] = None
     avoid_client_ids: Annotated[

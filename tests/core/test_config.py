@@ -152,7 +152,7 @@ def test_three_keys_are_enough(tmp_path: Path) -> None:
 
     target = config.targets[0]
     assert (target.mode, target.interval, target.deadline, target.slow_after) == (Mode.PAPER, 15.0, 5.0, 1.0)
-    assert (target.client_ids, target.clients, target.account, target.watch) == ((9001, 9002), (), None, True)
+    assert (target.client_ids, target.clients, target.account, target.watch) == ((9001, 9002, 9003), (), None, True)
     assert target.hello == Hello(100, 226)
     assert (config.listen_host, config.listen_port, config.log_level) == ("127.0.0.1", 9497, "info")
 
@@ -169,7 +169,7 @@ def test_client_ids_by_default_keep_away_from_the_trading_programs(tmp_path: Pat
     text = ONE.replace("7497}", "7497, avoid_client_ids: [9001, 9007]}")
 
     # four more, since nautilus_trader moves on to those when its own is refused
-    assert load(written(tmp_path, text)).targets[0].client_ids == (9006, 9012)
+    assert load(written(tmp_path, text)).targets[0].client_ids == (9006, 9012, 9013)
 
 
 def test_a_target_that_names_no_clients_has_all_of_them(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_one_target_is_read_from_the_variables_of_a_trading_program() -> None:
 
     [target] = config.targets
     assert (target.name, target.host, target.port, target.mode) == ("gateway:4001", "gateway", 4001, Mode.LIVE)
-    assert (target.client_ids, target.avoid_client_ids, target.account) == ((9001, 9002), (1,), "DU1234567")
+    assert (target.client_ids, target.avoid_client_ids, target.account) == ((9001, 9002, 9003), (1,), "DU1234567")
     assert (config.source, config.listen_host, config.listen_port) == ("environment", "127.0.0.1", 9497)
 
 
@@ -37,7 +37,13 @@ def test_the_port_alone_means_this_machine() -> None:
 
 @pytest.mark.parametrize(
     ("used", "ours"),
-    [(0, (9001, 9002)), (8996, (9001, 9002)), (8997, (9002, 9003)), (9001, (9006, 9007)), (9002, (9001, 9007))],
+    [
+        (0, (9001, 9002, 9003)),
+        (8996, (9001, 9002, 9003)),
+        (8997, (9002, 9003, 9004)),
+        (9001, (9006, 9007, 9008)),
+        (9002, (9001, 9007, 9008)),
+    ],
 )
 def test_our_ids_keep_away_from_the_trading_programs_and_the_four_it_may_move_to(
     used: int, ours: tuple[int, ...]
@@ -181,7 +187,7 @@ def test_an_endpoint_alone_makes_a_target_that_is_named_after_it() -> None:
     target = target_for_endpoint("::1", 4001)
 
     assert (target.name, target.endpoint, target.mode) == ("[::1]:4001", "[::1]:4001", Mode.LIVE)
-    assert (target.client_ids, target.clients, target.watch) == ((9001, 9002), (), False)
+    assert (target.client_ids, target.clients, target.watch) == ((9001, 9002, 9003), (), False)
 
 
 def test_a_port_that_does_not_tell_the_mode_counts_as_paper_where_nothing_is_configured() -> None:
