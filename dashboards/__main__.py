@@ -6,11 +6,17 @@ import sys
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import fleet, gateway, libraries
 
 PLACE = Path(__file__).parents[1] / "deploy" / "grafana" / "dashboards"
 ALL = {"fleet": fleet.build, "gateway": gateway.build, "libraries": libraries.build}
+
+
+def as_json(board: Dashboard) -> str:
+    """The file's content."""
+    return json.dumps(board, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
 
 
 def main() -> int:
@@ -20,7 +26,7 @@ def main() -> int:
     check = parser.parse_args().check
     differing = []
     for name, build in ALL.items():
-        content = json.dumps(build().build(), cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
+        content = as_json(build().build())
         path = PLACE / f"{name}.json"
         if not check:
             path.write_text(content, encoding="utf-8")

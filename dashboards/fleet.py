@@ -64,8 +64,9 @@ def _present() -> Row:
                 4,
                 parts.number(
                     "Pages",
-                    "Alerts of severity critical that fire now.",
-                    parts.now(f"count(ALERTS{{{HERE}, {FIRING}}}) or vector(0)"),
+                    "Gateways and exporters about which alerts of severity critical fire now: Alertmanager makes one "
+                    "message of those about one gateway.",
+                    parts.now(f"count(count by (instance, target) (ALERTS{{{HERE}, {FIRING}}})) or vector(0)"),
                 ).thresholds(parts.steps(*good_at_zero)),
             ),
             (
