@@ -48,17 +48,17 @@ def as_markdown(figures: Figures) -> str:
         f"| resident MB at rest | {scrapes['1']['rest_mb']:.0f} | {blackbox['rest_mb']:.0f} |",
         f"| resident MB loaded | {scrapes['1000']['loaded_mb']:.0f} | {blackbox['loaded_mb']:.0f} |",
     ]
-    heads = ("probes at once", "reported p50", "true p50", "reported p99", "true p99", "error of each, p50", "p99")
-    heads += ("blackbox reports a TCP connect as p50", "p99")
+    heads = ["probes at once", "reported p50", "true p50", "reported p99", "true p99", "error of each, p50", "p99"]
+    heads += ["blackbox reports a TCP connect as p50", "p99"]
     lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in accuracy.items():
         if "reported" not in row:
             continue
         rival = blackbox["reported_connect"].get(int(name)) if name.isdigit() else None
-        cells = [row["reported"]["p50"], row["true"]["p50"], row["reported"]["p99"], row["true"]["p99"]]
-        cells += [row["error_of_each"]["p50"], row["error_of_each"]["p99"]]
-        cells += [rival["p50"], rival["p99"]] if rival else []
-        lines.append(f"| {name} | " + " | ".join(f"{cell * 1000:.3f} ms" for cell in cells) + " |")
+        seconds = [row["reported"]["p50"], row["true"]["p50"], row["reported"]["p99"], row["true"]["p99"]]
+        seconds += [row["error_of_each"]["p50"], row["error_of_each"]["p99"]]
+        seconds += [rival["p50"], rival["p99"]] if rival else []
+        lines.append(f"| {name} | " + " | ".join(f"{one * 1000:.3f} ms" for one in seconds) + " |")
     lines += [
         "",
         "| targets | gzip p50 | identity p50 | bytes | gzipped | CPU of a gzipped scrape | first verdict |",
