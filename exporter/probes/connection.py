@@ -89,8 +89,8 @@ class Connection:
                 info = stamps.connect_info(sock)
         if code and code not in ENDED:  # what ended it is for the handshake to tell: the hello will be refused
             return _cause_of_connect(code, address)
-        if sock.getsockname() == address.sockaddr:
-            return Cause.CONNECT_REFUSED  # TCP joined us to ourselves: our local port happened to be the port, unused
+        if joined_to_itself(sock):
+            return Cause.CONNECT_REFUSED  # nobody else is there
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return info.round_trip if info else None
 
@@ -223,6 +223,17 @@ class Connection:
     def _expire(self) -> None:
         self._expired = True
         self._wake()
+
+
+def joined_to_itself(sock: socket.socket) -> bool:
+    """TCP has joined a connect to its own end: the local port happened to be the one that was asked for, unused.
+
+    Both ends are asked for: the address connected to may be another name of this machine, such as 0.0.0.0.
+    """
+    try:
+        return bool(sock.getpeername() == sock.getsockname())
+    except OSError:  # it was ended already
+        return False
 
 
 def _cause_of_connect(code: int, address: Address) -> Cause:

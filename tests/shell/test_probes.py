@@ -31,7 +31,7 @@ from exporter.model import (
 )
 from exporter.probes import names, stamps
 from exporter.probes.attempt import Attempt
-from exporter.probes.connection import Connection
+from exporter.probes.connection import Connection, joined_to_itself
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.ladder import probe_target
 from exporter.probes.names import Resolver
@@ -372,15 +372,43 @@ async def test_many_different_addresses_leave_no_memory_behind() -> None:
         tracemalloc.stop()
 
 
-async def test_a_connect_to_ourselves_is_a_closed_port_and_not_a_silent_api() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_connect_to_ourselves_is_no_open_port(host: str) -> None:
     """A connect to an unused port of the ephemeral range can, rarely, meet its own local port."""
-    with socket.socket() as sock:
+    with socket.socket() as sock, socket.create_server(("127.0.0.1", 0)) as server:
         sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-        sock.connect(("127.0.0.1", port))
-        assert sock.getpeername() == sock.getsockname()
-    seen = {judge(await probe(at(port)), at(port)) for _ in range(300)}
-    assert seen == {Verdict.PORT_CLOSED}
+        assert not joined_to_itself(sock)
+        sock.connect((host, sock.getsockname()[1]))
+        assert joined_to_itself(sock)
+        with socket.create_connection(server.getsockname()) as other:
+            assert not joined_to_itself(other)
+
+
+async def test_an_address_that_swallows_the_connect_leaves_time_for_the_next() -> None:
+    """The first gets half of the time, so that a name with a dead IPv6 address is still found well by the other."""
+
+    class Two(Resolver):
+        async def resolve(self, target: Target) -> list[names.Address]:
+            return [names.Address(socket.AF_INET, (host, target.port)) for host in ("127.0.0.2", "127.0.0.1")]
+
+    async with Gateway("ok") as gateway, Gateway("backlog_full", host="127.0.0.2", port=gateway.port):
+        target = at(gateway.port, "two.example")
+        report = await probe_target(target, Two())
+    assert judge(report, target) is Verdict.HEALTHY
+    assert report.results[0].detail == "127.0.0.2: connect_timeout; 127.0.0.1 answered"
+    assert report.connections == 2
+
+
+async def test_a_stamp_from_a_clock_that_was_set_meanwhile_is_not_taken_for_a_duration() -> None:
+    """The stamps are wall clock times; ours never jumps, and here none of its time passes."""
+    async with Gateway("ok") as gateway:
+        attempt = Attempt(
+            at(gateway.port), Connection(asyncio.get_running_loop().time() + DEADLINE), Resolver(), lambda: 7.0
+        )
+        await probe_port(attempt)
+        result = await probe_handshake(attempt)
+        await attempt.connection.close()
+    assert (result.outcome, result.seconds, result.stamp) == (Outcome.OK, 0.0, Stamp.USER)
 
 
 # --- our own faults
