@@ -24,6 +24,7 @@ from exporter.watch import Pace, accustomed, pause
 from exporter.wire import Request
 
 PROBES, WATCH = 9001, 9002  # the client ids
+VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
 QUICK = Pace(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)  # ten times the real one; the simulator takes it
 MOMENTS = 50
 SEED = 20261121
@@ -143,7 +144,7 @@ async def test_what_is_told_or_ended_has_its_verdict_within_a_fifth_of_a_second(
     assert max(seconds) <= 0.2
 
 
-@pytest.mark.parametrize("version", [176, 212, 226])
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_links_and_farms_are_lost_and_found_with_no_probe_at_all(version: int) -> None:
     async with Gateway("ok", setup=Setup(server_version=version)) as gateway, watching(at(gateway)) as service:
         await connected(service)
@@ -153,6 +154,24 @@ async def test_links_and_farms_are_lost_and_found_with_no_probe_at_all(version: 
             await gateway.set_mode("ok")
             await until(service, Verdict.HEALTHY)
         assert gateway.ledger.opened == 2  # one probe at the start, and the watch
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_watch_sends_nothing_but_startapi_and_heartbeats_at_any_server_version_and_leaves_in_order(
+    version: int,
+) -> None:
+    async with Gateway("ok", setup=Setup(server_version=version)) as gateway:
+        async with watching(at(gateway), pace=QUICK) as service:
+            await connected(service)
+            [record] = of_watch(gateway)
+            async with asyncio.timeout(10):
+                while len(record.messages) < 5:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.02)
+        await settled(gateway)
+        assert gateway.ledger.forbidden == 0
+        assert all(each.client_end is ClientEnd.FIN for each in gateway.ledger)
+    assert (record.version, record.complaint) == (version, "")
+    assert record.ids == (Request.START_API, *[Request.REQ_CURRENT_TIME] * (len(record.ids) - 1))
 
 
 async def test_the_watch_sends_startapi_and_heartbeats_two_seconds_apart_and_nothing_else() -> None:
