@@ -118,8 +118,8 @@ def _revised(state: TargetState, sighting: Sighting) -> Report | None:
         report = _with_facts(last, session, renewed(session.session, before, sighting.facts), SEEN)
         return report and replace(report, at=sighting.at, seconds=0.0, connections=0)
     if sighting.sight is Sight.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
-        if sighting.since is None or last.at >= sighting.since:
-            return None
+        if sighting.since is None or sighting.since <= last.at <= sighting.at:  # one from the future is an older one:
+            return None  # the clock was set back since
         stalled = replace(sighting.result, detail=SEEN)
         return replace(_put(last, session, stalled), at=sighting.at, seconds=0.0, connections=0)
     return None

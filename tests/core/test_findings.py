@@ -163,6 +163,12 @@ def test_heartbeats_unanswered_change_nothing_when_a_probe_has_looked_since() ->
     assert after.verdict is Verdict.HEALTHY
 
 
+def test_heartbeats_unanswered_count_although_the_clock_was_set_back_since_the_last_probe() -> None:
+    back = T0 - 3600
+    frozen = fold_sighting(working(), Sighting(Sight.ENDED, back + 6, UP, since=back + 3.8, result=SILENT))
+    assert (frozen.verdict, frozen.since) == (Verdict.SESSION_STALLED, back + 6)
+
+
 def test_a_reset_is_no_verdict_by_itself() -> None:
     assert fold_sighting(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=RESET)).verdict is Verdict.HEALTHY
 
