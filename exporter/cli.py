@@ -47,13 +47,20 @@ def main() -> None:
     app()
 
 
-@app.callback()
-def _options(
-    *, version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
         typer.echo(f"ibkr-exporter {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Nothing is common to all commands; without this, `--version` would need one of them."""
 
 
 @app.command()
@@ -166,6 +173,10 @@ def simulate(
     freeze_after: Annotated[
         float, typer.Option(help="Seconds to the freeze in the mode `freeze_after`.", min=0.0)
     ] = 60.0,
+    flap_period: Annotated[float, typer.Option(help="Seconds of each turn in the mode `flapping`.", min=0.1)] = 15.0,
+    clock_offset: Annotated[
+        float, typer.Option(help="Seconds that its clock is ahead in the mode `clock_off`.")
+    ] = 90.0,
     account: Annotated[list[str], typer.Option(help="A managed account; may be repeated.")] = ["DU1234567"],  # noqa: B006
     client_id_in_use: Annotated[list[int], typer.Option(help="A client id that is taken; may be repeated.")] = [],  # noqa: B006
 ) -> None:
@@ -182,6 +193,8 @@ def simulate(
         taken_client_ids=frozenset(client_id_in_use),
         slow=slow,
         freeze_after=freeze_after,
+        flap_period=flap_period,
+        clock_offset=clock_offset,
     )
     keyboard = sys.stdin if sys.stdin is not None and sys.stdin.isatty() else None
     code = command.run(

@@ -14,6 +14,8 @@ from exporter.clients.libraries import find_libraries, find_recipes, version_tex
 from exporter.model import ClientSpec, Target
 
 NONE = "none"
+ROOM = 80  # columns that the list of environments takes
+LISTS = ("Python",)
 HOW = "`ibkr-exporter clients install` installs them"
 
 
@@ -48,12 +50,12 @@ def chosen(
 
 def show_list(configured: Mapping[str, ClientSpec]) -> None:
     """The environments, then the configured clients."""
-    root, table = default_root(), _table("Environment", "Library", "State", "Python", "Size")
+    console, root = Console(), default_root()
+    table = _table("Environment", "Version", "State", "Python", "MB", whole=console.width >= ROOM)
     for environment in list_environments(root):
         recipe = environment.recipe
         pythons = ", ".join(map(version_text, recipe.pythons))
-        table.add_row(recipe.name, _pinned(environment), _state(environment.state), pythons, f"{recipe.megabytes} MB")
-    console = Console()
+        table.add_row(recipe.name, _pinned(environment), _state(environment.state), pythons, str(recipe.megabytes))
     console.print(Text(f"Environments in {root}", "bold"), table)
     if configured:
         table = _table("Client", "Library", "Interpreter")
@@ -140,17 +142,19 @@ def _installed() -> list[ClientSpec]:
 
 
 def _pinned(environment: Environment) -> str:
-    """The library with the version that its requirements pin."""
+    """The version that its requirements pin, with the distribution where that is not named like the library."""
     recipe = environment.recipe
-    return next((pin for pin in recipe.pins if pin.startswith(recipe.library)), recipe.library)
+    pin = next((pin for pin in recipe.pins if pin.startswith(recipe.library)), recipe.library)
+    return pin.removeprefix(f"{recipe.library}==").replace("==", " ")
 
 
 def _state(state: State) -> Text:
     return Text(state.value, "green" if state is State.READY else "dim" if state is State.MISSING else "yellow")
 
 
-def _table(*headings: str) -> Table:
+def _table(*headings: str, whole: bool = False) -> Table:
+    """`whole`: there is room for all but the lists, so that no name and no version is broken in two."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=whole and heading not in LISTS)
     return table

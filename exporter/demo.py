@@ -52,6 +52,8 @@ FLEET = (
 )
 ACCOUNT = SETUP.accounts[0]
 CLIENT_IDS = (9001, 9002, 9003)  # two for the probes, the last for the watch
+# Its own option, and how it goes through `make`.
+ADVICE = 'give the demo another address: --listen 127.0.0.1:PORT (make demo args="--listen 127.0.0.1:PORT")'
 NO_SUCH_HOST = Target("no-such-host", "tws.example.invalid", 7497, Mode.PAPER, INTERVAL, DEADLINE)
 
 
@@ -68,7 +70,7 @@ async def show(host: str, port: int, say: Callable[[str], None]) -> None:
             say(f"or run: {sys.argv[0]} diagnose {targets[1].endpoint}")
             say("Ctrl-C ends it all.\n")
 
-        await server.serve(config, None, announce, "choose another address: demo --listen 127.0.0.1:PORT")
+        await server.serve(config, None, announce, ADVICE)
 
 
 @asynccontextmanager

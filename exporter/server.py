@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import platform
 import signal
 import socket
@@ -128,7 +129,7 @@ def _listen(host: str, port: int, advice: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         msg = f"cannot listen on {host} port {port}: {reason}. Is another exporter running? Stop it, or {advice}"
         raise ListenError(msg) from None
 

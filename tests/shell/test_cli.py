@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from exporter import __version__
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 
@@ -211,6 +212,7 @@ def test_a_taken_port_is_avoided_in_the_demo_by_the_demos_own_option() -> None:
     assert ran.returncode == 1
     assert "Address already in use" in ran.stderr
     assert "--listen" in ran.stderr
+    assert ran.stderr.count("127.0.0.1") == 3  # the address itself, and how to give another, twice
     assert "web.listen" not in ran.stderr
     assert "Traceback" not in ran.stderr
 
@@ -277,6 +279,18 @@ def test_the_catalogue_is_printed_as_markdown_and_as_json() -> None:
     assert "| `ibkr_up` | gauge |" in run("metrics").stdout
     names = [row["name"] for row in json.loads(run("metrics", "--format", "json").stdout)]
     assert "ibkr_handshake_duration_seconds" in names
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "serve"]])
+def test_the_version_is_printed_without_any_command(arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"ibkr-exporter {__version__}\n", "")
+
+
+def test_every_option_that_the_list_of_modes_names_is_there() -> None:
+    named = set(re.findall(r"--[a-z-]+", run("simulate", "--list").stdout))
+    assert len(named) >= 4
+    assert named <= set(re.findall(r"--[a-z-]+", run("simulate", "--help", COLUMNS="200").stdout))
 
 
 def test_every_mode_of_the_simulator_is_listed() -> None:

@@ -34,8 +34,17 @@ def configured(folder: Path, port: int) -> str:
 def test_the_list_shows_every_environment_with_its_state(tmp_path: Path) -> None:
     done = run("clients", "list", **empty(tmp_path))
     assert done.returncode == 0
-    assert "nautilus_trader==1.220.0" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["nautilus_trader-1.220.0", "1.220.0", "missing"] in [row[:3] for row in rows]
+    assert ["ibapi", "ibapi-latest", "10.51.1", "missing"] in [row[:4] for row in rows]
     assert done.stdout.count("missing") == 6
+
+
+def test_the_list_breaks_no_name_and_no_version_in_two_on_a_usual_terminal(tmp_path: Path) -> None:
+    done = run("clients", "list", **empty(tmp_path) | {"COLUMNS": "80"})
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 80
+    for whole in ("nautilus_trader-1.220.0", "ibapi-latest 10.51.1", "9.81.1.post1", "missing", "1000"):
+        assert whole in done.stdout
 
 
 def test_the_list_says_how_to_install_what_a_configured_client_lacks(tmp_path: Path) -> None:
