@@ -54,7 +54,10 @@ def with_sightings(report: Report, before: TargetState) -> Report:
         return report
     last = working_session(before.last)
     known = last.session if last is not None and last.session is not None else watched.facts
-    return _with_facts(report, session, completed(session.session, known), COMPLETED) or report
+    facts = completed(session.session, known)
+    if watched.told_at is not None and watched.told_at >= report.at:  # the probe's session may have been over by then
+        facts = renewed(facts, SessionFacts(), watched.facts)
+    return _with_facts(report, session, facts, COMPLETED) or report
 
 
 def working_session(report: Report | None) -> LayerResult | None:

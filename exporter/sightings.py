@@ -34,11 +34,15 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the watch of one target knows. `at` is its last sign of life, `since` when it was connected or lost."""
+    """What the watch of one target knows.
+
+    `at` is its last sign of life, `since` when it was connected or lost, `told_at` when it last heard something new.
+    """
 
     connected: bool = False
     at: float | None = None
     since: float | None = None
+    told_at: float | None = None
     late: bool = False  # a heartbeat is unanswered
     facts: SessionFacts = field(default_factory=SessionFacts)
     ended: LayerResult | None = None
@@ -48,7 +52,8 @@ def look(watched: Watched, sighting: Sighting) -> Watched:
     """What is known after one more sighting."""
     match sighting.sight:
         case Sight.BEGAN:
-            return Watched(connected=True, at=sighting.at, since=sighting.at, facts=sighting.facts)
+            at = sighting.at
+            return Watched(connected=True, at=at, since=at, told_at=at, facts=sighting.facts)
         case Sight.ENDED:
             return Watched(at=watched.at, since=sighting.at, facts=sighting.facts, ended=sighting.result)
         case _:
@@ -57,6 +62,7 @@ def look(watched: Watched, sighting: Sighting) -> Watched:
                 connected=True,
                 at=watched.at if late else sighting.at,
                 since=watched.since,
+                told_at=sighting.at if sighting.sight is Sight.TOLD else watched.told_at,
                 late=late,
                 facts=sighting.facts,
             )

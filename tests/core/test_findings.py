@@ -263,6 +263,16 @@ def test_a_probe_that_fails_while_a_heartbeat_is_late_has_that_in_its_evidence()
     assert with_sightings(made, known(Watched(connected=True, at=T0, facts=UP))) == made
 
 
+def test_what_the_watch_was_told_while_the_probe_went_on_is_the_newer_word() -> None:
+    """The probe's own session may have been over by then, and the watch will not be told again."""
+    lost = replace(DOWN, farms=BROKEN_FARM)
+    for told_at, verdict in ((T0 + 4, Verdict.HEALTHY), (T0 + 5.1, Verdict.UPSTREAM_DOWN)):
+        state = fold_sighting(working(), Sighting(Sight.TOLD, told_at, lost))
+        state = fold_sighting(state, Sighting(Sight.ANSWERED, T0 + 5.2, lost))
+        made = with_sightings(report(told(farms=OTHER_FARM), T0 + 5, WATCHED), state)
+        assert judge(made, WATCHED) is verdict
+
+
 def test_a_probe_that_is_told_of_the_link_has_the_newer_word() -> None:
     watched = Watched(connected=True, at=T0, facts=DOWN)
     assert judge(with_sightings(report(TRADING, target=WATCHED), known(watched)), WATCHED) is Verdict.HEALTHY
