@@ -24,7 +24,7 @@ class State(StrEnum):
     """What is there of an environment."""
 
     MISSING = "missing"
-    HALF_MADE = "half made"  # an install did not end; the next one takes it up again
+    HALF_MADE = "half made"  # an install did not end; the next one makes it anew
     OUTDATED = "outdated"  # made from other pins
     READY = "ready"
 

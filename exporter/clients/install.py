@@ -1,7 +1,8 @@
 """Make an environment: find a Python, make a virtual environment, fill it from the pins. Uses uv where it is at hand.
 
-It may be stopped at any moment and started again: what pip or uv has downloaded is in its cache, and an environment
-without its mark is taken up where it was, or made anew if its Python does not start.
+It may be stopped at any moment, by a power cut too, and started again: what pip or uv has downloaded is in its cache,
+and an environment without its mark is made anew. To go on with it would be to trust what stands there: pip and uv take
+a package for installed whose metadata is there, whatever is missing of the rest.
 """
 
 import shutil
@@ -42,11 +43,12 @@ def install(recipe: Recipe, root: Path, tell: Tell, uv: str | None = None) -> En
     if recipe.terms:
         tell(f"{recipe.name}: {recipe.terms}")
     check_room(recipe, root)
+    outdated = environment.state is State.OUTDATED and ask_version(str(environment.python), "sys" if uv else "pip")
     (environment.path / MARK).unlink(missing_ok=True)
-    if ask_version(str(environment.python), "sys" if uv else "pip") is None:
-        _make(recipe, environment, tell, uv)
-    else:
+    if outdated:
         tell(f"{recipe.name}: an environment is there, {environment.state}; going on with it")
+    else:
+        _make(recipe, environment, tell, uv)
     tell(f"{recipe.name}: installing {len(recipe.pins)} packages, {recipe.megabytes} MB")
     python = str(environment.python)
     if uv:
