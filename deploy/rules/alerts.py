@@ -397,7 +397,7 @@ OTHERS: tuple[Alert, ...] = (
     Alert(
         "IbkrWeeklyLoginDue",
         "IBKR ends all logins on Sunday at 01:00 New York time: log in again by hand",
-        "count by (job, instance) (ibkr_target_info) and on () (ibkr:weekly_login_due == 1)",
+        f"count by (job, instance) ({latest('ibkr_target_info')}) and on () (ibkr:weekly_login_due == 1)",
         t.AT_ONCE,
         "info",
         "quality",
@@ -444,7 +444,7 @@ OTHERS: tuple[Alert, ...] = (
     Alert(
         "IbkrConfigReloadFailed",
         "The exporter refused its changed configuration",
-        "ibkr_exporter_config_last_reload_successful == 0",
+        f"{latest('ibkr_exporter_config_last_reload_successful')} == 0",
         t.RELOAD,
         "warning",
         "exporter",
