@@ -18,6 +18,7 @@ STAYING = frozenset({"serve", "demo", "simulate"})
 
 def main() -> None:
     """Run the command line; the whole of it is imported only after there is an answer to signals."""
+    _open_closed_streams()
     stays = STAYING.intersection(sys.argv[1:2])
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as behind `nohup` or `&` of a shell without jobs
@@ -32,6 +33,22 @@ def main() -> None:
         if stays:  # whoever presses Ctrl-C twice has been obeyed by now
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without standard streams (`>&-`) some that lead nowhere.
+
+    Else the next file or connection that is opened would get their numbers, and whoever writes there write into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(number, True)  # noqa: FBT003 - positional only
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def _end_in_order(number: int, _: FrameType | None) -> None:

@@ -156,7 +156,8 @@ def diagnose(
 def check_config(file: Annotated[Path, typer.Argument(help="The configuration (YAML).")]) -> None:
     """Check a configuration file: every error at once, each with its place and remedy."""
     checked = _read(lambda: load(file, os.environ))
-    typer.echo(f"{file}: good: {len(checked.targets)} targets, {len(checked.clients)} clients")
+    with _output(0):
+        typer.echo(f"{file}: good: {len(checked.targets)} targets, {len(checked.clients)} clients")
 
 
 @app.command()
@@ -185,7 +186,8 @@ def simulate(
     from exporter.simulator.setup import Setup  # noqa: PLC0415
 
     if list_modes:
-        _print_modes(command.mode_rows())
+        with _output(0):
+            _print_modes(command.mode_rows())
         return
     setup = Setup(
         server_version=server_version,
@@ -212,7 +214,8 @@ def metrics(
 
     if style not in ("md", "json"):
         _fail(f"--format {style}: must be md or json", USAGE)
-    typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
+    with _output(0):
+        typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
 
 
 @clients_app.command("list")
@@ -220,7 +223,9 @@ def clients_list(config: ConfigFile = None) -> None:
     """Every environment that can be installed, and the configured clients: where they are and in what state."""
     from exporter.client_commands import show_list  # noqa: PLC0415
 
-    show_list({} if config is None else _configured(config).clients)
+    configured = {} if config is None else _configured(config).clients
+    with _output(0):
+        show_list(configured)
 
 
 @clients_app.command("install")
@@ -327,6 +332,8 @@ def _output(code: int) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
+    except SystemExit:  # rich's own answer to a reader who left
+        raise typer.Exit(code) from None
     except OSError as error:
         with suppress(OSError):  # so that nothing is left to be flushed, and complained of, at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -337,11 +337,12 @@ async def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code() 
         command = (
             f'"{sys.executable}" -c "from exporter.cli import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
         )
-        script = f"set -o pipefail; {command} --clients none | true; exit ${{PIPESTATUS[0]}}"
-        ran = await asyncio.to_thread(
-            subprocess.run, ["bash", "-c", script], capture_output=True, env=CLEAN, check=False
-        )
-    assert (ran.returncode, ran.stderr) == (0, b"")
+        for form in (command, command.removesuffix("--json")):
+            script = f"set -o pipefail; {form} --clients none | true; exit ${{PIPESTATUS[0]}}"
+            ran = await asyncio.to_thread(
+                subprocess.run, ["bash", "-c", script], capture_output=True, env=CLEAN, check=False
+            )
+            assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -360,3 +361,40 @@ async def test_an_answer_that_cannot_be_written_is_our_fault() -> None:
     assert ran.returncode == 3
     assert b"could not be written" in ran.stderr
     assert b"Traceback" not in ran.stderr
+
+
+def shell(line: str) -> "subprocess.CompletedProcess[str]":
+    """A line for bash, in which $X is the command."""
+    command = f'X="{sys.executable} -m exporter"; set -o pipefail; {line}'
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=CLEAN, timeout=60, check=False)
+
+
+PRINTING = [
+    "metrics",
+    "metrics --format json",
+    "check-config deploy/ibkr-exporter.yaml",
+    "simulate --list",
+    "clients list",
+]
+
+
+@pytest.mark.parametrize("command", PRINTING)
+def test_what_is_printed_to_a_reader_who_leaves_early_is_no_failure(command: str) -> None:
+    ran = shell(f"$X {command} | true; exit ${{PIPESTATUS[0]}}")
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", PRINTING)
+def test_what_cannot_be_printed_is_said_and_is_a_failure(command: str) -> None:
+    ran = shell(f"$X {command} >/dev/full")
+    assert ran.returncode == 3
+    assert ran.stderr == "ibkr-exporter: the answer could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_process_without_standard_streams_does_its_work(closed: str) -> None:
+    for arguments, code in (("diagnose 127.0.0.1:1 --clients none", 1), ("metrics", 0), ("diagnose", 2)):
+        ran = shell(f"$X {arguments} {closed}")
+        assert (ran.returncode, ran.stdout) == (code, "")
+        assert "Traceback" not in ran.stderr
