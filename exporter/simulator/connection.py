@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from exporter.simulator import script, speech
+from exporter.simulator.ear import Ear
 from exporter.simulator.modes import Accept, Door, Hello, Mode, Start
 from exporter.simulator.record import KEPT_BYTES, ClientEnd, ConnectionRecord, Ledger
 from exporter.simulator.script import Ending, Script, Step
@@ -33,7 +34,7 @@ class Phase(Enum):
     HELLO = auto()
     START = auto()
     SESSION = auto()
-    DEAF = auto()  # what still comes is read and forgotten
+    DEAF = auto()  # what still comes is not answered, only put into the record
     GONE = auto()
 
 
@@ -67,13 +68,26 @@ class House:
 class Connection:
     """One accepted connection; it lives on the event loop's callbacks, without a task of its own."""
 
-    __slots__ = ("_buffer", "_house", "_outbox", "_phase", "_reading", "_sock", "_timer", "_told", "_writing", "record")
+    __slots__ = (
+        "_buffer",
+        "_ear",
+        "_house",
+        "_outbox",
+        "_phase",
+        "_reading",
+        "_sock",
+        "_timer",
+        "_told",
+        "_writing",
+        "record",
+    )
 
     def __init__(self, house: House, sock: socket.socket, address: str) -> None:
         """Take over an accepted, non-blocking socket, and do what the mode does at once."""
         self._house = house
         self._sock = sock
         self._buffer = b""
+        self._ear: Ear | None = None
         self._outbox: deque[Step] = deque()
         self._phase = Phase.HELLO
         self._reading = self._writing = False
@@ -147,13 +161,24 @@ class Connection:
             return
         if not self.record.hello_ns and len(self.record.hello) < KEPT_BYTES:
             self.record.hello = (self.record.hello + data)[:KEPT_BYTES]
-        if self._phase is Phase.DEAF:
-            return
         self._buffer += data
         try:
             self._listen()
         except ValueError as error:
             self._complain(str(error))
+        self._overhear()
+
+    def _overhear(self) -> None:
+        """Put into the record what is answered no more. After rubbish nobody knows where a message begins."""
+        if self._phase is not Phase.DEAF:
+            return
+        data, self._buffer = self._buffer, b""
+        if self.record.complaint:
+            return
+        if self._ear is None:
+            self._ear = Ear(greeted=bool(self.record.hello_ns))
+        for message in self._ear.hear(data):
+            self._house.ledger.overhear(self.record, message)
 
     def _listen(self) -> None:
         """Act on all that is complete in the buffer."""

@@ -94,6 +94,7 @@ def _connection(record: ConnectionRecord) -> dict[str, Any]:
         "complaint": record.complaint,
         "forbidden": record.forbidden,
         "received": record.received,
+        "overheard": record.overheard,
         "messages": [
             {"at_ns": each.at_ns, "id": each.id, "size": each.size, "payload": each.payload.hex()}
             for each in record.messages

@@ -56,6 +56,7 @@ class ConnectionRecord:
     client_end: ClientEnd = ClientEnd.OPEN
     our_end: Ending | None = None
     received: int = 0  # messages after the hello
+    overheard: int = 0  # messages to a gateway that answers no more, or never did
     forbidden: int = 0
     messages: deque[Received] = field(default_factory=lambda: deque(maxlen=KEPT_MESSAGES))
 
@@ -117,12 +118,19 @@ class Ledger:
     def receive(self, record: ConnectionRecord, payload: bytes, message: Message | None, at_ns: int) -> None:
         """A message came; `message` is None if it could not be read."""
         identity = message.id if message else None
-        forbidden = message is None or not message.permitted
+        forbidden = _forbidden(message)
         record.messages.append(Received(at_ns, payload[:KEPT_BYTES], len(payload), identity, forbidden))
         record.received += 1
         record.forbidden += forbidden
         self.forbidden += forbidden
         self.messages[min(identity or 0, MAX_ID)] += 1
+
+    def overhear(self, record: ConnectionRecord, message: Message | None) -> None:
+        """A message came to which nobody listens: it is not kept, but the audit sees it."""
+        forbidden = _forbidden(message)
+        record.overheard += 1
+        record.forbidden += forbidden
+        self.forbidden += forbidden
 
     def __iter__(self) -> Iterator[ConnectionRecord]:
         """The kept records, oldest first."""
@@ -131,3 +139,8 @@ class Ledger:
     def last(self, number: int = 1) -> list[ConnectionRecord]:
         """The newest records, newest first."""
         return list(islice(reversed(self._records), number))
+
+
+def _forbidden(message: Message | None) -> bool:
+    """No probe may send it; nobody knows what one is that cannot be read."""
+    return message is None or not message.permitted

@@ -39,7 +39,7 @@ SESSIONS = frozenset({Start.SESSION, Start.NOTHING, Start.NO_ACCOUNTS, Start.NO_
 class Ending(StrEnum):
     """How the gateway ends a connection."""
 
-    CLOSE = "close"  # end of stream, in order; what the client still says is read and forgotten
+    CLOSE = "close"  # end of stream, in order; what the client still says is not answered
     RESET = "reset"
     DROP = "drop"  # close without reading: the client sees end of stream or a reset, as it happens
 

@@ -224,3 +224,27 @@ async def test_targets_of_one_endpoint_that_ask_differently_share_no_report() ->
         assert versions == [226, 226, 178]
         assert gateway.ledger.opened == 2
         assert gateway.ledger.open_most == 1
+
+
+async def test_the_connection_of_a_shared_probe_is_counted_once() -> None:
+    async with Gateway("slow", setup=Setup(slow=1.5)) as gateway:  # the second is due a second after the first
+        targets = [at(gateway, name, interval=60.0, deadline=5.0) for name in ("one", "other")]
+        async with watching(*targets) as service:
+            for target in targets:
+                await until(service, Verdict.SLOW, target.name)
+            states = [service.states[target.name] for target in targets]
+            assert [state.probes[Layer.HANDSHAKE, ""] for state in states] == [1, 1]
+            assert sum(state.connections for state in states) == gateway.ledger.opened == 1
+
+
+async def test_a_report_for_which_two_had_asked_counts_once() -> None:
+    async with Gateway("slow", setup=Setup(slow=0.3)) as gateway:
+        target = at(gateway, interval=60.0, deadline=5.0)
+        async with watching(target) as service:
+            await opened(gateway, 1)
+            report = await service.probe(target)
+            service.record(report)
+            await until(service, Verdict.HEALTHY)
+            service.record(report)
+            state = service.states[target.name]
+            assert (state.probes[Layer.HANDSHAKE, ""], len(state.recent), state.connections) == (1, 1, 1)

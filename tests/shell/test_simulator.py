@@ -599,6 +599,36 @@ def test_the_client_ids_of_a_client_that_sends_rubbish_do_not_fill_the_memory() 
     assert set(ledger.most_as.values()) == {1}
 
 
+ORDERS = {
+    "text": frame(b"3\x000\x00EUR\0CASH\0"),
+    "raw id": frame(b"\0\0\0\x03EUR\0"),
+    "protobuf": frame(b"\0\0\0\xcb"),
+}
+NOBODY_LISTENS = ["silent", "half_reply", "garbage", "redirect", "http", "vnc", "close_at_once", "id_in_use"]
+
+
+@pytest.mark.parametrize("mode", NOBODY_LISTENS)
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+async def test_the_audit_hears_what_is_said_to_a_gateway_that_does_not_answer(mode: str, order: bytes) -> None:
+    async with Gateway(mode) as gateway:
+        async with client(gateway) as c:
+            await c.say(HELLO_176)
+            await c.say(START_176 + order[:5])
+            await c.say(order[5:])
+            await until(lambda: gateway.ledger.forbidden > 0)
+        record = gateway.ledger.last()[0]
+        assert (record.forbidden, gateway.ledger.forbidden) == (1, 1)
+        assert record.received + record.overheard == 2
+
+
+async def test_a_message_that_cannot_be_read_is_a_forbidden_one() -> None:
+    async with Gateway() as gateway, client(gateway) as c:
+        await c.greet()
+        await c.say(frame(b"xy"))
+        await c.rest()
+        assert gateway.ledger.last()[0].forbidden == 1
+
+
 # --- rubbish from clients
 
 RUBBISH = {

@@ -1,0 +1,55 @@
+"""What a client says to a gateway that does not answer: read for the record alone. Bytes to messages, no I/O.
+
+A library that is wrong about the state of its connection may send its requests to a silent gateway, or after the end
+of the session. The wire audit is to see those too.
+"""
+
+from collections.abc import Iterator
+
+from exporter.simulator import speech
+from exporter.simulator.speech import Message
+from exporter.wire import RAW_IDS_FROM, split_frame
+
+
+class Ear:
+    """Reads frames without knowing which version the client believes in: a text begins with a digit, a raw id never."""
+
+    def __init__(self, *, greeted: bool) -> None:
+        """`greeted`: the hello has been read already."""
+        self._greeted = greeted
+        self._held = b""
+        self._lost = False
+
+    def hear(self, data: bytes) -> Iterator[Message | None]:
+        """The messages that these bytes complete; None for one that cannot be read.
+
+        What cannot even be cut into frames is another protocol's, and heard no further.
+        """
+        if self._lost:
+            return
+        self._held += data
+        try:
+            while (payload := self._next()) is not None:
+                yield _read(payload)
+        except ValueError:
+            self._lost = True
+            self._held = b""
+
+    def _next(self) -> bytes | None:
+        if not self._greeted:
+            read = speech.read_hello(self._held)
+            if read is None:
+                return None
+            self._greeted, self._held = True, read[1]
+        split = split_frame(self._held, speech.MAX_REQUEST)
+        if split is None:
+            return None
+        payload, self._held = split
+        return payload
+
+
+def _read(payload: bytes) -> Message | None:
+    try:
+        return speech.read_message(payload, 0 if payload[:1].isdigit() else RAW_IDS_FROM)
+    except ValueError:
+        return None
