@@ -353,3 +353,17 @@ def test_clients_stand_side_by_side_with_library_version_and_stage() -> None:
     assert "✗ timeout at connect" in shown
     assert "connected 11 ms" in shown
     assert "nautilus (nautilus_trader 1.220.0 on Python 3.12.4) is at fault, not the gateway" in shown
+
+
+def test_a_row_of_tests_names_its_cells_where_a_narrow_screen_shows_no_headings() -> None:
+    html = page.render_target(in_verdict(Verdict.API_SILENT), NOW)
+    table = html.partition('<table class="tests">')[2].partition("</table>")[0]
+    headings = re.findall(r'<th scope="col">([^<]*)</th>', table)
+    for row in table.partition("<tbody>")[2].split("</tr>")[:-1]:
+        cells = re.findall(r"<t[dh]([^>]*)>", row)
+        assert len(cells) == len(headings)
+        named = [found[1] if (found := re.search('data-head="([^"]*)"', cell)) else None for cell in cells]
+        assert [name for name in named if name] == ["Version", "Took", "Stages", "Detail"]
+        assert all(name in (None, heading) for name, heading in zip(named, headings, strict=True))
+    style = page.static("style.css").decode()
+    assert 'content: attr(data-head) ": "' in style
