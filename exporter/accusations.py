@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from exporter.history import CLIENT_BUCKETS, Histogram, Judged, TargetState, count, revise
+from exporter.history import CLIENT_BUCKETS, Histogram, TargetState, count, kept, revise
 from exporter.model import LayerResult, Outcome, Report
 from exporter.trials import Trial, with_clients
 from exporter.verdict import WORKING, judge
@@ -19,7 +19,7 @@ def fold_trial(state: TargetState, trial: Trial) -> TargetState:
     verdict = judge(report, state.target)
     if verdict is not state.verdict:
         return revise(known, replace(report, at=max(last.at, trial.at), seconds=0.0, connections=0), verdict)
-    judged = Judged(report, verdict)
+    judged = kept(report, verdict)
     failures = state.failures
     if verdict not in WORKING and failures and failures[-1].report.at == report.at:
         failures = (*failures[:-1], judged)

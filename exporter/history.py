@@ -24,6 +24,7 @@ LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 KEPT_REPORTS = 8
 KEPT_FAILURES = 12  # longer than successes: they are what someone will ask about
 KEPT_CHANGES = 40
+KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report has to name them
 EXPIRY_INTERVALS = 3
 
 CounterKey = tuple[Layer, str]  # a layer, and a client or ""
@@ -114,7 +115,7 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     """The state with this report as the present one, and nothing counted: no tick made it."""
     changed, began = verdict is not state.verdict, _beginning(state, report)
-    judged = Judged(report, verdict)
+    judged = kept(report, verdict)
     return replace(
         state,
         verdict=verdict,
@@ -150,6 +151,18 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     report = replace(state.last, results=results)
     verdict = judge(report, target)
     return replace(known, last=report) if verdict is state.verdict else revise(known, report, verdict)
+
+
+def kept(report: Report, verdict: Verdict) -> Judged:
+    """A report with its verdict as it is kept beside the last one: without a list of accounts that is long."""
+    session = report.layer(Layer.SESSION)
+    facts = None if session is None else session.session
+    if session is None or facts is None or len(facts.accounts or ()) <= KEPT_ACCOUNTS:
+        return Judged(report, verdict)
+    brief = replace(session, session=replace(facts, accounts=None))
+    return Judged(
+        replace(report, results=tuple(brief if result is session else result for result in report.results)), verdict
+    )
 
 
 def cut_short(report: Report, deadline: float) -> bool:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from exporter.history import (
     HANDSHAKE_BUCKETS,
+    KEPT_ACCOUNTS,
     KEPT_CHANGES,
     KEPT_FAILURES,
     KEPT_REPORTS,
@@ -18,10 +19,11 @@ from exporter.history import (
     revise,
 )
 from exporter.metrics import exposition
-from exporter.model import Cause, Layer, Outcome, Verdict
+from exporter.model import Cause, Layer, Outcome, Report, Verdict
 from tests.core.states import (
     CLIENT_HUNG,
     HEALTHY,
+    SESSION_OK,
     T0,
     TARGET,
     TRADING,
@@ -143,3 +145,20 @@ def test_a_probe_that_the_watch_overtook_begins_no_verdict_before_the_one_it_end
     assert [change.at for change in after.changes] == [T0, T0 + 16, T0 + 16]
     set_back = fold(seen, replace(report(SILENT, T0 - 3600), seconds=2.0), Verdict.API_SILENT)
     assert set_back.since == T0 - 3600  # another matter: the machine's clock was set
+
+
+def test_only_the_last_report_names_the_accounts_of_an_adviser_with_thousands() -> None:
+    """A gateway could fill the memory with them, twenty reports for each target."""
+    assert SESSION_OK.session is not None
+    accounts = tuple(f"DU{number:07}" for number in range(KEPT_ACCOUNTS + 1))
+    many = (*HEALTHY, replace(SESSION_OK, session=replace(SESSION_OK.session, accounts=accounts)))
+    state = grown(many, many, TRADING, many, target=replace(TARGET, account=accounts[0], client_ids=(9001,)))
+    state = tried(state, CLIENT_HUNG)
+
+    def named(report: Report | None) -> tuple[str, ...] | None:
+        return next(result.session.accounts for result in report.results if result.session) if report else None
+
+    assert named(state.last) == accounts
+    few = SESSION_OK.session.accounts
+    assert [named(judged.report) for judged in state.recent] == [None, None, few, None]
+    assert [named(judged.report) for judged in state.failures] == [few]  # the one that lacks the account
