@@ -34,11 +34,16 @@ Loc = Sequence[str | int]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: its plain values, and the nodes that know where they are written."""
+    """One YAML document: its plain values, and the nodes that know where they are written.
+
+    `faults` are those that leave the rest readable: a key written twice, of which the last counts, or one that is no
+    text, which is left out.
+    """
 
     file: str
     data: Any
     root: yaml.Node
+    faults: tuple[Problem, ...] = ()
 
     def problem(self, loc: Loc, message: str, remedy: str) -> Problem:
         """A fault of the value at `loc`, with the place of the deepest part of `loc` that is written."""
@@ -73,13 +78,11 @@ def parse(text: str, file: str) -> Document:
         raise ConfigError([_syntax_problem(error, text, file)]) from None
     faults: list[Problem] = []
     data = _value(root, (), file, faults) if root else None
-    if faults:
-        raise ConfigError(faults)
     if root is None or data is None:
         raise ConfigError(
             [Problem(file, 1, 1, "", "the file is empty", "Write at least one target: targets: [{name, host, port}]")]
         )
-    return Document(file, data, root)
+    return Document(file, data, root, tuple(faults))
 
 
 def _read_text(path: Path) -> str:
@@ -190,6 +193,7 @@ def _mapping(node: yaml.MappingNode, loc: tuple[str | int, ...], file: str, faul
         if not isinstance(_scalar(key), str):
             message = f"YAML does not read the key {name} as text"
             faults.append(Problem(file, line, column, dotted(here), message, "Put the key in quotes"))
+            continue
         if name in first:
             message = f"this key is written twice, first on line {first[name]}"
             faults.append(Problem(file, line, column, dotted(here), message, "Keep one of them"))

@@ -17,7 +17,7 @@ from exporter.config.validate import client_names, validate
 def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collection[str]) -> Config:
     """What `exporter.config.load` promises."""
     document = read(path)
-    problems: list[Problem] = []
+    problems = list(document.faults)
     settings = validate(document, problems)
 
     def complain(loc: Loc, message: str, remedy: str) -> None:

@@ -97,7 +97,8 @@ async def simulate(
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(gateway)
-        say(f"a simulated TWS on {gateway.host}:{gateway.port}, server version {gateway.setup.server_version}")
+        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+        say(f"a simulated TWS on {host}:{gateway.port}, server version {gateway.setup.server_version}")
         say(f"mode {gateway.mode}: {MODES[gateway.mode].sees}")
         if control_port is not None:
             opened = await stack.enter_async_context(control(gateway, control_port))
