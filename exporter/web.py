@@ -199,9 +199,10 @@ class Routes:
         """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
         try:
             host, port = parse_endpoint(asked)
-            config = self._present()
-            if any(ip_address(host) in network for network in config.probe_allow):
-                return target_for_endpoint(host, port, config.defaults, used_client_ids(config))
+            config, address = self._present(), ip_address(host)
+            if any(address in network for network in config.probe_allow):
+                # in its one usual spelling: two of one address would be two targets, probed at the same time
+                return target_for_endpoint(str(address), port, config.defaults, used_client_ids(config))
         except (ConfigError, ValueError):
             pass  # no address at all: refused like one that is not allowed
         msg = (

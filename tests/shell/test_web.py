@@ -191,6 +191,18 @@ async def test_a_probe_on_demand_keeps_the_scrapers_timeout() -> None:
     assert 0.4 < found["probe_duration_seconds"] < 0.7
 
 
+async def test_every_spelling_of_an_allowed_address_is_one_target() -> None:
+    async with Gateway("ok", host="::1") as gateway, site(allow=("::1/128",)) as served:
+        bodies = await asyncio.gather(
+            *(
+                served.get(f"/probe?target=[{spelling}]:{gateway.port}")
+                for spelling in ("::1", "0:0:0:0:0:0:0:1", "0::0:1")
+            )
+        )
+        assert all(f'ibkr_up{{target="[::1]:{gateway.port}"}} 1' in body for _, body, _ in bodies)
+        assert gateway.ledger.opened == 1
+
+
 async def test_a_scraper_in_a_hurry_makes_no_slow_gateway_a_silent_one() -> None:
     async with Gateway("slow", setup=Setup(slow=0.8)) as gateway:
         slow = Target("paper", gateway.host, gateway.port, Mode.PAPER, 30.0, 2.0, 0.5)
