@@ -91,7 +91,8 @@ def weigh(trial: Trial, earlier: Trial | None) -> Trial:
     result = trial.result
     if result.outcome not in SHARED or not speaks(result) or result.doubt is not None:
         return trial
-    if earlier is not None and trial.at <= earlier.expires and _failed(earlier.result):
+    began = trial.at if trial.before is None else trial.before.at
+    if earlier is not None and began <= earlier.expires and _failed(earlier.result):
         return trial
     return replace(trial, result=replace(result, doubt=Doubt.ONCE))
 

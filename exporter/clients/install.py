@@ -1,6 +1,6 @@
 """Make an environment: find a Python, make a virtual environment, fill it from the pins. Uses uv where it is at hand.
 
-It may be stopped at any moment, by a power cut too, and started again: what pip or uv has downloaded is in its cache,
+It may be stopped at any moment and started again: what pip or uv has downloaded is in its cache,
 and an environment without its mark is made anew. To go on with it would be to trust what stands there: pip and uv take
 a package for installed whose metadata is there, whatever is missing of the rest.
 """

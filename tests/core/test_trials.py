@@ -127,6 +127,12 @@ def test_only_a_failure_that_speaks_and_is_not_forgotten_confirms_another(earlie
     assert weigh(trial(hung("one")), earlier).result.doubt is Doubt.ONCE
 
 
+def test_a_failure_is_not_forgotten_while_the_next_try_goes_on() -> None:
+    earlier = trial(hung("one"), at=T0, interval=1.0)
+    assert weigh(trial(hung("one"), at=T0 + 3.5), earlier).result.doubt is None  # it began at T0 + 2.5
+    assert weigh(trial(hung("one"), at=T0 + 4.5), earlier).result.doubt is Doubt.ONCE
+
+
 def test_a_client_that_was_accused_stays_accused_while_it_fails() -> None:
     assert weigh(trial(hung("one")), trial(hung("one", outcome=Outcome.CRASHED))).result.doubt is None
 
