@@ -21,8 +21,10 @@ MEANINGS: Mapping[int, str] = {
     ID_IN_USE: "the client id is in use",
     OUT_OF_DATE: "it is out of date",
     507: "a message that it cannot read; some versions say so of a client id in use",
+    1100: "it has lost IBKR's servers",
     DATA_LOST: "the link to IBKR is back, and subscriptions to data are lost: programs must subscribe again",
     PORT_RESET: "its API port was changed, and sessions on the old one are dropped",
+    2110: "it has lost IBKR's servers",
     10182: "live updates cannot be had: it is disconnected",
     10197: "no market data while another session of the same user has it",
 }

@@ -126,6 +126,8 @@ def _place(farm: Farm) -> tuple[FarmKind, str]:
 
 def _joined(before: tuple[Farm, ...], news: tuple[Farm, ...]) -> tuple[Farm, ...]:
     """Every farm by kind and name, the news over what was before; a disconnected one is never crowded out."""
+    if all(farm in before for farm in news):
+        return before  # most notices of a flood say what is known
     farms = {_place(farm): farm for farm in (*before, *news)}
     return tuple(sorted(sorted(farms.values(), key=lambda farm: farm.connected)[:MOST_FARMS]))
 

@@ -233,8 +233,9 @@ def _watch(state: TargetState, now: float) -> str:
     since = f" for {at(watched.since, now).ago}" if watched.since is not None else ""
     if watched.connected:
         return f"connected{since}"
-    ended = f" ({watched.ended.cause.value})" if watched.ended and watched.ended.cause else ""
-    return f"not connected{since}{ended}"
+    why = (watched.ended.cause.value, watched.ended.detail) if watched.ended and watched.ended.cause else ()
+    ended = "; ".join(part for part in why if part)
+    return f"not connected{since}" + (f" ({ended})" if ended else "")
 
 
 def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from exporter.codes import spelled
 from exporter.findings import fold_sighting
 from exporter.history import TargetState
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
@@ -51,6 +52,14 @@ def test_a_watch_that_is_gone_says_why() -> None:
     state = fold_sighting(connected(), Sighting(Sight.ENDED, T0 + 5, UP, result=RESET))
     assert state_json(state, T0 + 10)["watch"]["ended"] == "reset"
     assert fact(state, "Watch") == "not connected for 5 s (reset)"
+
+
+def test_a_watch_that_was_told_why_says_so() -> None:
+    told = replace(RESET, detail=spelled((1300, 4711)))
+    state = fold_sighting(connected(), Sighting(Sight.ENDED, T0 + 5, UP, result=told))
+    shown = "reset; error 1300: its API port was changed, and sessions on the old one are dropped; error 4711"
+    assert fact(state, "Watch") == f"not connected for 5 s ({shown})"
+    assert state_json(state, T0 + 10)["layers"][2]["session"]["new_port"] is None
 
 
 def test_the_age_of_a_watched_target_is_that_of_its_last_heartbeat() -> None:
