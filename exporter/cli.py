@@ -167,7 +167,10 @@ def simulate(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     list_modes: Annotated[bool, typer.Option("--list", help="List the modes.")] = False,
-    control: Annotated[int | None, typer.Option(help="A loopback HTTP port to change the mode by.")] = None,
+    control: Annotated[
+        int | None,
+        typer.Option(help="A loopback HTTP port to change the mode by; 0 takes a free one.", min=0, max=65535),
+    ] = None,
     script: Annotated[str | None, typer.Option(help="Modes over time: 0s:ok,30s:silent,60s:repeat.")] = None,
     server_version: Annotated[int, typer.Option(help="The API version of the gateway.", min=1, max=999)] = 226,
     slow: Annotated[float, typer.Option(help="Seconds to an answer in the mode `slow`.", min=0.0)] = 2.0,

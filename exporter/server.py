@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import platform
@@ -129,8 +130,13 @@ def _listen(host: str, port: int, advice: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        msg = f"cannot listen on {host} port {port}: {reason}. Is another exporter running? Stop it, or {advice}"
+        number = error.errno or 0 if isinstance(error, OSError) else 0
+        said = getattr(error, "strerror", None) or str(error)
+        reason = os.strerror(number) if number > 0 else said.partition(" (")[0]  # Python adds the address that we name
+        remedy = f"Is another exporter running? Stop it, or {advice}"
+        if number != errno.EADDRINUSE:
+            remedy = advice[0].upper() + advice[1:]
+        msg = f"cannot listen on {host} port {port}: {reason}. {remedy}"
         raise ListenError(msg) from None
 
 

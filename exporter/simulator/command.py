@@ -5,6 +5,7 @@ The command line is read elsewhere; here are plain parameters and plain rows.
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ if sys.platform != "win32":
 KEYBOARD_MOST = 1024  # bytes at a time
 MANY_DESCRIPTORS = 65_536
 USAGE = 2  # exit code for a wrong parameter or a port that is in use
+
+TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})
 
 Say = Callable[[str], object]
 
@@ -67,7 +70,8 @@ def run(
     except OSError as error:
         control = "" if control_port is None else f" (control: port {control_port})"
         reason = error.strerror or str(error)
-        complain(f"simulate: cannot listen on {host} port {port}{control}: {reason}. Another port is free: --port 0")
+        remedy = ". Another port is free: --port 0" if error.errno in TAKEN else ""
+        complain(f"simulate: cannot listen on {host} port {port}{control}: {reason}{remedy}")
         return USAGE
     return 0
 

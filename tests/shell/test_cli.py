@@ -127,6 +127,8 @@ async def test_diagnose_takes_the_one_target_of_the_environment_and_keeps_off_th
         (["simulate", "--mode", "nonsense", "--port", "0"], "nonsense"),
         (["metrics", "--format", "xml"], "--format"),
         (["demo", "--listen", "nowhere"], "HOST:PORT"),
+        (["simulate", "--port", "0", "--control", "99999"], "--control"),
+        (["simulate", "--port", "0", "--host", "no-such-host.invalid"], "cannot listen on no-such-host.invalid"),
     ],
 )
 def test_wrong_usage_says_what_to_do_and_exits_with_2(arguments: list[str], said: str) -> None:
@@ -204,6 +206,15 @@ def test_a_port_that_is_taken_is_a_clear_message(tmp_path: Path) -> None:
     assert "Address already in use" in ran.stderr
     assert "web.listen" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_told_from_a_taken_port(host: str) -> None:
+    ran = run("demo", "--listen", f"{host}:19497")
+    assert ran.returncode == 1
+    assert re.match(
+        rf"ibkr-exporter: cannot listen on {host} port 19497: [A-Z][a-z ]+\. Give the demo", ran.stderr
+    )
 
 
 def test_a_taken_port_is_avoided_in_the_demo_by_the_demos_own_option() -> None:
