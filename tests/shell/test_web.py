@@ -191,6 +191,20 @@ async def test_a_probe_on_demand_keeps_the_scrapers_timeout() -> None:
     assert 0.4 < found["probe_duration_seconds"] < 0.7
 
 
+async def test_a_probe_whose_asker_hangs_up_is_counted_as_any_other() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        await gateway.set_mode("silent")
+        asking = asyncio.create_task(served.get("/probe?target=paper"))
+        async with asyncio.timeout(5):
+            while gateway.ledger.opened < 2:  # noqa: ASYNC110 - the ledger has no event
+                await asyncio.sleep(0.002)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            while served.service.states["paper"].connections < 2:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.002)
+        assert gateway.ledger.opened == 2
+
+
 async def test_every_spelling_of_an_allowed_address_is_one_target() -> None:
     async with Gateway("ok", host="::1") as gateway, site(allow=("::1/128",)) as served:
         bodies = await asyncio.gather(
