@@ -6,8 +6,8 @@ twice at a time, whoever asks.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -16,63 +16,21 @@ import structlog
 
 from exporter import rounds, schedule, watch
 from exporter.accusations import fold_trial
-from exporter.bracket import Turn
+from exporter.bell import Bell
 from exporter.crew import Crew
+from exporter.endpoints import Endpoints
 from exporter.evidence import masked
 from exporter.findings import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
-from exporter.history import TargetState, count, cut_short, expired, fold, reconfigured, revise
+from exporter.history import TargetState, count, expired, fold, reconfigured, revise
 from exporter.login import Login, LogProblem
 from exporter.metrics import ExporterState
 from exporter.model import ClientSpec, Doubt, Report, Target, Verdict
 from exporter.probes import stamps
-from exporter.probes.ladder import probe_target
 from exporter.probes.launcher_log import Follower
 from exporter.probes.names import Resolver
 from exporter.sightings import Sighting
 from exporter.trials import Trial, answered, weigh, with_clients
 from exporter.verdict import explain, judge
-
-
-class Bell:
-    """Calls a target's clock before its time, and lets its watch know that a session works."""
-
-    def __init__(self) -> None:
-        """Not rung."""
-        self.working = asyncio.Event()
-        self.due = 0.0  # when the next probe is, by the loop's clock
-        self.ticked = asyncio.Event()  # only ever waited for: it is set at the end of each tick, and cleared at once
-        self._rung = False
-        self._deadline: float | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def ring(self, deadline: float) -> None:
-        """Ask for a probe at once, with this deadline in seconds."""
-        self._deadline = deadline
-        self._rung = True
-        self._wake()
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait so long, or until it is rung."""
-        if not self._rung and seconds > 0:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = loop.call_later(seconds, self._wake)  # asyncio.timeout() ends by an exception, at every tick
-            try:
-                await self._waiter
-            finally:
-                timer.cancel()
-                self._waiter = None
-        return self._rung
-
-    def answer(self) -> float | None:
-        """The deadline that was asked for, if it was rung; it is silent then."""
-        deadline, self._deadline = self._deadline, None
-        self._rung = False
-        return deadline
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Service:
@@ -96,13 +54,11 @@ class Service:
         self._skipped = exporter.skipped_ticks
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
-        self._asking: dict[tuple[str, int], Target] = {}
-        self._under_way: dict[tuple[str, int], asyncio.Future[Report | None]] = {}
-        self._turns: dict[tuple[str, int], Turn] = {}
         self._crew = crew or Crew()
         self._clients: Mapping[str, ClientSpec] = {}
         self._logins: dict[str, Follower] = {}
         self._resolver = Resolver()
+        self._endpoints = Endpoints(self._resolver)
         self._places = asyncio.Semaphore(most_at_once)
         self._stamp_keeper = stamps.keep_enabled()
         self._log = structlog.get_logger(__name__).bind()
@@ -160,57 +116,14 @@ class Service:
         self._stamp_keeper.close()
 
     async def probe(self, target: Target, deadline: float | None = None) -> Report:
-        """Probe a target now. If a probe of its endpoint is under way already, its report is the answer.
-
-        Not so where that ends without an answer at a deadline that was shorter.
-        """
-        endpoint = (target.host, target.port)
-        limit = target.deadline if deadline is None else deadline
-        while (under_way := await self._free(endpoint, limit)) is not None:
-            alike = _questions(self._asking[endpoint]) == _questions(target)
-            shared = await asyncio.shield(under_way)
-            if shared is not None and alike and not cut_short(shared, limit):
-                return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
-        answer: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
-        self._under_way[endpoint] = answer
-        self._asking[endpoint] = target
-        try:
-            report = await probe_target(target, self._resolver, deadline, partial(self._abandon, target))
-            answer.set_result(report)
-        finally:
-            del self._under_way[endpoint], self._asking[endpoint]
-            if not answer.done():
-                answer.set_result(None)  # it was cancelled: whoever waits for it probes for himself
-        return report
+        """Probe a target now, or have the report of a like probe of its endpoint that is under way already."""
+        return await self._endpoints.probe(target, deadline, partial(self._abandon, target))
 
     def _abandon(self, target: Target, opened: int) -> None:
         """Count the connections of a probe that was cancelled: a reload or the end cut it short."""
         state = self._states.get(target.name)
         if state is not None and state.target.endpoint == target.endpoint:
             self._states[target.name] = replace(state, connections=state.connections + opened)
-
-    async def _free(self, endpoint: tuple[str, int], deadline: float) -> "asyncio.Future[Report | None] | None":
-        """The probe of an endpoint that is under way, if any, once no client is trying it; one makes room in time."""
-        while (turn := self._turns.get(endpoint)) is not None:
-            await turn.wait(deadline / 2)
-        return self._under_way.get(endpoint)
-
-    @asynccontextmanager
-    async def _turn(self, endpoint: tuple[str, int]) -> AsyncIterator[Turn]:
-        """A target for one client alone."""
-        while True:
-            if (other := self._turns.get(endpoint)) is not None:
-                await other.wait(None)
-            elif (under_way := self._under_way.get(endpoint)) is not None:
-                await asyncio.shield(under_way)
-            else:
-                break
-        turn = self._turns[endpoint] = Turn()
-        try:
-            yield turn
-        finally:
-            del self._turns[endpoint]
-            turn.end()
 
     def record(self, report: Report) -> TargetState:
         """Judge a report of a watched target, fold it into the target's state, and return that.
@@ -296,7 +209,7 @@ class Service:
     def _ground(self, target: Target, bell: Bell) -> rounds.Ground:
         return rounds.Ground(
             resolver=self._resolver,
-            turn=partial(self._turn, (target.host, target.port)),
+            turn=partial(self._endpoints.turn, (target.host, target.port)),
             probe=partial(self._probe_again, target),
             tell=partial(self._tried, target.name),
             due=lambda: bell.due,
@@ -370,8 +283,3 @@ class Service:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-
-
-def _questions(target: Target) -> tuple[object, ...]:
-    """What a probe of this target asks its endpoint: targets of one endpoint may differ in it."""
-    return target.hello, target.address_family, target.probe_ids

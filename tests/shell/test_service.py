@@ -165,7 +165,7 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
         await service.watch([target])
         await opened(gateway, 1)
         await ended(gateway)
-        while service._under_way:  # noqa: ASYNC110 - as above
+        while service._endpoints.busy:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.002)
         await service.close()
         release.set()
