@@ -212,9 +212,7 @@ def test_a_port_that_is_taken_is_a_clear_message(tmp_path: Path) -> None:
 def test_an_address_that_is_not_ours_is_told_from_a_taken_port(host: str) -> None:
     ran = run("demo", "--listen", f"{host}:19497")
     assert ran.returncode == 1
-    assert re.match(
-        rf"ibkr-exporter: cannot listen on {host} port 19497: [A-Z][a-z ]+\. Give the demo", ran.stderr
-    )
+    assert re.match(rf"ibkr-exporter: cannot listen on {host} port 19497: [A-Z][a-z ]+\. Give the demo", ran.stderr)
 
 
 def test_a_taken_port_is_avoided_in_the_demo_by_the_demos_own_option() -> None:
