@@ -7,6 +7,7 @@ do the layouts of errors and contracts: the versions are the edges of all of the
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.record import ClientEnd, ConnectionRecord
 from exporter.simulator.setup import Setup
 from exporter.wire import Request
+from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -91,3 +93,68 @@ async def test_each_library_sends_only_what_a_monitor_may_at_every_server_versio
         assert (record.ids, record.forbidden, record.complaint) == (sent, 0, ""), where
         assert record.client_id == CLIENT_ID, where
         assert record.client_end is ClientEnd.FIN, where
+
+
+# A library that asks for positions once its session has begun, in the framing of the server's version.
+ASKS_TOO_MUCH = """
+import types
+def begin(host, port, client_id, witness):
+    module = types.SimpleNamespace()
+    witness.watch(module)
+    s = witness.socket = module.socket.socket()
+    s.connect((host, port))
+    s.send(b"API\\0" + (9).to_bytes(4, "big") + b"v100..226")
+    s.recv(4096)
+    for payload in {payloads}:
+        assert s.send(len(payload).to_bytes(4, "big") + payload) == 4 + len(payload)
+    witness.reach("connected", 176)
+    witness.reach("ready")
+    witness.reach("accounts", [])
+    return Session(witness)
+"""
+FRAMED: Mapping[int, tuple[bytes, ...]] = {
+    200: (b"71\x002\x009001\x00\x00", b"61\x001\x00", b"49\x001\x00", b""),
+    212: (b"\0\0\0\x472\x009001\x00\x00", b"\0\0\0\x3d1\x00", b"\0\0\0\x311\x00", b"\0\0"),
+    226: (b"\0\0\x01\x0f\x08\xa9\x46", b"\0\0\x01\x05", b"\0\0\0\xf9", b"x"),
+}
+
+
+@pytest.mark.parametrize("version", FRAMED)
+async def test_what_a_monitor_must_not_send_never_leaves_whatever_a_library_tries(tmp_path: Path, version: int) -> None:
+    worker = make_worker(tmp_path, ASKS_TOO_MUCH.replace("{payloads}", repr(FRAMED[version])))
+    try:
+        async with Gateway("ok", setup=Setup(server_version=version)) as gateway:
+            probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 0.0)
+            async with asyncio.timeout(5):
+                while gateway.ledger.open_now:  # noqa: ASYNC110 - the ledger has no event
+                    await asyncio.sleep(0.005)
+            [record] = gateway.ledger
+    finally:
+        await worker.stop()
+    assert probe.result.ok, probe.result
+    assert (record.ids, record.forbidden, record.complaint) == (WHOLE[:2], 0, "")
+    assert record.client_id == CLIENT_ID
+    assert "must not send: message 61" in probe.noise
+
+
+@pytest.mark.parametrize("version", [176, 226])
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_servers_that_come_back_within_a_session_make_no_library_ask_for_an_account(
+    client: str, version: int
+) -> None:
+    """After error 1102 ib_insync and ib_async subscribe to the account summary by themselves."""
+    worker = make_client(client)
+    try:
+        await worker.start()
+        async with Gateway("upstream_lost", setup=Setup(server_version=version)) as gateway:
+            probe = asyncio.create_task(worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 1.1))
+            async with asyncio.timeout(DEADLINE):
+                while not gateway.ledger.messages[Request.REQ_CURRENT_TIME]:  # noqa: ASYNC110 - the ledger has no event
+                    await asyncio.sleep(0.005)
+            await gateway.set_mode("ok")
+            result = (await probe).result
+            [record] = gateway.ledger
+    finally:
+        await worker.stop()
+    assert result.ok, result
+    assert (record.ids, record.forbidden) == (WHOLE, 0)

@@ -57,7 +57,9 @@ class Session:
     def listen(self, ib):
         """Hook the events; the library itself tells most of them to nobody until its timeout."""
         witness, client = self.witness, ib.client
-        start_api = client.startApi
+        start_api, send = client.startApi, client.conn.sendMsg
+        # After error 1102, for one, it would ask for the account summary by itself.
+        client.conn.sendMsg = lambda data: send(data) if witness.permits(data) else None
 
         def started():
             start_api()

@@ -35,6 +35,8 @@ LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
 OLDEST_VERSION = 100
 LARGEST_REPLY = 4096
 STAGES = ("connected", "ready", "time", "accounts", "contract")
+PERMITTED = frozenset((8, 9, 17, 49, 71))  # reqIds, reqContractDetails, reqManagedAccts, reqCurrentTime, startApi
+PROTOBUF = 200  # message ids above this announce protobuf
 # Errors after which no session will come.
 FATAL = frozenset((326, 501, 503, 505, 506, 507, 508))
 LOCAL = frozenset((502, 504, *range(509, 600)))  # a library's own words for what the socket shows better
@@ -112,6 +114,14 @@ class Witness:
         else:
             self.finish("failed", "%s: %s" % (type(error).__name__, error))
 
+    def permits(self, data):
+        """Whether a monitor may send this: the hello, or one of the few messages. No library is trusted with more."""
+        number = sent_id(bytes(data))
+        if number is None or number in PERMITTED:
+            return True
+        print("kept back what a monitor must not send: message %d" % number, flush=True)
+        return False
+
     def watch(self, module):
         """Make a module that uses `socket.socket()` use one that tells us; it behaves no differently.
 
@@ -149,7 +159,7 @@ def errno_of(error):
     return errno.ECONNREFUSED if errno.ECONNREFUSED in said else next(iter(said), None)
 
 
-def _observed(witness):
+def _observed(witness):  # noqa: C901 - one small method for each thing to be seen
     class Observed(socket.socket):
         """A socket that tells of its connect, its first bytes and its end."""
 
@@ -177,6 +187,8 @@ def _observed(witness):
             return data
 
         def send(self, *arguments):
+            if not witness.permits(arguments[0]):
+                return len(arguments[0])
             try:
                 return super().send(*arguments)
             except OSError as error:
@@ -339,6 +351,18 @@ def _where(witness, stage):
         "contract": "to reqContractDetails for EUR.USD",
     }[stage]
     return after + (" (%d bytes came)" % witness.received if stage == "connected" and witness.received else "")
+
+
+def sent_id(data):
+    """The id of the one message in `data`, as text or as four bytes; None of the hello, -1 of what has none."""
+    if data.startswith(b"API\0"):
+        return None
+    text, number = data[4:].split(b"\0", 1)[0], int.from_bytes(data[4:8], "big")
+    if text.isdigit():
+        return int(text)
+    if len(data) < 8 or text:
+        return -1
+    return number - PROTOBUF if number > PROTOBUF else number
 
 
 def first_frame(head):
