@@ -1,34 +1,23 @@
 """The command line, and the composition root: here the parts are put together, and nowhere else.
 
-Exit codes: 0 all is well; 1 the target is not healthy, or the port is taken; 2 usage or configuration; 3 the probe
-itself is at fault. Imports that only one command needs are made by that command: a scrape target should start fast.
+Imports that only one command needs are made by that command: a scrape target should start fast.
 """
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
 from exporter import __version__, logs
-from exporter.config import (
-    Config,
-    ConfigError,
-    from_environment,
-    load,
-    parse_endpoint,
-    parse_listen,
-    target_for_endpoint,
-    used_client_ids,
-)
-from exporter.model import ClientSpec, Target, Verdict
-
-UNHEALTHY, USAGE, BROKEN = 1, 2, 3
+from exporter.config import Config, ConfigError, from_environment, load, parse_listen
+from exporter.ending import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
+from exporter.login import Login
+from exporter.model import Report, Verdict
+from exporter.wanted import configured, wanted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,15 +57,15 @@ def serve(config: ConfigFile = None) -> None:
     """Probe on schedule and serve /metrics and the status page."""
     from exporter import server  # noqa: PLC0415
 
-    def read() -> Config:
+    def again() -> Config:
         return from_environment(os.environ) if config is None else load(config, os.environ)
 
-    loaded = _read(read)
+    loaded = read(again)
     logs.configure(loaded.log_level, loaded.log_format)
     try:
-        _run(server.serve(loaded, read, lambda _: None))
+        run(server.serve(loaded, again, lambda _: None))
     except server.ListenError as error:
-        _fail(str(error), UNHEALTHY)
+        fail(str(error), UNHEALTHY)
 
 
 @app.command()
@@ -90,13 +79,13 @@ def demo(
     try:
         address = parse_listen(listen)
     except ConfigError as error:
-        _fail(str(error), USAGE)
+        fail(str(error), USAGE)
     host, port = address.host, address.port
     logs.configure("info", "console")
     try:
-        _run(demonstration.show(host, port, typer.echo))
+        run(demonstration.show(host, port, typer.echo))
     except server.ListenError as error:
-        _fail(str(error), UNHEALTHY)
+        fail(str(error), UNHEALTHY)
 
 
 @app.command()
@@ -122,31 +111,31 @@ def diagnose(
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
     from exporter.verdict import WORKING, judge  # noqa: PLC0415
 
-    wanted, configured = _wanted(target, config)
+    asked, known = wanted(target, config)
     logs.configure("error", "console")
     try:
-        specs, remark = chosen(clients, wanted, configured)
+        specs, remark = chosen(clients, asked, known)
     except ValueError as error:
-        _fail(str(error), USAGE)
+        fail(str(error), USAGE)
     console = Console(stderr=True)
 
-    async def probe_once() -> Any:
+    async def probe_once() -> tuple[Report, Login | None]:
         with console.status("probing") as status:
             tell = status.update if console.is_terminal and not as_json else _say_nothing
-            return await asyncio.gather(examine(wanted, specs, timeout, tell), read_login(wanted.launcher_log))
+            return await asyncio.gather(examine(asked, specs, timeout, tell), read_login(asked.launcher_log))
 
-    report, login = _run(probe_once())
-    verdict = judge(report, wanted)
+    report, login = run(probe_once())
+    verdict = judge(report, asked)
     broken = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
-    with _output(code := 0 if verdict in WORKING else broken):
+    with output(code := 0 if verdict in WORKING else broken):
         if as_json:
             from exporter.page.api import report_json  # noqa: PLC0415
 
-            typer.echo(json.dumps(report_json(wanted, report, verdict, login)))
+            typer.echo(json.dumps(report_json(asked, report, verdict, login)))
         else:
             from exporter.terminal import print_report  # noqa: PLC0415
 
-            print_report(Console(), wanted, report, verdict, login)
+            print_report(Console(), asked, report, verdict, login)
             if remark:
                 typer.echo(f"\n{remark}")
     raise typer.Exit(code)
@@ -155,8 +144,8 @@ def diagnose(
 @app.command("check-config")
 def check_config(file: Annotated[Path, typer.Argument(help="The configuration (YAML).")]) -> None:
     """Check a configuration file: every error at once, each with its place and remedy."""
-    checked = _read(lambda: load(file, os.environ))
-    with _output(0):
+    checked = read(lambda: load(file, os.environ))
+    with output(0):
         typer.echo(f"{file}: good: {len(checked.targets)} targets, {len(checked.clients)} clients")
 
 
@@ -189,7 +178,7 @@ def simulate(
     from exporter.simulator.setup import Setup  # noqa: PLC0415
 
     if list_modes:
-        with _output(0):
+        with output(0):
             _print_modes(command.mode_rows())
         return
     setup = Setup(
@@ -216,8 +205,8 @@ def metrics(
     from exporter.reference import as_json, as_markdown  # noqa: PLC0415
 
     if style not in ("md", "json"):
-        _fail(f"--format {style}: must be md or json", USAGE)
-    with _output(0):
+        fail(f"--format {style}: must be md or json", USAGE)
+    with output(0):
         typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
 
 
@@ -226,9 +215,9 @@ def clients_list(config: ConfigFile = None) -> None:
     """Every environment that can be installed, and the configured clients: where they are and in what state."""
     from exporter.client_commands import show_list  # noqa: PLC0415
 
-    configured = {} if config is None else _configured(config).clients
-    with _output(0):
-        show_list(configured)
+    specs = {} if config is None else configured(config).clients
+    with output(0):
+        show_list(specs)
 
 
 @clients_app.command("install")
@@ -241,7 +230,7 @@ def clients_install(
     try:
         made = install_all(names or [])
     except ValueError as error:
-        _fail(str(error), USAGE)
+        fail(str(error), USAGE)
     raise typer.Exit(0 if made else UNHEALTHY)
 
 
@@ -254,71 +243,16 @@ def clients_check(
     """Import every library in its own interpreter, and name conflicts with their remedies."""
     from exporter.client_commands import check_all  # noqa: PLC0415
 
-    configured = {} if config is None else _configured(config).clients
+    specs = {} if config is None else configured(config).clients
     try:
-        usable = _run(check_all(names or [], configured))
+        usable = run(check_all(names or [], specs))
     except ValueError as error:
-        _fail(str(error), USAGE)
+        fail(str(error), USAGE)
     raise typer.Exit(0 if usable else UNHEALTHY)
 
 
 def _say_nothing(_: str) -> None:
     """Where nobody watches."""
-
-
-def _wanted(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
-    """The one target to diagnose, by name, by HOST:PORT, or the only one configured; and the clients configured."""
-    if asked and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
-        return target_for_endpoint(*_endpoint(asked), avoid=_programs_ids()), {}
-    loaded = _configured(config)
-    configured = loaded.targets
-    named = [target for target in configured if asked in (None, target.name, target.endpoint)]
-    if len(named) == 1:
-        return named[0], loaded.clients
-    known = ", ".join(target.name for target in configured)
-    if asked is None:
-        _fail(f"which target? One of {known}, or HOST:PORT", USAGE)
-    avoid = used_client_ids(loaded) | _programs_ids()
-    return target_for_endpoint(*_endpoint(asked, known), avoid=avoid), loaded.clients
-
-
-def _programs_ids() -> frozenset[int]:
-    """The trading program's client id, where the environment names it: no probe may use it."""
-    text = os.environ.get("IB_CLIENT_ID", "").strip()
-    if text and not (text.isascii() and text.isdigit()):
-        _fail(f'IB_CLIENT_ID: "{text}" is not a client id. Give the whole number that the trading program uses', USAGE)
-    return frozenset({int(text)}) if text else frozenset()
-
-
-def _configured(config: Path | None) -> Config:
-    return _read(lambda: from_environment(os.environ) if config is None else load(config, os.environ))
-
-
-def _endpoint(text: str, known: str = "") -> tuple[str, int]:
-    try:
-        return parse_endpoint(text)
-    except ConfigError as error:
-        _fail(f"{error}" + (f"\nThe configured targets are: {known}" if known else ""), USAGE)
-
-
-def _read(read: Any) -> Config:
-    try:
-        loaded: Config = read()
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(USAGE) from None
-    return loaded
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end. On Windows with select(): its other loop cannot wait for bare sockets."""
-    loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None
-    try:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            return runner.run(work)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
 
 def _print_modes(rows: list[tuple[str, str, str, str]]) -> None:
@@ -327,24 +261,3 @@ def _print_modes(rows: list[tuple[str, str, str, str]]) -> None:
         verdict = session if handshake == session else f"{session} *"
         typer.echo(f"{name:<24}{verdict:<26}{sees}")
     typer.echo("* only a probe of the session sees it; the handshake alone is healthy")
-
-
-@contextmanager
-def _output(code: int) -> Iterator[None]:
-    """Print; a reader that left early changes nothing about the exit code, a full disk is our fault."""
-    try:
-        yield
-        sys.stdout.flush()
-    except SystemExit:  # rich's own answer to a reader who left
-        raise typer.Exit(code) from None
-    except OSError as error:
-        with suppress(OSError):  # so that nothing is left to be flushed, and complained of, at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise typer.Exit(code) from None
-        _fail(f"the answer could not be written: {error.strerror}", BROKEN)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"ibkr-exporter: {message}", err=True)
-    raise typer.Exit(code)

@@ -1,0 +1,62 @@
+"""How every command reads its configuration, runs, prints and ends.
+
+Exit codes: 0 all is well; 1 the target is not healthy, or the port is taken; 2 usage or configuration; 3 the probe
+itself is at fault.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar
+
+import typer
+
+from exporter.config import Config, ConfigError
+
+UNHEALTHY, USAGE, BROKEN = 1, 2, 3
+
+T = TypeVar("T")
+
+
+def read(how: Callable[[], Config]) -> Config:
+    """The configuration; every problem of one that is refused is printed, and ends the command."""
+    try:
+        return how()
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def run(work: Coroutine[object, object, T]) -> T:
+    """Run to the end. On Windows with select(): its other loop cannot wait for bare sockets."""
+    loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def output(code: int) -> Iterator[None]:
+    """Print; a reader that left early changes nothing about the exit code, a full disk is our fault."""
+    try:
+        yield
+        sys.stdout.flush()
+    except SystemExit:  # rich's own answer to a reader who left
+        raise typer.Exit(code) from None
+    except OSError as error:
+        with suppress(OSError):  # so that nothing is left to be flushed, and complained of, at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(code) from None
+        fail(f"the answer could not be written: {error.strerror}", BROKEN)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End the command with a message on standard error."""
+    typer.echo(f"ibkr-exporter: {message}", err=True)
+    raise typer.Exit(code)
