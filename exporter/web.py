@@ -7,9 +7,7 @@ their turn in between, so that no scrape and no page delays a probe.
 import asyncio
 import math
 import time
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,6 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from exporter import page
+from exporter.bodies import Bodies
 from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint, used_client_ids
 from exporter.history import TargetState, cut_short, explanation, fold
 from exporter.metrics import exporter_exposition, exposition
@@ -25,9 +24,6 @@ from exporter.model import Report, Target
 from exporter.service import Service
 from exporter.verdict import CONNECTABLE, judge
 
-GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
-FASTEST = 1  # metric text shrinks twenty-fold at any level
-HOLD = 0.002  # seconds that a scrape or page holds the event loop before others get their turn
 GRACE = 0.25  # seconds of that for a probe to close its connection
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
 
@@ -80,11 +76,11 @@ class Routes:
         self._registry = CollectorRegistry()  # of this process, never the library's global one
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._compressor = ThreadPoolExecutor(1, thread_name_prefix="gzip")
+        self._bodies = Bodies()
 
     async def close(self, _: web.Application) -> None:
-        """Let go of the thread that compresses."""
-        self._compressor.shutdown(wait=False)
+        """Let go of what the answers are made with."""
+        self._bodies.close()
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Every family of every target, in the format that the scraper asks for."""
@@ -100,24 +96,26 @@ class Routes:
             if openmetrics:
                 yield "# EOF\n"
 
-        return await self._sent(request, chunks(), content_type)
+        return await self._bodies.sent(request, chunks(), content_type)
 
     async def status_page(self, request: web.Request) -> web.StreamResponse:
         """Every target, worst first."""
         refresh = None if request.query.get("refresh") == "off" else 10
         chunks = page.status_chunks(list(self._service.states.values()), time.time(), refresh=refresh)
-        return await self._sent(request, chunks, "text/html; charset=utf-8")
+        return await self._bodies.sent(request, chunks, "text/html; charset=utf-8")
 
     async def target_page(self, request: web.Request) -> web.StreamResponse:
         """One target in full."""
         state = self._service.states.get(request.match_info["name"])
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
-        return await self._sent(request, iter([page.render_target(state, time.time())]), "text/html; charset=utf-8")
+        return await self._bodies.sent(
+            request, iter([page.render_target(state, time.time())]), "text/html; charset=utf-8"
+        )
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:
         """The list of runbooks."""
-        return await self._sent(request, iter([page.render_runbooks()]), "text/html; charset=utf-8")
+        return await self._bodies.sent(request, iter([page.render_runbooks()]), "text/html; charset=utf-8")
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """The runbook of one verdict, or of an alert that is about none."""
@@ -125,7 +123,7 @@ class Routes:
             runbook = page.render_runbook(request.match_info["name"])
         except KeyError:
             return _missing("No such runbook", "The runbooks are named after the verdicts; /runbooks lists them.")
-        return await self._sent(request, iter([runbook]), "text/html; charset=utf-8")
+        return await self._bodies.sent(request, iter([runbook]), "text/html; charset=utf-8")
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """The style sheet and its like; only names that the package itself holds."""
@@ -140,7 +138,7 @@ class Routes:
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""
         chunks = page.status_text(list(self._service.states.values()), time.time())
-        return await self._sent(request, chunks, "application/json; charset=utf-8")
+        return await self._bodies.sent(request, chunks, "application/json; charset=utf-8")
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """The process serves; it does so only once its configuration is in force."""
@@ -175,7 +173,9 @@ class Routes:
         if request.query.get("debug") == "true":
             return web.Response(text="".join(_debug(state, report)))
         _, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-        return await self._sent(request, _probe_chunks(state, report, _is_openmetrics(content_type)), content_type)
+        return await self._bodies.sent(
+            request, _probe_chunks(state, report, _is_openmetrics(content_type)), content_type
+        )
 
     def _wanted(self, request: web.Request) -> tuple[Target, float]:
         """The target that a `/probe` asks for, and the seconds it may take. Raises ValueError."""
@@ -210,43 +210,6 @@ class Routes:
             "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
         )
         raise ValueError(msg)
-
-    async def _sent(self, request: web.Request, chunks: Iterator[str], content_type: str) -> web.Response:
-        """All chunks as one body, gzipped where the client takes that, the event loop never held for long."""
-        accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "").replace(" ", "")
-        gzipped = "gzip" in accepted and "gzip;q=0" not in accepted.replace("gzip;q=0.", "")
-        body = await (self._gzipped(chunks) if gzipped else _joined(chunks))
-        headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
-        if gzipped:
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
-        return web.Response(body=body, headers=headers)
-
-    async def _gzipped(self, chunks: Iterator[str]) -> bytes:
-        """Compressed in a thread while the next piece is being made: zlib lets go of the interpreter."""
-        loop = asyncio.get_running_loop()
-        packer = zlib.compressobj(FASTEST, zlib.DEFLATED, GZIP)
-        packed = [loop.run_in_executor(self._compressor, packer.compress, piece) async for piece in _pieces(chunks)]
-        packed.append(loop.run_in_executor(self._compressor, packer.flush))
-        return b"".join(await asyncio.gather(*packed))
-
-
-async def _pieces(chunks: Iterator[str]) -> AsyncIterator[bytes]:
-    """The chunks as bytes, several in a piece; after each the loop gets its turn."""
-    loop = asyncio.get_running_loop()
-    taken: list[str] = []
-    began = loop.time()
-    for chunk in chunks:
-        taken.append(chunk)
-        if loop.time() - began > HOLD:
-            yield "".join(taken).encode()
-            taken.clear()
-            await asyncio.sleep(0)
-            began = loop.time()
-    yield "".join(taken).encode()
-
-
-async def _joined(chunks: Iterator[str]) -> bytes:
-    return b"".join([piece async for piece in _pieces(chunks)])
 
 
 def _is_openmetrics(content_type: str) -> bool:
