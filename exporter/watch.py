@@ -79,14 +79,20 @@ async def keep(
     pace: Pace = PACE,
     share: Callable[[], float] = random.random,
 ) -> None:
-    """Watch the target for ever: a session whenever `working` is set, and a pause after each."""
+    """Watch the target for ever: a session whenever `working` is set, and a pause after each.
+
+    Raises ValueError for a target that has no client id for it.
+    """
+    if target.watch_id is None:
+        msg = f"{target.name}: no client id is reserved for a watch"
+        raise ValueError(msg)
     loop = asyncio.get_running_loop()
     short = 0  # sessions in a row that did not last
     while True:
         await working.wait()
         began = loop.time()
         try:
-            await _watch_once(target, resolver, tell, pace)
+            await _watch_once(target, target.watch_id, resolver, tell, pace)
         except Exception:  # noqa: BLE001 - our own fault: it ends this session, not the watch
             structlog.get_logger(__name__).exception("watch failed", target=target.name)
         short = 0 if loop.time() - began > SETTLED * target.interval else short + 1
@@ -103,11 +109,11 @@ def accustomed(usual: float, took: float) -> float:
     return max(took, FADING * usual)
 
 
-async def _watch_once(target: Target, resolver: Resolver, tell: Tell, pace: Pace) -> None:
+async def _watch_once(target: Target, client_id: int, resolver: Resolver, tell: Tell, pace: Pace) -> None:
     """One session, from the connect to its end in order."""
     connection = Connection(asyncio.get_running_loop().time() + target.deadline)
     attempt = Attempt(target, connection, resolver, time.perf_counter)
-    vigil = Vigil(attempt, tell, pace)
+    vigil = Vigil(attempt, client_id, tell, pace)
     ended: LayerResult | None = None
     try:
         ended = await vigil.stay()
@@ -122,9 +128,10 @@ async def _watch_once(target: Target, resolver: Resolver, tell: Tell, pace: Pace
 class Vigil:
     """One session of the watch."""
 
-    def __init__(self, attempt: Attempt, tell: Tell, pace: Pace) -> None:
+    def __init__(self, attempt: Attempt, client_id: int, tell: Tell, pace: Pace) -> None:
         """Nothing is opened yet."""
         self._attempt = attempt
+        self._client_id = client_id
         self._tell = tell
         self._pace = pace
         self._dialogue: Dialogue | None = None
@@ -144,8 +151,7 @@ class Vigil:
             return handshake
         if handshake.server.version > KNOWN_VERSION:
             return LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
-        client_id = attempt.target.watch_id or 0
-        dialogue = Dialogue(attempt.connection, handshake.server.version, client_id, attempt.clock)
+        dialogue = Dialogue(attempt.connection, handshake.server.version, self._client_id, attempt.clock)
         self._dialogue = dialogue
         failure = await dialogue.begin() or await dialogue.ask_time()
         if failure is not None:

@@ -45,6 +45,7 @@ class Dialogue:
         self.stages: dict[Stage, float] = {}
         self.seconds = 0.0  # from startApi to the last thing that was waited for
         self._connection = connection
+        self._client_id = client_id
         self._version = version
         self._clock = clock
         self._inbox = Inbox(version)
@@ -66,7 +67,7 @@ class Dialogue:
     async def begin(self) -> LayerResult | None:
         """Send startApi and wait for nextValidId and the accounts. None, or how the session failed to begin."""
         self._began = self._now()
-        cause = self._connection.send(messages.start_api(self._version, self.facts.client_id or 0))
+        cause = self._connection.send(messages.start_api(self._version, self._client_id))
         while cause is None and self._missing() is not None:
             cause = await self.hear()
         missing = self._missing()
