@@ -28,6 +28,7 @@ class Turn:
     def __init__(self) -> None:
         """It begins."""
         self.opened = 0  # TCP connections of the client
+        self.looked = 0  # our own, of the handshake right before
         self._wanted = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -38,6 +39,10 @@ class Turn:
                 await self._over.wait()
         self._wanted.set()
         await self._over.wait()
+
+    def look(self, connections: int) -> None:
+        """We have looked at the target with so many connections of our own."""
+        self.looked += connections
 
     def end(self) -> None:
         """It is over."""
@@ -64,7 +69,10 @@ async def try_client(
     """
     spec = member.spec
     await asyncio.sleep(SETTLING)
-    before = None if regardless else await probe_target(replace(target, client_ids=()), resolver)
+    before = None
+    if not regardless:
+        before = await probe_target(replace(target, client_ids=()), resolver, abandoned=turn.look)
+        turn.look(before.connections)
     now = time.time()
     if before is not None and not answered(before):
         return Trial(skipped(spec.name, member.edition), now, now + EXPIRY * spec.interval, before)
@@ -93,7 +101,7 @@ def passed_over(member: Member) -> Trial:
 def interrupted(member: Member, target: Target, turn: Turn) -> Trial:
     """The trial of a client that had to make room: it says nothing, and what it had opened is counted."""
     now = time.time()
-    handshake = Report(target.name, now, 0.0, (), connections=1)
+    handshake = Report(target.name, now, 0.0, (), connections=turn.looked)
     return Trial(skipped(member.spec.name, member.edition), now, now, handshake, turn.opened)
 
 

@@ -71,14 +71,20 @@ async def try_once(target: Target, member: Member, ground: Ground) -> bool:
     limit = await _room(target, member.spec.deadline, ground)
     if not ground.answering():
         return ground.tell(passed_over(member))
-    async with ground.turn() as turn:
-        trial = await turn.work(asyncio.create_task(try_client(target, member, ground.resolver, limit, turn)))
-    if trial is None:
-        return ground.tell(interrupted(member, target, turn))
-    failed = speaks(trial.result) and not trial.result.ok
-    fallen = trial.before is not None and not answered(trial.before)
-    if failed or fallen:
-        trial = believe(trial, await ground.probe())
+    turn = None
+    try:
+        async with ground.turn() as turn:
+            trial = await turn.work(asyncio.create_task(try_client(target, member, ground.resolver, limit, turn)))
+        if trial is None:
+            return ground.tell(interrupted(member, target, turn))
+        failed = speaks(trial.result) and not trial.result.ok
+        fallen = trial.before is not None and not answered(trial.before)
+        if failed or fallen:
+            trial = believe(trial, await ground.probe())
+    except asyncio.CancelledError:
+        if turn is not None:  # the configuration changes, or the process ends: what was opened is counted all the same
+            ground.tell(interrupted(member, target, turn))
+        raise
     return ground.tell(trial)
 
 

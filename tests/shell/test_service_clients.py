@@ -291,6 +291,17 @@ async def test_the_end_in_the_middle_of_a_try_leaves_nothing(tmp_path: Path) -> 
     assert descriptors() <= files + 1
 
 
+async def test_the_connections_of_a_try_that_a_reload_cuts_short_are_counted(tmp_path: Path) -> None:
+    async with Gateway("ok") as gateway:
+        target = at(gateway, "bad")
+        async with watching(tmp_path, target, bad=connects(HANGS)) as service:
+            async with asyncio.timeout(10):
+                while gateway.ledger.opened < 3:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.02)
+            await service.watch([replace(target, interval=25.0, clients=())])
+            assert service.states["gateway"].connections == 3  # the wire, the handshake before, the client
+
+
 @pytest.mark.slow
 async def test_many_tries_leave_no_process_and_no_file(tmp_path: Path) -> None:
     """Eight clients, of which two fail and one hangs, tried four times over."""
