@@ -78,10 +78,12 @@ def _port_open(result: LayerResult, target: Target) -> str:
     return f"{target.endpoint} accepts connections, in {duration(result.seconds or 0.0)}"
 
 
-def _handshake_answered(result: LayerResult, _: Target) -> str:
+def _handshake_answered(result: LayerResult, target: Target) -> str:
     version = result.server.version if result.server else "unknown"
     clock = "" if result.stamp is Stamp.KERNEL else ", by our own clock"
-    return f"The hello was answered in {duration(result.seconds or 0.0)}{clock}: server version {version}"
+    took = result.seconds or 0.0
+    limit = f"; the limit is {duration(target.slow_after)}" if took > target.slow_after else ""
+    return f"The hello was answered in {duration(took)}{clock}: server version {version}{limit}"
 
 
 def _session_answered(result: LayerResult, target: Target) -> str:
@@ -89,6 +91,9 @@ def _session_answered(result: LayerResult, target: Target) -> str:
     facts = result.session or SessionFacts()
     took = "" if result.seconds is None else f" in {duration(result.seconds)}"
     said = [f"startApi as client {facts.client_id} and reqCurrentTime were answered{took}"]
+    request = dict(result.stages).get(Stage.CURRENT_TIME, 0.0)
+    if request > target.slow_after:
+        said.append(f"reqCurrentTime alone took {duration(request)}, the limit is {duration(target.slow_after)}")
     if facts.accounts is not None:
         said.append(
             f"managed accounts: {', '.join(shown(name, target) for name in facts.accounts[:MOST_ACCOUNTS]) or 'none'}"

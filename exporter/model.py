@@ -170,7 +170,7 @@ class Target:
     mode: Mode
     interval: float = 15.0
     deadline: float = 5.0
-    slow_after: float = 1.0  # a handshake that takes longer is `slow`
+    slow_after: float = 1.0  # a handshake, or the request of a session, that takes longer is `slow`
     hello: Hello = Hello()
     address_family: AddressFamily = AddressFamily.ANY
     client_ids: tuple[int, ...] = ()

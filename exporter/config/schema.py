@@ -35,7 +35,7 @@ DAYS: tuple[DayName, ...] = ("monday", "tuesday", "wednesday", "thursday", "frid
 
 EVERY = "How often the wire layers (port, handshake, session) are probed"
 WITHIN = "How long one probe of the wire layers may take altogether; less than the interval"
-SLOW = "A handshake that takes longer makes the verdict `slow`; less than the deadline"
+SLOW = "A handshake or a request that takes longer makes the verdict `slow`; less than the deadline"
 OFFER = "The lowest and the highest API version that our hello announces"
 REGION = "Whose reset windows apply: where IBKR's servers for the account are"
 RESTART = "When the gateway restarts itself; without it no restart is expected"

@@ -7,7 +7,16 @@ from exporter.evidence import duration
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
 from exporter.remedy import REMEDIES
 from exporter.verdict import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, judge, severity
-from tests.core.states import HANDSHAKE_OK, HEALTHY, PORT_OK, TARGET, handshake_failed, port_failed, report
+from tests.core.states import (
+    HANDSHAKE_OK,
+    HEALTHY,
+    PORT_OK,
+    SESSION_OK,
+    TARGET,
+    handshake_failed,
+    port_failed,
+    report,
+)
 
 CASES = [
     (port_failed(Cause.NAME_UNKNOWN, Outcome.UNAVAILABLE), Verdict.NAME_UNRESOLVED),
@@ -30,6 +39,7 @@ CASES = [
     (handshake_failed(Cause.TOO_OLD, Outcome.REJECTED), Verdict.SERVER_TOO_OLD),
     (handshake_failed(Cause.API_ERROR, Outcome.REJECTED), Verdict.SESSION_REFUSED),
     ((PORT_OK, replace(HANDSHAKE_OK, seconds=1.5)), Verdict.SLOW),
+    ((PORT_OK, HANDSHAKE_OK, replace(SESSION_OK, stages=((Stage.CURRENT_TIME, 1.5),))), Verdict.SLOW),
     (HEALTHY, Verdict.HEALTHY),
 ]
 

@@ -61,6 +61,19 @@ async def settled(gateway: Gateway) -> None:
             await asyncio.sleep(0.002)
 
 
+async def test_a_gateway_that_shakes_hands_at_once_and_answers_a_request_late_is_slow() -> None:
+    async with Gateway("ok", setup=Setup(thinking=lambda: 0.3)) as gateway:
+        target = at(gateway.port, slow_after=0.2)
+        report = await probe(target)
+        assert judge(report, target) is Verdict.SLOW
+        [said] = [
+            line for line in explain(report, target, Verdict.SLOW).evidence if "reqCurrentTime alone took" in line
+        ]
+        assert "the limit is 200 ms" in said
+        patient = replace(target, slow_after=0.9)
+        assert judge(report, patient) is Verdict.HEALTHY
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", [name for name in MODES if name not in UNTOUCHED])
 async def test_every_mode_has_its_verdict_in_every_framing(mode: str, version: int) -> None:
