@@ -193,7 +193,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
     ),
     Verdict.SLOW: Remedy(  # row 40
         "The gateway at {endpoint} works, but slower than its limit",
-        "Every layer answers; the handshake took longer than the configured limit.",
+        "Every layer answers; the handshake or a request took longer than the configured limit.",
         (
             "Look at the load, memory and Java heap of the gateway's machine.",
             "If this distance is always so slow, raise slow_after of target {name}.",

@@ -13,7 +13,7 @@ From freeze to page at most 30 seconds, the sum of the worst cases (seconds):
                                                            14             29
 
 A target with client libraries and without a watch may first have to finish a client probe (its deadline, 15 s by
-default): give such a target a reserved client id, and so a watch.
+default): give such a target a second reserved client id, and so a watch.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,9 @@ STARTING = Threshold(
 DOWN = Threshold("5m", "longer than a start may take, two minutes shut and two silent: this one never came up")
 NETWORK = Threshold("1m", "a router or VPN that comes back within a minute is not worth waking anyone")
 SETTLED = Threshold("30s", "two probe intervals: not one unlucky moment while the gateway started or a client left")
-TWO_CLIENT_PROBES = Threshold("90s", "more than one client interval (60 s): two probes in a row agree")
+TWO_CLIENT_PROBES = Threshold(
+    "90s", "more than one client interval (60 s): the verdict is two failed tries in a row, and a third agrees"
+)
 THREE_CLIENT_PROBES = Threshold("3m", "three client intervals: one library failing is a ticket, not a page")
 ID_LEFT_BEHIND = Threshold("5m", "a session left behind by a crash ends after some minutes (failures 15)")
 UPSTREAM = Threshold("3m", "a gateway loses IBKR's servers for a minute or two about once a day and recovers by itself")
