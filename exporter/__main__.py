@@ -11,6 +11,7 @@ first is being obeyed is not waited for.
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 STAYING = frozenset({"serve", "demo", "simulate"})
@@ -69,7 +70,8 @@ def _stay(_: int, __: FrameType | None) -> None:
 
 def _say(text: str) -> None:
     """Past Python's own buffers: a signal may come while they are being written."""
-    os.write(2, f"ibkr-exporter: {text}\n".encode())
+    with suppress(OSError):  # nobody can hear it, and it ends all the same
+        os.write(2, f"ibkr-exporter: {text}\n".encode())
 
 
 if __name__ == "__main__":

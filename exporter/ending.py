@@ -16,6 +16,7 @@ import typer
 from exporter.config import Config, ConfigError
 
 UNHEALTHY, USAGE, BROKEN = 1, 2, 3
+RICH_LEFT = 1  # by which rich would end the process whose reader has left
 
 T = TypeVar("T")
 
@@ -46,7 +47,9 @@ def output(code: int) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except SystemExit:  # rich's own answer to a reader who left
+    except SystemExit as ended:
+        if ended.code != RICH_LEFT:  # a signal
+            raise
         raise typer.Exit(code) from None
     except OSError as error:
         with suppress(OSError):  # so that nothing is left to be flushed, and complained of, at the end

@@ -58,12 +58,22 @@ def test_the_demo_and_the_simulator_do_the_same(module: str, arguments: list[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", [*EARLY, "exporter.diagnosis"])
+@pytest.mark.parametrize("module", [*EARLY, "exporter.diagnosis", "exporter.terminal"])  # the last as it prints
 def test_a_diagnosis_that_is_ended_says_so_and_never_exits_like_an_answer(number: signal.Signals, module: str) -> None:
     with signalled(number, module, "diagnose", "127.0.0.1:1", "--clients", "none") as process:
         printed, said = process.communicate(timeout=60)
     assert (process.returncode, printed) == (128 + number, "")
     assert said == f"ibkr-exporter: ended by {number.name}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_diagnosis_that_is_ended_and_cannot_say_so_exits_the_same_way() -> None:
+    script = SENDER.format(
+        module="exporter.diagnosis", number=int(signal.SIGTERM), arguments=("diagnose", "127.0.0.1:1")
+    )
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - no file
+        ran = subprocess.run([sys.executable, "-c", script], stderr=full, env=CLEAN, timeout=60, check=False)
+    assert ran.returncode == 128 + signal.SIGTERM
 
 
 def test_a_hang_up_while_serve_starts_is_no_reason_to_end(tmp_path: Path) -> None:
