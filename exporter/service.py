@@ -128,11 +128,13 @@ class Service:
     def record(self, report: Report) -> TargetState:
         """Judge a report of a watched target, fold it into the target's state, and return that.
 
-        A report that two had asked for, the schedule and `/probe`, counts once.
+        A report that two had asked for, the schedule and `/probe`, counts once, and its connections with whoever opened
+        them, however late that one comes.
         """
         before = self._states[report.target]
         if before.last is not None and before.last.at == report.at:
-            return before
+            state = self._states[report.target] = replace(before, connections=before.connections + report.connections)
+            return state
         report = with_sightings(report, before)
         if before.trials:
             report = with_clients(report, before.target.clients, before.trials, report.at)

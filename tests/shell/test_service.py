@@ -248,3 +248,15 @@ async def test_a_report_for_which_two_had_asked_counts_once() -> None:
             service.record(report)
             state = service.states[target.name]
             assert (state.probes[Layer.HANDSHAKE, ""], len(state.recent), state.connections) == (1, 1, 1)
+
+
+async def test_its_connections_are_counted_even_if_who_opened_them_tells_of_it_last() -> None:
+    """So it is where a launcher log keeps the tick that has probed waiting, and the try of a client shares its report."""
+    async with Gateway("ok") as gateway:
+        target = at(gateway, interval=60.0)
+        async with watching(target) as service:
+            await until(service, Verdict.HEALTHY)
+            report = await service.probe(target)
+            service.record(replace(report, connections=0))
+            state = service.record(report)
+            assert state.probes[Layer.HANDSHAKE, ""] == state.connections == gateway.ledger.opened == 2
