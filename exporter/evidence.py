@@ -149,7 +149,7 @@ def _client(result: LayerResult) -> str:
 
 DOUBTS = {
     Doubt.ONCE: "it failed once, as after a lost connection: tried again soon, and not accused before",
-    Doubt.WIRE: "our own probe right after it failed too: not accused",
+    Doubt.WIRE: "our own probe right after it found something wrong too: not accused",
 }
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,

@@ -90,7 +90,7 @@ class Doubt(StrEnum):
     """Why a client's failure is shown and yet not held against the library."""
 
     ONCE = "once"  # what a lost connection would explain is believed when it happens twice in a row
-    WIRE = "wire"  # our own probe right after it did not get through either
+    WIRE = "wire"  # our own probe right after it did not get through either, or was told that IBKR is out of reach
 
 
 class Verdict(StrEnum):

@@ -64,9 +64,9 @@ def wire_ok(report: Report) -> bool:
     return report.fault is None and bool(wire) and all(result.ok for result in wire)
 
 
-def enough(limit: float, deadline: float, wire: float = 0.0) -> bool:
-    """A client that had `limit` seconds of its `deadline` had its time, on a wire that took us `wire` seconds."""
-    return limit >= NEARLY * min(deadline, CONVINCING) and limit >= PATIENT * wire
+def enough(limit: float, deadline: float) -> bool:
+    """A client that had `limit` seconds of its `deadline` had its time."""
+    return limit >= NEARLY * min(deadline, CONVINCING)
 
 
 def believe(trial: Trial, after: Report) -> Trial:
@@ -80,10 +80,12 @@ def believe(trial: Trial, after: Report) -> Trial:
     if not answered(after):
         said = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
         return replace(trial, result=withdrawn(result, said))
-    if result.outcome is Outcome.TIMEOUT and not enough(trial.limit, 0.0, after.seconds):
+    if not wire_ok(after) or _cut_off(after):
+        return replace(trial, result=replace(result, doubt=Doubt.WIRE))
+    if result.outcome is Outcome.TIMEOUT and trial.limit < PATIENT * after.seconds:
         said = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {trial.limit:.1f} s were too few"
         return replace(trial, result=withdrawn(result, said))
-    return trial if wire_ok(after) and not _cut_off(after) else replace(trial, result=replace(result, doubt=Doubt.WIRE))
+    return trial
 
 
 def weigh(trial: Trial, earlier: Trial | None) -> Trial:

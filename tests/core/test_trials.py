@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.evidence import sentence
 from exporter.model import Cause, Doubt, LayerResult, Outcome, SessionFacts, Stage, Verdict
 from exporter.page.api import report_json
 from exporter.trials import Trial, believe, culprits, failures, speaks, weigh, with_clients
@@ -96,8 +97,10 @@ CUT_OFF = (*HEALTHY, replace(TRADING[2], session=SessionFacts(upstream=False)))
 def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_nobody_even_after_it_recovers(
     wire: tuple[LayerResult, ...],
 ) -> None:
-    first = weigh(believe(trial(CLIENT_HUNG), report(wire)), None)
-    assert first.result.doubt is Doubt.WIRE
+    spent = replace(report(wire), seconds=5.0)  # on a request that was not answered: that is no slow gateway
+    first = weigh(believe(trial(CLIENT_HUNG, limit=15.0), spent), None)
+    assert (first.result.outcome, first.result.doubt) == (Outcome.TIMEOUT, Doubt.WIRE)
+    assert "our own probe right after it found something wrong too: not accused" in sentence(first.result, CLIENTS)
     assert verdict(TRADING, first.result, hung("two", doubt=Doubt.WIRE)) is Verdict.HEALTHY
     again = weigh(believe(trial(CLIENT_HUNG, at=T0 + 20.0), report(TRADING)), first)
     assert again.result.doubt is Doubt.ONCE
