@@ -54,7 +54,7 @@ def _options(
 
 @app.command()
 def serve(config: ConfigFile = None) -> None:
-    """Probe on schedule and serve /metrics and the status page."""
+    """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
     from exporter import server  # noqa: PLC0415
 
     def again() -> Config:
@@ -90,20 +90,30 @@ def demo(
 
 @app.command()
 def diagnose(
-    target: Annotated[str | None, typer.Argument(help="A configured target, or HOST:PORT.", show_default=False)] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="A configured target, or HOST:PORT; not needed where one alone is configured.", show_default=False
+        ),
+    ] = None,
     *,
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     clients: Annotated[
         str | None,
         typer.Option(
-            help="The clients to try: names, or none. By default those of the configuration, else all installed.",
+            help="The clients to try: names, or none. By default those of the target, without a file all installed.",
             metavar="a,b|none",
         ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds for the whole probe.", min=0.1, max=300.0)] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds for all of it, clients included.", min=0.1, max=300.0)
+    ] = None,
 ) -> None:
-    """Probe every layer once, from the outside in, try the client libraries, and say what is wrong and what to do."""
+    """Probe every layer once, from the outside in, try the client libraries, and say what is wrong and what to do.
+
+    Exit code 0: healthy or slow; 1: the gateway is not healthy; 2: usage or configuration; 3: the probe itself failed.
+    """
     from rich.console import Console  # noqa: PLC0415
 
     from exporter.client_commands import chosen  # noqa: PLC0415
