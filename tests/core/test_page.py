@@ -176,6 +176,8 @@ def test_the_ladder_tells_not_reached_from_not_probed_and_not_known() -> None:
     assert shown(report("", (*CASES[Verdict.PORT_CLOSED], skipped)))[1] == (dash, "not reached")
     assert shown(report("", CASES[Verdict.HEALTHY])) == [("✓", "ok"), ("✓", "ok"), *[(dash, "not probed")] * 2]
     assert shown(report("", CASES[Verdict.SLOW]))[1] == ("!", "slow")
+    late = LayerResult(Layer.SESSION, Outcome.OK, stages=((Stage.CURRENT_TIME, 1.5),))
+    assert shown(report("", (PORT, HANDSHAKE, late)))[1:3] == [("✓", "ok"), ("!", "slow")]
 
 
 def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_detail() -> None:
