@@ -91,7 +91,7 @@ CLIENT_SUCCESS = Metric(
     "ibkr_client_success",
     Kind.GAUGE,
     ("target", "client"),
-    "1 if the client library connected and was answered, 0 if it failed although the gateway answers us.",
+    "1 if the client library connected and was answered, 0 if it failed; the verdict tells if it is at fault.",
 )
 CLIENT_LAST = Metric(
     "ibkr_client_last_duration_seconds",

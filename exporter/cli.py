@@ -156,7 +156,9 @@ def check_config(file: Annotated[Path, typer.Argument(help="The configuration (Y
     """Check a configuration file: every error at once, each with its place and remedy."""
     checked = read(lambda: load(file, os.environ))
     with output(0):
-        typer.echo(f"{file}: good: {len(checked.targets)} targets, {len(checked.clients)} clients")
+        typer.echo(
+            f"{file}: good: {_counted(len(checked.targets), 'target')}, {_counted(len(checked.clients), 'client')}"
+        )
 
 
 @app.command()
@@ -259,6 +261,10 @@ def clients_check(
     except ValueError as error:
         fail(str(error), USAGE)
     raise typer.Exit(0 if usable else UNHEALTHY)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _say_nothing(_: str) -> None:
