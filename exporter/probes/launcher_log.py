@@ -22,7 +22,8 @@ from exporter.login import Login, LogProblem, follow, unreadable
 MOST = 256 * 1024  # bytes; idling writes some 30 KB a day
 TRACE = 64  # bytes before a place, by which the file is recognised
 PATIENCE = 1.0  # seconds that a tick waits for the disk
-FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY  # never wait for the other end of a pipe
+# Never wait for the other end of a pipe; Windows knows none of these.
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
 
 NOTHING = Login()
 
