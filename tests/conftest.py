@@ -5,12 +5,14 @@ there a skip would be a check that nobody runs.
 """
 
 import os
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from exporter import logs
+from exporter.probes import stamps
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = pytest.StashKey[bool]()
@@ -54,6 +56,23 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def plain_log() -> None:
     """Log as the commands do: structlog's own default draws tracebacks for seconds."""
     logs.configure("warning")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def stamped() -> Iterator[None]:
+    """The kernel's receive stamps, from the first test on: it switches them on some time after the first request."""
+    with stamps.keep_enabled() as keeper:
+        if stamps.AVAILABLE:
+            keeper.bind(("127.0.0.1", 0))
+            keeper.settimeout(5.0)
+            for _ in range(500):
+                keeper.sendto(b"when?", keeper.getsockname())
+                if stamps.receive(keeper, 16)[1] is not None:
+                    break
+                time.sleep(0.01)
+            else:
+                pytest.fail("this kernel gives no receive stamps")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,12 +45,6 @@ from exporter.verdict import explain, judge
 DEADLINE = 1.0
 QUICK = Setup(slow=0.7, freeze_after=0.0, flap_period=30.0)
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def stamp_keeper() -> Iterator[None]:
-    with stamps.keep_enabled():
-        yield
 
 
 def at(port: int, host: str = "127.0.0.1", **changes: object) -> Target:

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +28,6 @@ VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first 
 DEADLINE = 1.0
 UNTOUCHED = {"flood", "flapping", "freeze_after", "slow", "clock_off"}  # nothing new inside a session
 STARTED = (Request.START_API, Request.REQ_CURRENT_TIME)
-
-
-@pytest.fixture(autouse=True)
-def stamp_keeper() -> Iterator[None]:
-    with stamps.keep_enabled():
-        yield
 
 
 def at(port: int, **changes: object) -> Target:
