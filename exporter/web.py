@@ -43,7 +43,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def application(service: Service, reload: Reload, present: Callable[[], Config]) -> web.Application:
-    """The routes of interface.md. `present` gives the configuration that is in force."""
+    """Every route. `present` gives the configuration that is in force."""
     routes = Routes(service, reload, present)
     app = web.Application(middlewares=[_hardened])
     app.on_cleanup.append(routes.close)

@@ -55,7 +55,7 @@ CALENDAR: tuple[Recording, ...] = (
     ),
     Recording(
         "ibkr:weekly_login_due",
-        "1 from Saturday noon to Sunday 01:00 in New York, when IBKR ends all logins (facts: failures, re-login times)",
+        "1 from Saturday noon to Sunday 01:00 in New York, before IBKR ends all logins",
         "(day_of_week(ibkr:new_york_time:seconds) == bool 6)\n"
         "  * (hour(ibkr:new_york_time:seconds) >= bool 12)\n"
         "  + (day_of_week(ibkr:new_york_time:seconds) == bool 0)\n"

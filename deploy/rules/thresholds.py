@@ -46,7 +46,7 @@ AT_ONCE = Threshold(
 )
 STARTING = Threshold(
     "2m",
-    "a gateway that restarts is shut for 35 to 90 s, and silent for 30 to 90 s more while it loads (failures 5, 28)",
+    "a gateway that restarts is shut for 35 to 90 s, and silent for 30 to 90 s more while it loads",
 )
 DOWN = Threshold("5m", "longer than a start may take, two minutes shut and two silent: this one never came up")
 NETWORK = Threshold("1m", "a router or VPN that comes back within a minute is not worth waking anyone")
@@ -55,13 +55,11 @@ TWO_CLIENT_PROBES = Threshold(
     "90s", "more than one client interval (60 s): the verdict is two failed tries in a row, and a third agrees"
 )
 THREE_CLIENT_PROBES = Threshold("3m", "three client intervals: one library failing is a ticket, not a page")
-ID_LEFT_BEHIND = Threshold("5m", "a session left behind by a crash ends after some minutes (failures 15)")
+ID_LEFT_BEHIND = Threshold("5m", "a session left behind by a crash ends after some minutes")
 UPSTREAM = Threshold("3m", "a gateway loses IBKR's servers for a minute or two about once a day and recovers by itself")
-OVERDUE_SECONDS = Threshold(
-    "7200", "the longest daily reset window is 90 minutes; half an hour more is stuck (failures 25)"
-)
+OVERDUE_SECONDS = Threshold("7200", "the longest daily reset window is 90 minutes; half an hour more is stuck")
 OVERDUE = Threshold("5m", "time to log in again after a window's end, before the escalation")
-FARM = Threshold("10m", "farms flap, above all in the daily maintenance (failures 26)")
+FARM = Threshold("10m", "farms flap, above all in the daily maintenance")
 SLOW = Threshold("5m", "a garbage collection or a backup passes; five minutes of slowness is a state")
 CLOCK_SECONDS = Threshold(
     "3", "the API gives whole seconds, so an honest clock may look 1 s off; 3 s is a clock without NTP"

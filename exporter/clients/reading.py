@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from exporter.model import Cause, Layer, LayerResult, Outcome, ServerHello, Stage
 
 STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)
-# Where a probe ended is named by what was going on there: interface.md calls the library's connect so.
+# Where a probe ended is named by what was going on there: `diagnose --json` calls the library's connect so.
 ENDED_IN = {Stage.CONNECTED: Stage.CONNECT}
 MOST_TEXT = 400
 

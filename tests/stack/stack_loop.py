@@ -12,7 +12,7 @@ from tests.stack import containers
 from tests.stack.containers import ALERTMANAGER, EXPORTER, PROMETHEUS, compose, fetch, pages, query, set_modes, wait_for
 
 WATCHED, UNWATCHED, LIBRARY = 7001, 7002, 7013
-WITHIN = 30.0  # seconds from freeze to page (issue: the stack)
+WITHIN = 30.0  # seconds from freeze to page
 ROUNDS = 3
 GATEWAYS = 13
 
