@@ -83,8 +83,8 @@ def _against() -> Row:
     )
     timeline = parts.states(
         "Each pair over time",
-        "A client's failure is believed only between two handshakes that succeeded; else the gateway is at fault, and "
-        "the client has no bar.",
+        "Every failure is shown. It is held against the library, as the verdict says, only when it comes twice in a row "
+        "beside a gateway that answers us. No bar: the client was not tried, or the gateway was at fault.",
         parts.words("fails", "works"),
         parts.over_time(f"max by (client, target) (ibkr_client_success{{{BOTH}}})", "{{client}} on {{target}}"),
     ).show_value(common.VisibilityMode.NEVER)
