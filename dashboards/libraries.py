@@ -83,8 +83,8 @@ def _against() -> Row:
     )
     timeline = parts.states(
         "Each pair over time",
-        "Every failure is shown. It is held against the library, as the verdict says, only when it comes twice in a row "
-        "beside a gateway that answers us. No bar: the client was not tried, or the gateway was at fault.",
+        "Every failure is shown. It is held against the library, as the verdict says, only when it comes twice in a "
+        "row beside a gateway that answers us. No bar: the client was not tried, or the gateway was at fault.",
         parts.words("fails", "works"),
         parts.over_time(f"max by (client, target) (ibkr_client_success{{{BOTH}}})", "{{client}} on {{target}}"),
     ).show_value(common.VisibilityMode.NEVER)
