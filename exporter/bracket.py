@@ -9,6 +9,7 @@ Whoever needs the target urgently ends the turn; then the client is stopped, and
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from exporter.probes.names import Resolver
 from exporter.trials import EXPIRY, Trial, answered, enough, skipped, speaks, withdrawn
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
+ENDING = 2 * SETTLING  # seconds from the end of a client's time to that of its try: it may have to be killed first
+LEAST = 0.1  # seconds for a client, however near the wire's next probe is
 IN_USE = 326
 
 
@@ -61,9 +64,16 @@ class Turn:
 
 
 async def try_client(
-    target: Target, member: Member, resolver: Resolver, limit: float, turn: Turn, *, regardless: bool = False
+    target: Target,
+    member: Member,
+    resolver: Resolver,
+    limit: float,
+    turn: Turn,
+    *,
+    until: float = math.inf,
+    regardless: bool = False,
 ) -> Trial:
-    """One trial, the client's own time limited to `limit` seconds.
+    """One trial, the client's own time limited to `limit` seconds, and such that all of it is over `until` (loop time).
 
     `regardless` of whether the gateway answers there is no handshake: it is known not to.
     """
@@ -76,7 +86,8 @@ async def try_client(
     now = time.time()
     if before is not None and not answered(before):
         return Trial(skipped(spec.name, member.edition), now, now + EXPIRY * spec.interval, before)
-    result, conflicts, had = await _connect(target, member, limit, turn)
+    left = until - ENDING - asyncio.get_running_loop().time()
+    result, conflicts, had = await _connect(target, member, max(min(limit, left), LEAST), turn)
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had, spec.deadline):
         result = withdrawn(result, f"there was time for {had:.1f} s only: give the target a longer interval")
     if speaks(result) and not result.ok:
@@ -111,7 +122,7 @@ async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> 
     conflicts, result, left = 0, skipped(member.spec.name), limit
     async with member.places:
         for client_id in target.probe_ids:
-            left = max(until - asyncio.get_running_loop().time(), 0.1)
+            left = max(until - asyncio.get_running_loop().time(), LEAST)
             turn.opened += 1
             probe = await member.worker.probe(target.host, target.port, client_id, left)
             turn.opened += probe.connections - 1

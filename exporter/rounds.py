@@ -1,8 +1,9 @@
 """The clock of a target's clients: each is tried on its own interval, one after the other.
 
 A client whose failure is not yet believed is tried again one interval of the target later, then along its grid again.
-A try is begun where its deadline ends before the next probe of the wire is due, if there is such a time; that probe
-waits for half its own deadline and then takes the target. A library that is being imported holds up nobody.
+A try is begun where its deadline ends before the next probe of the wire is due, if there is such a time, and else has
+the time until then; that probe waits for half its own deadline and then takes the target. A library that is being
+imported holds up nobody.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ from exporter.bracket import Turn, interrupted, not_tried, passed_over, try_clie
 from exporter.crew import Member
 from exporter.model import Report, Target
 from exporter.probes.names import Resolver
-from exporter.trials import Trial, answered, believe, speaks
+from exporter.trials import CONVINCING, Trial, answered, believe, speaks
 
-LEAST = 0.1  # seconds for a client, however near the wire's next probe is
+AROUND = 1.0  # seconds of a try beside the client's own, at a gateway that answers quickly
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,14 @@ async def try_once(target: Target, member: Member, ground: Ground) -> bool:
     problem = await member.ready()
     if problem is not None:
         return ground.tell(not_tried(member, problem))
-    limit = await _room(target, member.spec.deadline, ground)
+    until = await _room(target, member.spec.deadline, ground)
     if not ground.answering():
         return ground.tell(passed_over(member))
     turn = None
     try:
         async with ground.turn() as turn:
-            trial = await turn.work(asyncio.create_task(try_client(target, member, ground.resolver, limit, turn)))
+            trying = try_client(target, member, ground.resolver, member.spec.deadline, turn, until=until)
+            trial = await turn.work(asyncio.create_task(trying))
         if trial is None:
             return ground.tell(interrupted(member, target, turn))
         failed = speaks(trial.result) and not trial.result.ok
@@ -89,11 +91,14 @@ async def try_once(target: Target, member: Member, ground: Ground) -> bool:
 
 
 async def _room(target: Target, deadline: float, ground: Ground) -> float:
-    """Seconds that a client may take: wait for the wire's next probe where they are too few until then."""
+    """Until when (loop time) a try may go on: the wire's next probe is waited for where there is too little time.
+
+    A moment less than the deadline will do, but not less than what convinces.
+    """
     loop = asyncio.get_running_loop()
     grace = target.deadline / 2
-    if ground.due() + grace - loop.time() < deadline:
+    if ground.due() + grace - loop.time() < max(deadline, min(deadline, CONVINCING) + AROUND):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, ground.due() - loop.time()) + 2 * target.deadline):
                 await ground.ticked.wait()
-    return max(min(deadline, ground.due() + grace - loop.time()), LEAST)
+    return ground.due() + grace

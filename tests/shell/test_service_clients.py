@@ -249,6 +249,16 @@ async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(t
         assert state.trials["bad"].result.stage is Stage.CONNECT
 
 
+async def test_a_hang_at_a_target_probed_more_often_than_a_try_may_take_is_a_failure_too(tmp_path: Path) -> None:
+    """The try is over before the probe of the wire, which waits for it, ends it: of that nothing would be said."""
+    spec = {"bad": ClientSpec("bad", "fake", deadline=20.0)}
+    async with Gateway("ok") as gateway, watching(tmp_path, bad=connects(HANGS)) as service:
+        await service.watch([at(gateway, "bad", interval=6.0, deadline=3.0)], spec)
+        result = await tried(service, "bad", within=30.0)
+        assert (result.outcome, result.stage, result.doubt) == (Outcome.TIMEOUT, Stage.CONNECT, Doubt.ONCE)
+        assert gateway.ledger.open_most == 1
+
+
 async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_path: Path) -> None:
     before = descendants()
     async with Gateway("ok") as one, Gateway("ok") as two:
