@@ -55,7 +55,7 @@ MISSED = Told(
     ),
 )
 
-# Sources: facts on failures, rows 5 to 12 and 28.
+# Sources: docs/facts.md: resets, and docs/facts.md: launcher log.
 PHASES: Mapping[LoginPhase, Told] = {
     LoginPhase.RESTARTING: Told(
         BY_LOG + "the gateway is restarting, since {when}.",

@@ -1,6 +1,6 @@
 """The API's errors by their numbers: what we take each for, and what we say of it. A gateway's own words never count.
 
-Sources: facts on the protocol, section 4, and on failures, rows 14, 15, 22, 27 and 31.
+Each with its source in docs/facts.md: codes.
 """
 
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 Nothing else of a line is kept: they carry addresses and session ids.
 
 The log is plain text until the login is done and silent after that, so `logged_in` is its last word for days. Lines
-(facts: failures, "Logs of the gateway"), the tag in brackets in Gateway 10.30 and older only:
+(docs/facts.md: launcher log), the tag in brackets in Gateway 10.30 and older only:
 
     2026-08-28 22:30:02.112 INFO  [JTS-Main] - message
     2021-03-01 10:00:00.000 [AB] INFO  [JTS-Main] - message
@@ -35,7 +35,7 @@ from datetime import datetime
 from enum import StrEnum
 
 MOST_OF_A_LINE = 2048  # bytes; the markers stand at the beginning
-TWO_FACTOR_SECONDS = 180.0  # how long a push can be approved; fixed by IBKR (facts: failures, row 7)
+TWO_FACTOR_SECONDS = 180.0  # how long a push can be approved; fixed by IBKR (docs/facts.md: resets)
 
 
 class LoginPhase(StrEnum):

@@ -1,7 +1,7 @@
 """The messages of a session: the requests that we send and the few answers that we read. Bytes and values, no I/O.
 
-Which framing a request has depends on the negotiated version, request by request (facts: protocol, section 2; the
-bytes of each were captured):
+Which framing a request has depends on the negotiated version, request by request (docs/facts.md: framings; the bytes
+of each were captured):
 
     request             up to 200            201 to 212              213 on
     startApi            71, 2, id, options   raw id 71, same texts   protobuf: 1 client id
@@ -83,7 +83,7 @@ def start_api(version: int, client_id: int) -> bytes:
 
 
 def request_current_time(version: int) -> bytes:
-    """Ask for the gateway's clock. At most one in 1.1 s: a second within a second is ignored (facts: failures, 42)."""
+    """Ask for the gateway's clock, at most once in 1.1 s: sooner it is ignored (docs/facts.md: messages)."""
     return _request(version, Request.REQ_CURRENT_TIME, (b"1",), b"")
 
 

@@ -153,7 +153,7 @@ class Stamp(StrEnum):
 class Hello:
     """The range of API server versions that we announce.
 
-    A server answers min(its own, our maximum) (facts: protocol, section 5).
+    A server answers min(its own, our maximum) (docs/facts.md: negotiation).
     """
 
     minimum: int = 100

@@ -7,7 +7,7 @@
     2107, 2108          it is idle, but there on demand: connected
     1300                the API has another port from now on
 
-(facts: protocol, section 4.) A farm's name is what follows the last colon of the text; no rule reads the words before.
+(docs/facts.md: codes.) A farm's name is what follows the last colon of the text; no rule reads the words before.
 2107 and 2108 also come without one, as in "... available upon demand.ushmds": the name then is the end of the last
 word, after its first dot.
 """

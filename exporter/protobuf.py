@@ -1,8 +1,8 @@
 """As much of the protobuf wire format as the few messages of a session need: varints and bytes. No library, no I/O.
 
 A field is its key (number * 8 + wire type) and its value. Wire types: 0 a varint, 1 eight bytes, 2 a length and bytes,
-5 four bytes. A negative int32 is a varint of ten bytes: it is sign-extended to 64 bits first (facts: protocol, the
-vector of an error with id -1).
+5 four bytes. A negative int32 is a varint of ten bytes: it is sign-extended to 64 bits first (docs/facts.md: framings,
+the vector of an error with id -1).
 """
 
 from collections.abc import Mapping

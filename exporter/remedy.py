@@ -1,7 +1,7 @@
 """What each verdict means in words and what to do about it: the headline and the required actions.
 
 A table, and one function that fills it in for a target. Texts use these fields: {endpoint}, {host}, {port}, {mode},
-{name}, {ids} and {account}. Sources: facts on failures (rows in comments), IBKR's "Initial setup" and "Connection" pages.
+{name}, {ids} and {account}. Sources: docs/facts.md: failures, and the causes in each verdict's runbook.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
-    Verdict.UNREACHABLE: Remedy(  # rows 3, 32, 40
+    Verdict.UNREACHABLE: Remedy(
         "Nothing answers the TCP connect to {endpoint}",
         "The host is off, a firewall drops the packets, or the gateway is so stuck that its accept queue is full.",
         (
@@ -61,7 +61,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
-    Verdict.PORT_CLOSED: Remedy(  # rows 1, 6, 20
+    Verdict.PORT_CLOSED: Remedy(
         "Nothing listens on {endpoint}",
         "The host refuses the connection: the gateway is not running, not logged in, its API is off, or it uses another port.",
         (
@@ -72,7 +72,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
-    Verdict.CLOSED_BEFORE_HANDSHAKE: Remedy(  # rows 2, 18
+    Verdict.CLOSED_BEFORE_HANDSHAKE: Remedy(
         "{endpoint} accepts the connection and closes it without an answer",
         "A relay (socat, ssh, a container's port) is up with no gateway behind it, or the gateway does not trust our address.",
         (
@@ -85,7 +85,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
-    Verdict.API_SILENT: Remedy(  # rows 4, 5, 17; the first of the user's two documents
+    Verdict.API_SILENT: Remedy(
         "{endpoint} is open, but the API does not answer the handshake",
         "TWS or IB Gateway holds the port, but its API is disabled, frozen, still starting, or waits for someone to click. "
         "Every client library will time out: none of them is at fault.",
@@ -98,7 +98,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
-    Verdict.NOT_TWS_API: Remedy(  # row 21
+    Verdict.NOT_TWS_API: Remedy(
         "Something else than the TWS API answers on {endpoint}",
         "Another service has this port: the Client Portal gateway, a web server, VNC.",
         (
@@ -113,12 +113,12 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "The answer to the hello was a redirect, which no Python library follows: they time out or wait for ever.",
         ("Point the target {name} and your programs at the address in the evidence.", VERIFY),
     ),
-    Verdict.SERVER_TOO_OLD: Remedy(  # rows 33, 34
+    Verdict.SERVER_TOO_OLD: Remedy(
         "The gateway at {endpoint} speaks too old a version of the API",
         "Its API server version is below the lowest that we and current libraries support.",
         ("Upgrade TWS or IB Gateway to the current stable version.", VERIFY),
     ),
-    Verdict.CLIENT_ID_IN_USE: Remedy(  # rows 15, 16
+    Verdict.CLIENT_ID_IN_USE: Remedy(
         "Every client id reserved for the probes is in use ({ids})",
         "The gateway answers, and refuses our ids with error 326: something else connects with them, or it keeps a dead session.",
         (
@@ -142,7 +142,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "startApi got no nextValidId and managedAccounts: the gateway is not fully logged in, or frozen behind its listener.",
         (LOGIN, "Look at its window for a dialog and answer it.", RESTART, VERIFY),
     ),
-    Verdict.SESSION_STALLED: Remedy(  # row 23
+    Verdict.SESSION_STALLED: Remedy(
         "{endpoint} begins the session, but answers no request",
         "Libraries report this as connected. It is not: nothing they ask will be answered.",
         ("Look at its window for a dialog and answer it.", RESTART, VERIFY),
@@ -155,7 +155,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "Log in as the user that owns {account}, or correct the account of target {name}.",
         ),
     ),
-    Verdict.UPSTREAM_DOWN: Remedy(  # rows 24, 25
+    Verdict.UPSTREAM_DOWN: Remedy(
         "The gateway at {endpoint} has lost IBKR's servers",
         "Its API answers, but the link from the gateway to IBKR is down: no data, no orders.",
         (
@@ -173,7 +173,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "If they stop after the handshake, the gateway may refuse what they ask for at this server version: try another build of it.",
         ),
     ),
-    Verdict.CLIENT_FAULT: Remedy(  # row 35; the second of the user's two documents
+    Verdict.CLIENT_FAULT: Remedy(
         "A client library is at fault, not the gateway at {endpoint}",
         "The handshake succeeds right before and right after the library fails, and others get through.",
         (
@@ -183,7 +183,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "Report it to the library's maintainers with this evidence.",
         ),
     ),
-    Verdict.FARM_DOWN: Remedy(  # row 26
+    Verdict.FARM_DOWN: Remedy(
         "A data farm of the gateway at {endpoint} is disconnected",
         "The gateway is connected, but a market data, historical data or security definition farm is not.",
         (
@@ -191,7 +191,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "If it lasts, look at IBKR's system status page, then restart the gateway.",
         ),
     ),
-    Verdict.SLOW: Remedy(  # row 40
+    Verdict.SLOW: Remedy(
         "The gateway at {endpoint} works, but slower than its limit",
         "Every layer answers; the handshake or a request took longer than the configured limit.",
         (

@@ -54,7 +54,7 @@ class Pace:
 
     heartbeat: float = 2.0
     late: float = 1.0
-    again: float = 1.2  # a second request within a second would be ignored (facts: failures, row 42)
+    again: float = 1.2  # a second request within a second would be ignored (docs/facts.md: messages)
     given_up: float = 2.2
     news: float = 0.1
 

@@ -1,6 +1,6 @@
 r"""The TWS API protocol: bytes to values and back. No sockets here, no clock, nothing that waits.
 
-The opening handshake (facts: protocol, section 2; the bytes of every client were captured):
+The opening handshake (docs/facts.md: handshake; the bytes of every client were captured):
 
     client  "API\0" + length + "vMIN..MAX"           the hello
     server  length + "VERSION\0TIME\0"              the reply; VERSION is min(server's, MAX)

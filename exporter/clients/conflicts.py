@@ -1,7 +1,7 @@
 """What is wrong with an interpreter as a client, and what mends it. Pure: reads what drivers/look.py said.
 
-Measured (facts: clients, 1.3): ibapi, ibapi-latest, ibapi-stable and nautilus-ibapi all bring the package `ibapi` and
-overwrite each other in silence; `pip check` finds nothing wrong. So do eventkit and aeventkit.
+Measured (docs/facts.md: packages): ibapi, ibapi-latest, ibapi-stable and nautilus-ibapi all bring the package `ibapi`
+and overwrite each other in silence; `pip check` finds nothing wrong. So do eventkit and aeventkit.
 """
 
 import re

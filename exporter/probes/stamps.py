@@ -1,8 +1,8 @@
 """When a packet came, by the kernel's clock instead of ours.
 
-Linux stamps each received segment on ordinary TCP sockets, without privileges (facts: timing). Read late, the stamp
-is still right, so neither the event loop's load nor a scrape shows in a handshake time. Where there are no stamps
-(Windows, macOS) the caller falls back to its own clock and says so.
+Linux stamps each received segment on ordinary TCP sockets, without privileges (docs/facts.md: timestamps). Read late,
+the stamp is still right, so neither the event loop's load nor a scrape shows in a handshake time. Where there are no
+stamps (Windows, macOS) the caller falls back to its own clock and says so.
 """
 
 import socket

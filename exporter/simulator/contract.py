@@ -91,7 +91,7 @@ def _texts(version: int, request: int, hours: str) -> list[object]:
 
 
 def _fields(request: int, hours: str) -> dict[int, protobuf.Field]:
-    """ContractData: the request's id, Contract and ContractDetails (facts: protocol; ibapi 10.51.1's descriptors)."""
+    """ContractData: the request's id, Contract and ContractDetails (docs/facts.md: messages)."""
     contract: dict[int, protobuf.Field] = {
         1: CONTRACT_ID,
         2: SYMBOL,

@@ -1,8 +1,8 @@
 """As much of the protobuf wire format as a scripted server needs: scalars, strings, nested messages. No library.
 
 A field is its key (number * 8 + wire type) and its value. Wire types: 0 a varint, 1 eight bytes, 2 a length and bytes,
-5 four bytes. A negative int32 is a varint of ten bytes: it is sign-extended to 64 bits first (facts: protocol, the
-vector of an error with id -1).
+5 four bytes. A negative int32 is a varint of ten bytes: it is sign-extended to 64 bits first (docs/facts.md: framings,
+the vector of an error with id -1).
 """
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5

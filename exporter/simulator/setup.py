@@ -8,7 +8,7 @@ from time import time
 
 
 class FarmKind(Enum):
-    """A kind of data farm, with the codes that announce it as broken and as working (facts: protocol, section 4)."""
+    """A kind of data farm, with the codes that announce it as broken and as working (docs/facts.md: codes)."""
 
     MARKET = (2103, 2104, "Market data farm connection is {}:{}")
     HISTORICAL = (2105, 2106, "HMDS data farm connection is {}:{}")

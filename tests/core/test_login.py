@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from exporter.login import MARKERS, Login, LoginPhase, LogProblem, follow, unreadable
 
 NOW = 1_790_000_000.0
-# The markers as recorded (facts on failures, logs of the gateway), and the phase each one means.
+# The markers as recorded (docs/facts.md: launcher log), and the phase each one means.
 RECORDED = {
     "---- IB GATEWAY RESTART ----": "restarting",
     "Running in auto-restart mode": "restarting",

@@ -1,4 +1,4 @@
-"""The messages of a session, against the captured bytes of facts/protocol and against the simulated gateway's own."""
+"""The messages of a session, against captured bytes (docs/facts.md: messages) and the simulated gateway's own."""
 
 from collections.abc import Callable
 
@@ -264,7 +264,7 @@ def test_every_order_id_survives(order: int, version: int) -> None:
 
 @pytest.mark.parametrize("client_id", [0, -1])
 def test_no_session_is_ever_begun_as_client_0(client_id: int) -> None:
-    """It would bind the orders that are placed by hand (facts: protocol, section 4)."""
+    """It would bind the orders that are placed by hand (docs/facts.md: client ids)."""
     with pytest.raises(ValueError, match="no session of ours has the client id"):
         messages.start_api(226, client_id)
 

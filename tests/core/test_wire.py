@@ -13,7 +13,7 @@ from exporter.wire import Framing, NotTheApiError, Reply
 OFFER = Hello()
 ANY_VERSION = Hello(1, 10**9)
 
-# Captured from each client (facts: protocol, section 2).
+# Captured from each client (docs/facts.md: handshake).
 HELLOS = {
     "ibapi 9.81.1": (Hello(100, 157), "4150490000000009763130302e2e313537"),
     "nautilus 1.220": (Hello(100, 187), "4150490000000009763130302e2e313837"),
@@ -153,7 +153,7 @@ def test_only_a_version_below_the_offered_minimum_is_too_old(version: int, cause
 
 @pytest.mark.parametrize("data", [wire.frame(b"227\0t\0"), b"\0\0\0\x40227\0", wire.frame(b"999999999\0t\0")])
 def test_a_version_above_what_we_announced_is_no_answer_of_a_tws(data: bytes) -> None:
-    """It answers the highest version that both sides know (facts: protocol, section 5)."""
+    """It answers the highest version that both sides know (docs/facts.md: negotiation)."""
     error = refused(data)
     assert error.cause is Cause.MALFORMED
     assert re.fullmatch("it names version (227|999999999), above the 226 that we announced", str(error))

@@ -1,6 +1,6 @@
 """What each library sends at each server version: only what a monitor may, over one connection that it ends in order.
 
-The framing of the messages depends on the negotiated version, message by message (facts: protocol, section 2), and so
+The framing of the messages depends on the negotiated version, message by message (docs/facts.md: framings), and so
 do the layouts of errors and contracts: the versions are the edges of all of these.
 """
 

@@ -27,7 +27,7 @@ import time
 import traceback
 import types
 
-# Seconds between two requests: Gateway 10.45 drops the second of two within one second (facts: failures, row 42).
+# Seconds between two requests: Gateway 10.45 drops the second of two within one second (docs/facts.md: messages).
 SPACING = 1.1
 SETTLE = 0.1  # seconds for a library to decode what arrived before the end of the connection: an error 326, say
 PATIENCE = 2.0  # seconds for a contract while the gateway says that IBKR's servers are out of reach
