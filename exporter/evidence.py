@@ -81,9 +81,8 @@ def _port_open(result: LayerResult, target: Target) -> str:
 def _handshake_answered(result: LayerResult, target: Target) -> str:
     version = result.server.version if result.server else "unknown"
     clock = "" if result.stamp is Stamp.KERNEL else ", by our own clock"
-    took = result.seconds or 0.0
-    limit = f"; the limit is {duration(target.slow_after)}" if took > target.slow_after else ""
-    return f"The hello was answered in {duration(took)}{clock}: server version {version}{limit}"
+    limit = f"; the limit is {duration(target.slow_after)}" if result.waited > target.slow_after else ""
+    return f"The hello was answered in {duration(result.waited)}{clock}: server version {version}{limit}"
 
 
 def _session_answered(result: LayerResult, target: Target) -> str:
@@ -91,9 +90,8 @@ def _session_answered(result: LayerResult, target: Target) -> str:
     facts = result.session or SessionFacts()
     took = "" if result.seconds is None else f" in {duration(result.seconds)}"
     said = [f"startApi as client {facts.client_id} and reqCurrentTime were answered{took}"]
-    request = dict(result.stages).get(Stage.CURRENT_TIME, 0.0)
-    if request > target.slow_after:
-        said.append(f"reqCurrentTime alone took {duration(request)}, the limit is {duration(target.slow_after)}")
+    if result.waited > target.slow_after:
+        said.append(f"reqCurrentTime alone took {duration(result.waited)}, the limit is {duration(target.slow_after)}")
     if facts.accounts is not None:
         said.append(
             f"managed accounts: {', '.join(shown(name, target) for name in facts.accounts[:MOST_ACCOUNTS]) or 'none'}"

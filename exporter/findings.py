@@ -15,7 +15,7 @@ would have been told otherwise.
 from dataclasses import replace
 
 from exporter.history import TargetState, revise
-from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts, Stage
+from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts
 from exporter.notices import completed, renewed
 from exporter.sightings import Sight, Sighting, Watched, look
 from exporter.trials import Trial, speaks, withdrawn
@@ -107,7 +107,7 @@ def undisturbed(trial: Trial, watched: Watched) -> Trial:
 def _request_seconds(last: Report | None) -> float:
     """How long the last probe's request for the time took; 0 where none was answered."""
     session = working_session(last)
-    return dict(session.stages).get(Stage.CURRENT_TIME, 0.0) if session is not None else 0.0
+    return 0.0 if session is None else session.waited
 
 
 def _revised(state: TargetState, sighting: Sighting) -> Report | None:

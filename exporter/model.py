@@ -289,6 +289,13 @@ class LayerResult:
         """The layer answered as it should."""
         return self.outcome is Outcome.OK
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the gateway took for its answer to the hello, or to a session's request; 0: it gave none."""
+        if self.layer is Layer.SESSION:
+            return dict(self.stages).get(Stage.CURRENT_TIME, 0.0)
+        return (self.seconds or 0.0) if self.layer is Layer.HANDSHAKE else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

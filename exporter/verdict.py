@@ -25,7 +25,7 @@ The rules in words, from the outside in:
     anything else                                         probe_broken: a case without a rule is our fault
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -197,15 +197,7 @@ def _named(failed: tuple[LayerResult, ...]) -> str:
 
 def _slow(report: Report, target: Target) -> bool:
     """The hello was answered late, or the session's request was."""
-    return _answered(report, target) and max(_waits(report), default=0.0) > target.slow_after
-
-
-def _waits(report: Report) -> Iterator[float]:
-    handshake, session = report.layer(Layer.HANDSHAKE), report.layer(Layer.SESSION)
-    if handshake is not None and handshake.seconds is not None:
-        yield handshake.seconds
-    if session is not None:
-        yield from (seconds for stage, seconds in session.stages if stage is Stage.CURRENT_TIME)
+    return _answered(report, target) and any(result.waited > target.slow_after for result in report.results)
 
 
 BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)

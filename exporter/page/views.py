@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from exporter.evidence import duration
 from exporter.history import TargetState, claims, current_verdict, expired, expires_at
-from exporter.model import Layer, LayerResult, Outcome, Report, Stage, Target, Verdict
+from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.page.api import moment, since, words
 from exporter.remedy import REMEDIES
 from exporter.verdict import Severity, severity
@@ -219,8 +219,7 @@ def length(seconds: float) -> str:
 def _rung(layer: Layer, result: LayerResult, target: Target) -> Rung:
     if not result.ok:
         return Rung(layer.value, "fail", "✗", result.outcome.value, _took(result))
-    waited = result.seconds if layer is Layer.HANDSHAKE else dict(result.stages).get(Stage.CURRENT_TIME)
-    if (waited or 0.0) > target.slow_after:
+    if result.waited > target.slow_after:
         return Rung(layer.value, "part", "!", "slow", _took(result))
     return Rung(layer.value, "ok", "✓", "ok", _took(result))
 
