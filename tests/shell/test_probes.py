@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -408,20 +408,27 @@ async def test_a_stamp_from_a_clock_that_was_set_meanwhile_is_not_taken_for_a_du
 # --- our own faults
 
 
-async def test_too_many_open_files_are_our_fault_and_not_the_gateways() -> None:
+@contextlib.contextmanager
+def no_files_left() -> Iterator[None]:
+    """As many files are open as this process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[socket.socket] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(socket.socket())
+        yield
+    finally:
+        for sock in taken:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_too_many_open_files_are_our_fault_and_not_the_gateways() -> None:
     async with Gateway("ok") as gateway:
-        taken: list[socket.socket] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        try:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(socket.socket())
+        with no_files_left():
             report = await probe(at(gateway.port))
-        finally:
-            for sock in taken:
-                sock.close()
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert judge(report, at(gateway.port)) is Verdict.PROBE_BROKEN
         assert report.results == ()
         assert report.fault is not None
@@ -430,22 +437,12 @@ async def test_too_many_open_files_are_our_fault_and_not_the_gateways() -> None:
 
 
 async def test_a_resolver_without_a_file_descriptor_is_our_fault_and_forgotten_afterwards() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with Gateway("ok") as gateway:
         resolver = Resolver()
         target = at(gateway.port, "localhost", address_family=AddressFamily.IPV4, deadline=1.0)
         before = await probe_target(target, resolver)
-        taken: list[socket.socket] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        try:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(socket.socket())
+        with no_files_left():
             without = await probe_target(target, resolver)
-        finally:
-            for sock in taken:
-                sock.close()
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         after = await probe_target(target, resolver)
     verdicts = [judge(report, target) for report in (before, without, after)]
     assert verdicts == [Verdict.HEALTHY, Verdict.PROBE_BROKEN, Verdict.HEALTHY]
