@@ -1,4 +1,7 @@
-"""Write deploy/grafana/dashboards/*.json, or with --check say whether they are what the code gives."""
+"""Write deploy/grafana/dashboards/*.json, or with --check say whether they are what the code gives.
+
+With --out the files go elsewhere, for a Grafana of your own, and their links to --exporter-url.
+"""
 
 import argparse
 import json
@@ -8,7 +11,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import fleet, gateway, libraries
+from dashboards import fleet, gateway, libraries, parts
 
 PLACE = Path(__file__).parents[1] / "deploy" / "grafana" / "dashboards"
 ALL = {"fleet": fleet.build, "gateway": gateway.build, "libraries": libraries.build}
@@ -16,19 +19,27 @@ ALL = {"fleet": fleet.build, "gateway": gateway.build, "libraries": libraries.bu
 
 def as_json(board: Dashboard) -> str:
     """The file's content."""
-    return json.dumps(board, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
+    plain = json.loads(json.dumps(board, cls=JSONEncoder))
+    for control in plain["links"] + plain["annotations"]["list"]:
+        del control["placement"]  # the SDK puts them into a menu; Grafana shows what has no placement above the panels
+    return json.dumps(plain, indent=1, sort_keys=True) + "\n"
 
 
 def main() -> int:
     """Write or check; 1 if a file differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a committed file differs")
-    check = parser.parse_args().check
+    parser.add_argument("--out", type=Path, default=PLACE, metavar="DIRECTORY", help="where the files go")
+    parser.add_argument(
+        "--exporter-url", default=parts.EXPORTER_URL, metavar="URL", help="where a browser reaches the exporter"
+    )
+    arguments = parser.parse_args()
     differing = []
     for name, build in ALL.items():
-        content = as_json(build().build())
-        path = PLACE / f"{name}.json"
-        if not check:
+        content = as_json(build(arguments.exporter_url).build())
+        path = arguments.out / f"{name}.json"
+        if not arguments.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
             differing.append(path.name)

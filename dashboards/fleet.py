@@ -9,13 +9,26 @@ from dashboards import parts
 from dashboards.parts import GREEN, HERE, RED, TARGETS, YELLOW, Row
 
 FIRING = 'alertname=~"Ibkr.+", alertstate="firing", severity="critical"'
+BURNS = 8  # two lines each
 WORST_UP = f"min by (target) (ibkr_up{{{TARGETS}}})"  # a gateway that two exporters watch is one
 GATEWAY_LINK = "/d/ibkr-gateway?var-target=${__data.fields.target}&${datasource:queryparam}&${__url_time_range}"
 
+TARGET_LINKS = [
+    {"title": "Dashboard of this gateway", "url": GATEWAY_LINK},
+    {
+        "title": "Page of this gateway at the exporter",
+        "url": parts.EXPORTER + "/targets/${__data.fields.target}",
+        "targetBlank": True,
+    },
+]
 
-def build() -> dashboard_builders.Dashboard:
+
+def build(exporter_url: str = parts.EXPORTER_URL) -> dashboard_builders.Dashboard:
     """The dashboard, ready to be written."""
-    builder = parts.page("ibkr-fleet", "IBKR: Fleet", "Every gateway: who is up, the verdicts, worst first.")
+    builder = parts.page(
+        "ibkr-fleet", "IBKR: Fleet", "Every gateway: who is up, the verdicts, worst first.", exporter_url
+    )
+    builder.link(parts.external("Status page", "/"))
     builder.with_variable(
         parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=True)
     )
@@ -86,7 +99,8 @@ def _gateways() -> Row:
     worst_first = (
         parts.rows_of(
             "Worst first",
-            "Every gateway with its verdict. A click on the name opens it.",
+            "Every gateway with its verdict. The name leads to its dashboard and its page at the exporter, the verdict "
+            "to its runbook.",
             parts.column(f"{by} (target:ibkr_verdict:rank{{{TARGETS}}})"),
             parts.column(f"time() - max by (target) (ibkr_verdict_since_timestamp_seconds{{{TARGETS}}})"),
             parts.column(f"max by (target, host, port, mode) (ibkr_target_info{{{TARGETS}}})"),
@@ -118,6 +132,7 @@ def _gateways() -> Row:
                 custom_cellOptions={"type": "color-background", "mode": "basic"},
                 custom_align="left",
                 custom_width=210,
+                links=[parts.RUNBOOK],
             ),
         )
         .override_by_name("port", parts.styled(unit="string"))
@@ -125,15 +140,13 @@ def _gateways() -> Row:
         .override_by_name("handshake", parts.styled(unit="s", decimals=1))
         .override_by_name("server version", parts.styled(decimals=0))
         .override_by_name("available, 24 h", parts.styled(unit="percentunit", decimals=1))
-        .override_by_name(
-            "target", parts.styled(links=[{"title": "Open this gateway", "url": GATEWAY_LINK}], custom_width=210)
-        )
+        .override_by_name("target", parts.styled(links=TARGET_LINKS, custom_width=210, custom_filterable=True))
     )
     timeline = parts.states(
-        "Verdicts over time",
+        f"Verdicts over time, worst {parts.BARS}",
         "One bar for each gateway. Grey: not probed recently. No bar: the exporter was not scraped.",
         parts.verdicts(),
-        parts.over_time(f"{by} (target:ibkr_verdict:rank{{{TARGETS}}})", "{{target}}"),
+        parts.over_time(parts.worst(f"{by} (target:ibkr_verdict:rank{{{TARGETS}}})", "target"), "{{target}}"),
     ).show_value(common.VisibilityMode.NEVER)
     return Row("Gateways", 15, [(24, worst_first), (24, timeline)])
 
@@ -148,33 +161,39 @@ def _availability() -> Row:
             (
                 8,
                 _bars(
-                    "Available in trading hours, 30 days",
+                    f"Available in trading hours, 30 days, worst {parts.BARS}",
                     "The part of New York's trading hours (9:30 to 16:00, Monday to Friday) in which a trading program "
                     "could connect. Times in which nothing was known do not count.",
-                    f"avg by (target) (target:ibkr_availability_trading:ratio30d{{{TARGETS}}})",
+                    f"bottomk({parts.BARS}, avg by (target) (target:ibkr_availability_trading:ratio30d{{{TARGETS}}}))",
                     ratio,
                 ),
             ),
             (
                 8,
                 _bars(
-                    "Error budget left, 30 days",
+                    f"Error budget left, 30 days, worst {parts.BARS}",
                     "Of the 0.5 % of trading hours that the objective of 99.5 % lets fail. Below 0 it is missed.",
-                    f"avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}})",
+                    f"bottomk({parts.BARS}, "
+                    f"avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}}))",
                     budget,
                 ).min(-1),
             ),
             (
                 8,
                 parts.lines(
-                    "Error budget burn",
+                    f"Error budget burn, worst {BURNS}",
                     "How fast the budget went in the last hour and day, in trading hours. Above 1 is too fast.",
                     "short",
-                    parts.over_time(
-                        f"avg by (target) (target:ibkr_error_budget:burn_rate1h{{{TARGETS}}})", "{{target}}, 1 h"
-                    ),
-                    parts.over_time(
-                        f"avg by (target) (target:ibkr_error_budget:burn_rate1d{{{TARGETS}}})", "{{target}}, 1 d"
+                    *(
+                        parts.over_time(
+                            parts.worst(
+                                f"avg by (target) (target:ibkr_error_budget:burn_rate{over}{{{TARGETS}}})",
+                                "target",
+                                count=BURNS,
+                            ),
+                            f"{{{{target}}}}, {over}",
+                        )
+                        for over in ("1h", "1d")
                     ),
                 )
                 .no_value("no trading hours in view")
@@ -183,10 +202,15 @@ def _availability() -> Row:
             (
                 24,
                 parts.lines(
-                    "Available in the last hour",
+                    f"Available in the last hour, worst {parts.BARS}",
                     "The part of the last hour in which a trading program could connect.",
                     "percentunit",
-                    parts.over_time(f"avg by (target) (target:ibkr_availability:ratio1h{{{TARGETS}}})", "{{target}}"),
+                    parts.over_time(
+                        parts.worst(
+                            f"avg by (target) (target:ibkr_availability:ratio1h{{{TARGETS}}})", "target", lowest=True
+                        ),
+                        "{{target}}",
+                    ),
                 )
                 .min(0)
                 .max(1),
@@ -245,7 +269,7 @@ def _exporter() -> Row:
                             f"(rate(ibkr_exporter_probe_lag_seconds_bucket{{{HERE}}}[$__rate_interval])))",
                             name,
                         )
-                        for q, name in (("0.5", "half"), ("0.99", "99 %"))
+                        for q, name in parts.QUANTILES
                     ),
                 )
                 .interval(parts.MINUTE)

@@ -13,9 +13,12 @@ from dashboards.parts import BLUE, GREEN, GREY, HERE, RED, TARGETS, YELLOW, Row
 STAGES = ("connected", "ready", "time", "accounts", "contract")  # in the order in which they are reached
 
 
-def build() -> dashboard_builders.Dashboard:
+def build(exporter_url: str = parts.EXPORTER_URL) -> dashboard_builders.Dashboard:
     """The dashboard, ready to be written."""
-    builder = parts.page("ibkr-gateway", "IBKR: Gateway", "One gateway: its layers from the outside in, and its times.")
+    builder = parts.page(
+        "ibkr-gateway", "IBKR: Gateway", "One gateway: its layers from the outside in, and its times.", exporter_url
+    )
+    builder.link(parts.external("Page of this gateway", "/targets/${target:percentencode}"))
     builder.with_variable(
         parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=False)
     )
@@ -31,10 +34,11 @@ def _present() -> Row:
                 5,
                 parts.number(
                     "Verdict",
-                    "The one word for the last report. The runbook for it is on the exporter's page.",
+                    "The one word for the last report. A click opens its runbook.",
                     parts.now(f"max(target:ibkr_verdict:rank{{{TARGETS}}})"),
                 )
                 .mappings(parts.verdicts())
+                .override_by_query("A", parts.styled(links=[parts.RUNBOOK]))
                 .color_mode(common.BigValueColorMode.BACKGROUND_SOLID),
             ),
             (
@@ -154,7 +158,7 @@ def _handshake() -> Row:
             .reverse(False)
         )
         .show_legend()
-        .mode(common.TooltipDisplayMode.SINGLE)
+        .tooltip(heatmap.HeatmapTooltip().mode(common.TooltipDisplayMode.SINGLE))
     )
     quantiles = (
         parts.lines(
@@ -164,7 +168,7 @@ def _handshake() -> Row:
             *(
                 parts.over_time(f"histogram_quantile({q}, {series})", f"{what}, {name}")
                 for what, series in (("handshake", buckets), ("connect", connects))
-                for q, name in (("0.5", "half"), ("0.95", "95 %"), ("0.99", "99 %"))
+                for q, name in parts.QUANTILES
             ),
         )
         .interval(parts.MINUTE)
@@ -218,7 +222,7 @@ def _clients() -> Row:
     )
     durations = (
         parts.lines(
-            "Client probes, 95 %",
+            "Client probes, p95",
             "The whole probe of a client without the import of its library.",
             "s",
             parts.over_time(

@@ -7,11 +7,12 @@ from dashboards import parts
 from dashboards.parts import HERE, TARGETS, YELLOW, Row
 
 
-def build() -> dashboard_builders.Dashboard:
+def build(exporter_url: str = parts.EXPORTER_URL) -> dashboard_builders.Dashboard:
     """The dashboard, ready to be written."""
     builder = parts.page(
-        "ibkr-libraries", "IBKR: Libraries", "Is it TWS or my library? Each client against each gateway."
+        "ibkr-libraries", "IBKR: Libraries", "Is it TWS or my library? Each client against each gateway.", exporter_url
     )
+    builder.link(parts.external("Status page", "/"))
     builder.with_variable(
         parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=True)
     ).with_variable(parts.chosen("client", "Client", f"label_values(ibkr_client_info{{{HERE}}}, client)", several=True))
@@ -82,11 +83,14 @@ def _against() -> Row:
         .no_value("not probed")
     )
     timeline = parts.states(
-        "Each pair over time",
+        f"Each pair over time, worst {parts.BARS}",
         "Every failure is shown. It is held against the library, as the verdict says, only when it comes twice in a "
         "row beside a gateway that answers us. No bar: the client was not tried, or the gateway was at fault.",
         parts.words("fails", "works"),
-        parts.over_time(f"max by (client, target) (ibkr_client_success{{{BOTH}}})", "{{client}} on {{target}}"),
+        parts.over_time(
+            parts.worst(f"max by (client, target) (ibkr_client_success{{{BOTH}}})", "client, target", lowest=True),
+            "{{client}} on {{target}}",
+        ),
     ).show_value(common.VisibilityMode.NEVER)
     return Row("Against", 9, [(10, matrix), (14, timeline)])
 
@@ -99,7 +103,7 @@ def _times() -> Row:
             (
                 8,
                 parts.lines(
-                    "Client probes, half and 95 %",
+                    "Client probes, p50 and p95",
                     "The whole probe without the import of the library.",
                     "s",
                     *(
@@ -108,7 +112,7 @@ def _times() -> Row:
                             f"(rate(ibkr_client_duration_seconds_bucket{{{BOTH}}}[$__rate_interval])))",
                             f"{{{{client}}}}, {name}",
                         )
-                        for q, name in (("0.5", "half"), ("0.95", "95 %"))
+                        for q, name in parts.QUANTILES[:2]
                     ),
                 )
                 .interval("5m")
@@ -117,12 +121,15 @@ def _times() -> Row:
             (
                 8,
                 parts.lines(
-                    "Seconds to ready",
+                    f"Seconds to ready, slowest {parts.BARS}",
                     "From the start of the connect until the library says it is ready, at the last probe.",
                     "s",
                     parts.over_time(
-                        "sum by (client, target) (ibkr_client_last_duration_seconds"
-                        f'{{{BOTH}, stage=~"connected|ready"}})',
+                        parts.worst(
+                            "sum by (client, target) (ibkr_client_last_duration_seconds"
+                            f'{{{BOTH}, stage=~"connected|ready"}})',
+                            "client, target",
+                        ),
                         "{{client}} on {{target}}",
                     ),
                 ).min(0),

@@ -1,7 +1,8 @@
 """What the dashboards are built from: queries that select by variables, panels in the house style, and the grid.
 
 Every panel has a title, a description, a unit and a data source from a variable (the rules of Grafana's dashboard
-linter); every query selects by job and instance, and rates are over `$__rate_interval`.
+linter); every query selects by job and instance, and rates are over `$__rate_interval`. A panel with a line or a bar
+for each target shows the worst of them only, so that a thousand targets fit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,10 @@ SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HERE = 'job=~"$job", instance=~"$instance"'
 TARGETS = f'{HERE}, target=~"$target"'
 COLUMNS = 24
+EXPORTER = "${exporter_url:raw}"  # where a browser reaches the exporter: a text box of each dashboard
+EXPORTER_URL = "http://127.0.0.1:9497"  # what the box says first
+QUANTILES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
+BARS = 20  # what a panel of a dozen rows has room for
 MINUTE = "1m"  # the shortest interval of panels with rates: probes come every 15 s, so that a rate over less sees none
 
 GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "#6e7079"
@@ -60,8 +65,8 @@ def placed(builder: dashboard_builders.Dashboard, rows: Iterable[Row]) -> dashbo
     return builder
 
 
-def page(uid: str, title: str, description: str) -> dashboard_builders.Dashboard:
-    """An empty dashboard with the variables and links that all share."""
+def page(uid: str, title: str, description: str, exporter_url: str) -> dashboard_builders.Dashboard:
+    """An empty dashboard with the variables, links and annotations that all share."""
     return (
         dashboard_builders.Dashboard(title)
         .uid(uid)
@@ -71,7 +76,8 @@ def page(uid: str, title: str, description: str) -> dashboard_builders.Dashboard
         .time("now-1h", "now")
         .refresh("10s")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-        .editable()
+        .readonly()  # a change in Grafana would be lost: the files are generated
+        .annotation(_alerts())
         .link(
             dashboard_builders.DashboardLink("IBKR")
             .type(dashboard.DashboardLinkType.DASHBOARDS)
@@ -80,6 +86,9 @@ def page(uid: str, title: str, description: str) -> dashboard_builders.Dashboard
             .include_vars(True)
         )
         .with_variable(dashboard_builders.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+        .with_variable(
+            dashboard_builders.TextBoxVariable("exporter_url").label("Exporter's page").default_value(exporter_url)
+        )
         .with_variable(chosen("job", "Job", "label_values(ibkr_exporter_build_info, job)", several=True))
         .with_variable(
             chosen(
@@ -87,6 +96,43 @@ def page(uid: str, title: str, description: str) -> dashboard_builders.Dashboard
             )
         )
     )
+
+
+def _alerts() -> dashboard_builders.AnnotationQuery:
+    """A mark from the beginning to the end of each page; an alert about the exporter or a fleet has no target."""
+    selected = 'job=~"$job|", instance=~"$instance|", target=~"$target|"'
+    return (
+        dashboard_builders.AnnotationQuery()
+        .name("Pages")
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color("red")
+        .expr(f'ALERTS{{{selected}, alertname=~"Ibkr.+", alertstate="firing", severity="critical"}}')
+        .title_format("{{alertname}}")
+        .text_format("{{target}}")
+        .tag_keys("severity")
+        .step("15s")
+    )
+
+
+def external(title: str, path: str) -> dashboard_builders.DashboardLink:
+    """A link above the panels to a page of the exporter."""
+    return (
+        dashboard_builders.DashboardLink(title)
+        .type(dashboard.DashboardLinkType.LINK)
+        .icon("external link")
+        .url(EXPORTER + path)
+        .target_blank(True)
+    )
+
+
+RUNBOOK = {"title": "Runbook", "url": EXPORTER + "/runbooks/${__value.text}", "targetBlank": True}
+
+
+def worst(expr: str, by: str, *, lowest: bool = False, count: int = BARS) -> str:
+    """Of the series over time those that were worst in the time shown, the same ones from its beginning to its end."""
+    pick, over = ("bottomk", "min_over_time") if lowest else ("topk", "max_over_time")
+    return f"{expr} and on ({by}) {pick}({count}, {over}({expr}[$__range:$__interval] @ end()))"
 
 
 def chosen(name: str, label: str, query: str, *, several: bool) -> dashboard_builders.QueryVariable:

@@ -59,6 +59,7 @@ def bundle(work: Path) -> None:
             "--log-level=error",
             *loaders,
             # as CommonJS: from .mjs files, default imports of older packages come out wrong
+            f"--alias:@grafana/data/unstable={modules}/@grafana/data/dist/cjs/unstable.cjs",
             *(f"--alias:@grafana/{name}={modules}/@grafana/{name}/dist/cjs/index.cjs" for name in ("ui", "data")),
             '--define:process.env.NODE_ENV="production"',
             "--define:global=window",
@@ -75,7 +76,7 @@ def answers(board: dict[str, Any], prometheus: str, seconds: float, target: str)
     for panel in board["panels"]:
         for index, query in enumerate(panel.get("targets", ())):
             interval = max(step, duration(panel.get("interval", "0s")))
-            expr = substituted(query["expr"], target, interval)
+            expr = substituted(query["expr"], target, interval, seconds)
             if query.get("range"):
                 form = {
                     "query": expr,
@@ -91,9 +92,10 @@ def answers(board: dict[str, Any], prometheus: str, seconds: float, target: str)
     return {"dashboard": board, "results": results, "from": end - seconds, "to": end, "step": step}
 
 
-def substituted(expr: str, target: str, interval: float) -> str:
+def substituted(expr: str, target: str, interval: float, seconds: float) -> str:
     """The query with Grafana's variables in place; `$__rate_interval` as Grafana reckons it for a scrape every 3 s."""
     expr = expr.replace("$__rate_interval", f"{int(max(interval + 3, 12))}s").replace("$target", target)
+    expr = expr.replace("$__range", f"{int(seconds)}s").replace("$__interval", f"{int(interval)}s")
     return re.sub(r"\$(job|instance|client)", ".+", expr)
 
 

@@ -17,6 +17,7 @@ BOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 }
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 OTHERS = {"process_resident_memory_bytes", "up", "ALERTS"}  # Prometheus' own, and its client's
 SUFFIXES = ("_bucket", "_count", "_sum")
 
@@ -45,6 +46,11 @@ def named(expr: str) -> set[str]:
     names = set(re.findall(r"(?<![\w$:.])([A-Za-z_][\w:]*)(?=[{\[ )]|$)(?! *\()", text))
     words = {"or", "and", "unless", "bool", "by", "on", "offset", "without"}
     return {name for name in names if name not in words and not re.fullmatch(r"\d+[smhd]?", name)}
+
+
+def placed(expr: str) -> str:
+    """The expression with Grafana's own variables in place."""
+    return re.sub(r"\$__(rate_interval|interval|range)", "1m", expr)
 
 
 def base(name: str) -> str:
@@ -83,6 +89,8 @@ def test_every_panel_has_what_the_linter_asks_for(board: str, panel: dict[str, A
         for part in re.findall(r"\{([^{}]*)\}", target["expr"]):
             assert 'job=~"$job"' in part, target["expr"]
             assert 'instance=~"$instance"' in part, target["expr"]
+        for over in re.findall(r"_over_time\([^\[]*\[([^\]]*)\]", target["expr"]):
+            assert over == "$__range:$__interval", target["expr"]
         for rate in re.findall(r"(?:rate|increase)\([^\[]*\[([^\]]*)\]", target["expr"]):
             assert rate in {"$__rate_interval", "1h"}, target["expr"]
 
@@ -90,7 +98,7 @@ def test_every_panel_has_what_the_linter_asks_for(board: str, panel: dict[str, A
 @pytest.mark.parametrize(("board", "panel"), list(panels()))
 def test_every_query_parses(board: str, panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
-        expr = target["expr"].replace("$__rate_interval", "1m")
+        expr = placed(target["expr"])
         promql_parser.parse(expr)
         assert board
 
@@ -108,7 +116,7 @@ def test_every_metric_that_rules_and_dashboards_read_is_in_the_catalogue() -> No
     for board in BOARDS.values():
         for panel in board["panels"]:
             for target in panel.get("targets", ()):
-                read |= named(target["expr"].replace("$__rate_interval", "1m"))
+                read |= named(placed(target["expr"]))
     assert {base(name) for name in read} - known == set()
 
 
@@ -143,11 +151,81 @@ def test_grafana_is_told_where_the_dashboards_and_prometheus_are() -> None:
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "dashboards.yml").read_text())["providers"]
-    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
-    mounts = [volume.split(":") for volume in compose["services"]["grafana"]["volumes"]]
+    mounts = [volume.split(":") for volume in COMPOSE["services"]["grafana"]["volumes"]]
     assert ["./deploy/grafana/dashboards", provider["options"]["path"], "ro"] in mounts
     for kind in ("datasources", "dashboards"):
         assert [f"./deploy/grafana/provisioning/{kind}", f"/etc/grafana/provisioning/{kind}", "ro"] in mounts
+
+
+def test_nobody_changes_a_dashboard_in_grafana_where_the_change_would_be_lost() -> None:
+    provisioning = ROOT / "deploy" / "grafana" / "provisioning" / "dashboards" / "dashboards.yml"
+    (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
+    assert provider["allowUiUpdates"] is False
+    assert provider["disableDeletion"] is True
+    assert {board["editable"] for board in BOARDS.values()} == {False}
+
+
+def test_grafana_asks_nothing_of_the_internet() -> None:
+    """No news, no feedback links, no updates, no plugins: a monitor's screen is about the gateways."""
+    environment = COMPOSE["services"]["grafana"]["environment"]
+    for name in ("REPORTING_ENABLED", "CHECK_FOR_UPDATES", "CHECK_FOR_PLUGIN_UPDATES", "FEEDBACK_LINKS_ENABLED"):
+        assert environment[f"GF_ANALYTICS_{name}"] == "false"
+    assert environment["GF_NEWS_NEWS_FEED_ENABLED"] == "false"
+    assert environment["GF_PLUGINS_PREINSTALL_AUTO_UPDATE"] == "false"
+    assert environment["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_pages_are_marked_on_every_dashboard(name: str) -> None:
+    (pages,) = BOARDS[name]["annotations"]["list"]
+    assert pages["enable"]
+    assert pages["datasource"]["uid"] == "${datasource}"
+    assert 'alertstate="firing", severity="critical"' in pages["expr"]
+    promql_parser.parse(pages["expr"])
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_links_lead_to_the_other_dashboards_and_to_the_exporter(name: str) -> None:
+    others, page = BOARDS[name]["links"]
+    assert (others["type"], others["tags"], others["includeVars"]) == ("dashboards", ["ibkr"], True)
+    assert page["url"].startswith("${exporter_url:raw}/")
+    assert all("placement" not in link for link in (others, page)), "it would be hidden in a menu"
+    boxes = {each["name"]: each for each in BOARDS[name]["templating"]["list"] if each["type"] == "textbox"}
+    assert boxes["exporter_url"]["query"] == "http://127.0.0.1:9497"
+
+
+@pytest.mark.parametrize("name", ["fleet", "gateway"])
+def test_a_verdict_leads_to_its_runbook(name: str) -> None:
+    (panel,) = (each for each in BOARDS[name]["panels"] if each["title"] in {"Verdict", "Worst first"})
+    text = json.dumps(panel)
+    assert "${exporter_url:raw}/runbooks/${__value.text}" in text
+    words = set(re.findall(r'"text": "(\w+)"', text))
+    runbooks = {path.stem for path in (ROOT / "exporter" / "runbooks").glob("*.md")}
+    assert words
+    assert words <= runbooks
+
+
+@pytest.mark.parametrize(("board", "panel"), list(panels()))
+def test_a_panel_with_a_row_for_each_target_has_room_for_a_thousand(board: str, panel: dict[str, Any]) -> None:
+    """A table scrolls; lines, bars and states show the worst."""
+    if board == "gateway" or panel["type"] in {"table", "stat"}:
+        return
+    for target in panel["targets"]:
+        if "{{target}}" in target["legendFormat"]:
+            assert re.search(r"\b(top|bottom)k\(\d+, ", target["expr"]), target["expr"]
+            assert "worst" in panel["title"] or "slowest" in panel["title"], panel["title"]
+
+
+def test_quantiles_are_called_as_everywhere() -> None:
+    legends = {
+        (target["expr"].partition("histogram_quantile(")[2].partition(",")[0], target["legendFormat"])
+        for board in BOARDS.values()
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+        if "histogram_quantile" in target["expr"]
+    }
+    for quantile, legend in legends:
+        assert f"p{float(quantile) * 100:g}" in legend or legend == "{{client}}", legend
 
 
 def test_a_gateway_that_two_exporters_watch_is_counted_once() -> None:
