@@ -30,7 +30,7 @@ from clients_service import CLIENTS, measure_tries
 from exporter.clients.environments import State, default_root, list_environments
 from exporter.clients.libraries import Library, find_libraries
 from exporter.clients.worker import Worker
-from exporter.logs import configure
+from exporter.log import configure
 from exporter.model import Outcome
 
 HERE = Path(__file__).parent

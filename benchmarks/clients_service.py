@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.crew import Crew
-from exporter.metrics import ExporterState
+from exporter.clients.pool import Crew
+from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Layer, Mode, Outcome, Target
-from exporter.service import Service
+from exporter.service.service import Service
 
 CLIENTS = {
     "ib_async": ClientSpec("ib_async", "ib_async", interval=1.0, deadline=10.0),

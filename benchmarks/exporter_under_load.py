@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from exporter import __version__, logs
+from exporter import __version__, log
 from exporter.config import Config
-from exporter.metrics import ExporterState
+from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Target
-from exporter.server import settle_memory
-from exporter.service import Service
-from exporter.web import application
+from exporter.service.service import Service
+from exporter.web.app import application
+from exporter.web.server import settle_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -65,7 +65,7 @@ async def hold(seconds: float) -> dict[str, float]:
 
 async def main(port: int, count: int) -> None:
     """Serve until standard input ends."""
-    logs.configure("warning")  # to standard error; standard output is for answers
+    log.configure("warning")  # to standard error; standard output is for answers
     wanted = targets(port, count)
     service = Service(ExporterState(__version__, "3"), most_at_once=4000)
 

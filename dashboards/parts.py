@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from deploy.rules.recording import RANKS
-from exporter.verdict import Severity, severity
+from exporter.verdict.rules import Severity, severity
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HERE = 'job=~"$job", instance=~"$instance"'

@@ -26,7 +26,7 @@ def main() -> None:
             signal.signal(number, _end_in_order if stays else _end)
     if stays == {"serve"} and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, _stay)
-    from exporter.cli import main as run  # noqa: PLC0415 - takes a few tenths of a second
+    from exporter.cli.app import main as run  # noqa: PLC0415 - takes a few tenths of a second
 
     try:
         run()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-from exporter.evidence import printable
+from exporter.text import printable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, ExcInfo, Processor

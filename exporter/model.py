@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from exporter.windows import Window
+from exporter.maintenance import Window
 
 
 class Layer(StrEnum):

@@ -6,7 +6,7 @@ A contract test proves the committed files equal.
 from pathlib import Path
 
 from exporter.config.reference import key_tables, schema_text
-from exporter.reference import as_markdown
+from exporter.metrics.reference import as_markdown
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- generated: make generate -->\n", "<!-- end of what is generated -->\n"

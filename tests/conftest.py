@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter import logs
-from exporter.probes import stamps
+from exporter import log
+from exporter.probes import timestamps
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = pytest.StashKey[bool]()
@@ -55,19 +55,19 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 @pytest.fixture(autouse=True)
 def plain_log() -> None:
     """Log as the commands do: structlog's own default draws tracebacks for seconds."""
-    logs.configure("warning")
+    log.configure("warning")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def stamped() -> Iterator[None]:
     """The kernel's receive stamps, from the first test on: it switches them on some time after the first request."""
-    with stamps.keep_enabled() as keeper:
-        if stamps.AVAILABLE:
+    with timestamps.keep_enabled() as keeper:
+        if timestamps.AVAILABLE:
             keeper.bind(("127.0.0.1", 0))
             keeper.settimeout(5.0)
             for _ in range(500):
                 keeper.sendto(b"when?", keeper.getsockname())
-                if stamps.receive(keeper, 16)[1] is not None:
+                if timestamps.receive(keeper, 16)[1] is not None:
                     break
                 time.sleep(0.01)
             else:

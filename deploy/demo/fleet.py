@@ -12,9 +12,9 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 
-from exporter.demo import FLEET, SETUP
-from exporter.simulator.control import control
+from exporter.cli.demo import FLEET, SETUP
 from exporter.simulator.gateway import Gateway
+from exporter.simulator.http_control import control
 from exporter.simulator.timeline import play_timeline, read_timeline
 
 FIRST_PORT = 7001

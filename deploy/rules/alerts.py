@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deploy.rules import thresholds as t
 from deploy.rules.thresholds import Threshold
 from exporter.model import Verdict
-from exporter.remedy import REMEDIES
+from exporter.verdict.actions import REMEDIES
 
 IDENTITY = "job, instance, target"
 EXPORTER_URL = '{{ or $externalLabels.exporter_url "http://127.0.0.1:9497" }}'

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deploy.rules.thresholds import OBJECTIVE, VERSION_KEPT
 from exporter.model import Verdict
-from exporter.verdict import Severity, severity
+from exporter.verdict.rules import Severity, severity
 
 BUDGET = f"(1 - {OBJECTIVE.value})"
 IDENTITY = "job, instance, target"

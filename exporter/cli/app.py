@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
-from exporter import __version__, logs
+from exporter import __version__, log
+from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
+from exporter.cli.target import configured, wanted
 from exporter.config import Config, ConfigError, from_environment, load, parse_listen
-from exporter.ending import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
-from exporter.login import Login
 from exporter.model import Report, Verdict
-from exporter.wanted import configured, wanted
+from exporter.protocol.launcher_log import Login
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,13 +55,13 @@ def _options(
 @app.command()
 def serve(config: ConfigFile = None) -> None:
     """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
-    from exporter import server  # noqa: PLC0415
+    from exporter.web import server  # noqa: PLC0415
 
     def again() -> Config:
         return from_environment(os.environ) if config is None else load(config, os.environ)
 
     loaded = read(again)
-    logs.configure(loaded.log_level, loaded.log_format)
+    log.configure(loaded.log_level, loaded.log_format)
     try:
         run(server.serve(loaded, again, lambda _: None))
     except server.ListenError as error:
@@ -73,15 +73,15 @@ def demo(
     listen: Annotated[str, typer.Option(help="Where to serve.", metavar="HOST:PORT")] = "127.0.0.1:9497",
 ) -> None:
     """Watch a small fleet of simulated gateways fail in many ways. Needs no TWS and no configuration."""
-    from exporter import demo as demonstration  # noqa: PLC0415
-    from exporter import server  # noqa: PLC0415
+    from exporter.cli import demo as demonstration  # noqa: PLC0415
+    from exporter.web import server  # noqa: PLC0415
 
     try:
         address = parse_listen(listen)
     except ConfigError as error:
         fail(str(error), USAGE)
     host, port = address.host, address.port
-    logs.configure("info", "console")
+    log.configure("info", "console")
     try:
         run(demonstration.show(host, port, typer.echo))
     except server.ListenError as error:
@@ -116,13 +116,13 @@ def diagnose(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from exporter.client_commands import chosen  # noqa: PLC0415
-    from exporter.diagnosis import examine  # noqa: PLC0415
+    from exporter.cli.clients import chosen  # noqa: PLC0415
+    from exporter.cli.diagnose import examine  # noqa: PLC0415
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
-    from exporter.verdict import WORKING, judge  # noqa: PLC0415
+    from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 
     asked, known = wanted(target, config)
-    logs.configure("error", "console")
+    log.configure("error", "console")
     try:
         specs, remark = chosen(clients, asked, known)
     except ValueError as error:
@@ -139,11 +139,11 @@ def diagnose(
     broken = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
     with output(code := 0 if verdict in WORKING else broken):
         if as_json:
-            from exporter.page.api import report_json  # noqa: PLC0415
+            from exporter.web.pages.status_json import report_json  # noqa: PLC0415
 
             typer.echo(json.dumps(report_json(asked, report, verdict, login)))
         else:
-            from exporter.terminal import print_report  # noqa: PLC0415
+            from exporter.cli.report import print_report  # noqa: PLC0415
 
             print_report(Console(), asked, report, verdict, login)
             if remark:
@@ -187,7 +187,7 @@ def simulate(
 ) -> None:
     """Simulate one TWS with a chosen fault."""
     from exporter.simulator import command  # noqa: PLC0415
-    from exporter.simulator.setup import Setup  # noqa: PLC0415
+    from exporter.simulator.settings import Setup  # noqa: PLC0415
 
     if list_modes:
         with output(0):
@@ -214,7 +214,7 @@ def metrics(
     style: Annotated[str, typer.Option("--format", help="md or json.", metavar="md|json")] = "md",
 ) -> None:
     """Print the metric catalogue."""
-    from exporter.reference import as_json, as_markdown  # noqa: PLC0415
+    from exporter.metrics.reference import as_json, as_markdown  # noqa: PLC0415
 
     if style not in ("md", "json"):
         fail(f"--format {style}: must be md or json", USAGE)
@@ -225,7 +225,7 @@ def metrics(
 @clients_app.command("list")
 def clients_list(config: ConfigFile = None) -> None:
     """Every environment that can be installed, and the configured clients: where they are and in what state."""
-    from exporter.client_commands import show_list  # noqa: PLC0415
+    from exporter.cli.clients import show_list  # noqa: PLC0415
 
     specs = {} if config is None else configured(config).clients
     with output(0):
@@ -237,7 +237,7 @@ def clients_install(
     names: Annotated[list[str] | None, typer.Argument(help="The environments; by default all.")] = None,
 ) -> None:
     """Make an environment for each library, with pinned versions. May be stopped and started again."""
-    from exporter.client_commands import install_all  # noqa: PLC0415
+    from exporter.cli.clients import install_all  # noqa: PLC0415
 
     try:
         made = install_all(names or [])
@@ -253,7 +253,7 @@ def clients_check(
     config: ConfigFile = None,
 ) -> None:
     """Import every library in its own interpreter, and name conflicts with their remedies."""
-    from exporter.client_commands import check_all  # noqa: PLC0415
+    from exporter.cli.clients import check_all  # noqa: PLC0415
 
     specs = {} if config is None else configured(config).clients
     try:

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from exporter import server
 from exporter.config import Config
 from exporter.model import Mode, Target
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.setup import Setup
+from exporter.simulator.settings import Setup
 from exporter.simulator.timeline import play_timeline, read_timeline
+from exporter.web import server
 
 INTERVAL = 5.0  # seconds: quicker than the default of 15, so that there is something to see
 DEADLINE = 2.0

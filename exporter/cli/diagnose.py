@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from exporter.bracket import Turn, not_tried, try_client
-from exporter.crew import Crew, Member
-from exporter.history import cut_short
+from exporter.clients.pool import Crew, Member
+from exporter.clients.probe import Turn, not_tried, try_client
 from exporter.model import ClientSpec, Layer, Report, Target
-from exporter.probes.ladder import probe_target
-from exporter.probes.names import Resolver
-from exporter.trials import Trial, answered, believe, skipped, speaks, withdrawn
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
+from exporter.state.target import cut_short
+from exporter.verdict.client_blame import Trial, answered, believe, skipped, speaks, withdrawn
 
 LEAST = 0.5  # seconds that are left for a client, or it is not tried
 SHARE = 0.25  # of the seconds that are left: for our own look before a client, and as much for the one after it

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.evidence import detail, duration, printable
-from exporter.login import Login
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
-from exporter.verdict import Severity, explain, severity
+from exporter.protocol.launcher_log import Login
+from exporter.text import duration, printable
+from exporter.verdict.evidence import detail
+from exporter.verdict.rules import Severity, explain, severity
 
 COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "dim"}
 HEADINGS = ("Test", "Library", "Result", "Time", "Details")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.cli.exit import USAGE, fail, read
 from exporter.config import (
     Config,
     ConfigError,
@@ -13,7 +14,6 @@ from exporter.config import (
     target_for_endpoint,
     used_client_ids,
 )
-from exporter.ending import USAGE, fail, read
 from exporter.model import ClientSpec, Target
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.clients.conflicts import Conflict, find_conflicts, read_look
+from exporter.clients.forkserver import Installed, UnusableError, environment
 from exporter.clients.libraries import DRIVERS, Library
 from exporter.clients.worker import IMPORT_LIMIT, Worker
-from exporter.clients.zygote import Installed, UnusableError, environment
 
 LOOK_LIMIT = 30.0  # seconds for reading the metadata of some hundred distributions from a cold disk
 
@@ -48,7 +48,7 @@ async def _look(library: Library, python: str) -> Sequence[Conflict]:
         process = await asyncio.create_subprocess_exec(
             python,
             "-I",
-            str(DRIVERS / "look.py"),
+            str(DRIVERS / "list_packages.py"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What is wrong with an interpreter as a client, and what mends it. Pure: reads what drivers/look.py said.
+"""What is wrong with an interpreter as a client, and what mends it. Pure: reads what drivers/list_packages.py said.
 
 Measured (docs/facts.md: packages): ibapi, ibapi-latest, ibapi-stable and nautilus-ibapi all bring the package `ibapi`
 and overwrite each other in silence; `pip check` finds nothing wrong. So do eventkit and aeventkit.
@@ -27,7 +27,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is installed in an interpreter, as drivers/look.py tells it."""
+    """What is installed in an interpreter, as drivers/list_packages.py tells it."""
 
     python: tuple[int, ...]
     distributions: Mapping[str, str]
@@ -37,7 +37,7 @@ class Look:
 
 
 def read_look(said: Mapping[str, Any]) -> Look:
-    """The JSON object of look.py as a value. Raises KeyError if it is another."""
+    """The JSON object of list_packages.py as a value. Raises KeyError if it is another."""
     return Look(
         tuple(said["python"]), said["distributions"], said["owners"], said["wants"], bool(said["protobuf_code"])
     )

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.clients.driver_result import describe_status, last_lines, read_line
 from exporter.clients.libraries import RUNNER, Library
 from exporter.clients.pipes import CHUNK, Lines, Pipe, Tail
-from exporter.clients.reading import describe_status, last_lines, read_line
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "AF_UNIX") and not sys.platform.startswith("win")
 GRACE = 1.0  # seconds for an ordinary answer of a process of ours

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.clients.forkserver import environment
 from exporter.clients.libraries import Version, version_text
-from exporter.clients.zygote import environment
 
 # ssl, because pip downloads by https; venv and ensurepip, because Debian ships Pythons without them.
 ASK = "import sys, ssl, {modules}; print(*sys.version_info[:3]); print(sys.executable)"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 DRIVERS = HERE / "drivers"
-RUNNER = DRIVERS / "run.py"
+RUNNER = DRIVERS / "main.py"
 SUFFIX = "_driver.py"
 SAID = ("LIBRARY", "PYTHONS")
 

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
+from exporter.clients.driver_result import Line, read_line
 from exporter.clients.pipes import Lines, Tail
-from exporter.clients.reading import Line, read_line
 
 MOST_LINES = 64  # a driver says eight
 CLOSING = 1.5  # seconds for closing in order after the result is known

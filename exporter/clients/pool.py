@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import structlog
 
+from exporter.clients.forkserver import UnusableError
 from exporter.clients.worker import Worker, open_worker
-from exporter.clients.zygote import UnusableError
 from exporter.model import ClientSpec, Edition
-from exporter.trials import Usability
+from exporter.verdict.client_blame import Usability
 
 AT_ONCE = 4  # probes of one client: each is a process
 

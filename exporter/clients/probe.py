@@ -13,11 +13,11 @@ import math
 import time
 from dataclasses import replace
 
-from exporter.crew import Member
+from exporter.clients.pool import Member
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
-from exporter.probes.ladder import probe_target
-from exporter.probes.names import Resolver
-from exporter.trials import EXPIRY, Trial, answered, enough, skipped, speaks, withdrawn
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
+from exporter.verdict.client_blame import EXPIRY, Trial, answered, enough, skipped, speaks, withdrawn
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 ENDING = 2 * SETTLING  # seconds from the end of a client's time to that of its try: it may have to be killed first

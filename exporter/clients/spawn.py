@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from exporter.clients.forkserver import GRACE, UnusableError, environment
 from exporter.clients.libraries import RUNNER, Library
-from exporter.clients.record import Record
-from exporter.clients.zygote import GRACE, UnusableError, environment
+from exporter.clients.output import Record
 
 POSIX = not sys.platform.startswith("win")
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.clients.driver_result import Death, find_end, read_result, unavailable
 from exporter.clients.environments import default_root, find_python
-from exporter.clients.fresh import run_fresh
+from exporter.clients.forkserver import CAN_FORK, Installed, UnusableError, Zygote, start_zygote
 from exporter.clients.libraries import Library, find_libraries
+from exporter.clients.output import Record
 from exporter.clients.pipes import Pipe
-from exporter.clients.reading import Death, find_end, read_result, unavailable
-from exporter.clients.record import Record
-from exporter.clients.zygote import CAN_FORK, Installed, UnusableError, Zygote, start_zygote
+from exporter.clients.spawn import run_fresh
 from exporter.model import ClientSpec, LayerResult, Outcome, Stage
 
 IMPORT_LIMIT = 120.0  # seconds: nautilus_trader took 15 on two busy cores with a cold disk

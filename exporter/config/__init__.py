@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from exporter.config import endpoint
-from exporter.config.contents import LIBRARIES, Config, Defaults, Listen
+from exporter.config.checks import Unfit
 from exporter.config.endpoint import target_for_endpoint
 from exporter.config.environment import read_listen, read_target
-from exporter.config.problem import ConfigError, Problem
-from exporter.config.values import Unfit
+from exporter.config.errors import ConfigError, Problem
+from exporter.config.types import LIBRARIES, Config, Defaults, Listen
 
 __all__ = [
     "Config",

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator
 from itertools import count, islice
 
-from exporter.config.contents import BUILT_IN, Defaults, Listen, usual_slow_after
+from exporter.config.checks import MAX_PORT, Unfit, check_host, parse_port, whole
 from exporter.config.maintenance import ibkr_windows
-from exporter.config.values import MAX_PORT, Unfit, check_host, parse_port, whole
+from exporter.config.types import BUILT_IN, Defaults, Listen, usual_slow_after
 from exporter.model import Mode, Target
 
 # The ports that TWS (74xx) and IB Gateway (40xx) propose; 4003 and 4004 are those of the usual container images.

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from exporter.config.contents import Listen
+from exporter.config.checks import Unfit, check_account, check_client_id, check_host, parse_port, whole
 from exporter.config.endpoint import free_client_ids, parse_listen, target_for_endpoint
-from exporter.config.problem import Problem
-from exporter.config.values import Unfit, check_account, check_client_id, check_host, parse_port, whole
+from exporter.config.errors import Problem
+from exporter.config.types import Listen
 from exporter.model import Target
 
 T = TypeVar("T")

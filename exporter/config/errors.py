@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exporter.evidence import printable
+from exporter.text import printable
 
 MAX_LINE = 400
 

@@ -8,9 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from exporter.config.endpoint import parse_listen
-from exporter.config.maintenance import load_zone
-from exporter.config.values import (
+from exporter.config.checks import (
     ACCOUNT,
     MAX_CLIENT_ID,
     MAX_PORT,
@@ -24,6 +22,8 @@ from exporter.config.values import (
     parse_versions,
     quoted,
 )
+from exporter.config.endpoint import parse_listen
+from exporter.config.maintenance import load_zone
 
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
 NAME = r"^[a-zA-Z0-9_.-]{1,64}$"

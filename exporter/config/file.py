@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
-from exporter.config.contents import Config, Listen
-from exporter.config.document import Loc, read
 from exporter.config.endpoint import parse_listen
 from exporter.config.environment import LISTEN, read_listen
-from exporter.config.problem import ConfigError, Problem
+from exporter.config.errors import ConfigError, Problem
 from exporter.config.resolve import resolve_calendar, resolve_clients, resolve_defaults, resolve_targets
 from exporter.config.schema import Settings
+from exporter.config.types import Config, Listen
 from exporter.config.validate import client_names, validate
+from exporter.config.yaml_source import Loc, read
 
 
 def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collection[str]) -> Config:

@@ -6,8 +6,8 @@ from datetime import time, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
 
-from exporter.config.values import Unfit
-from exporter.windows import IBKR_WINDOWS, RESTART, WEEK, Entry, Region, Window
+from exporter.config.checks import Unfit
+from exporter.maintenance import IBKR_WINDOWS, RESTART, WEEK, Entry, Region, Window
 
 # IANA has them, with the offset of winter all year: a window in "EST" would be an hour off in summer.
 WITHOUT_SUMMER = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu"}

@@ -7,8 +7,7 @@ in themselves arrive here without the faulty keys (validate.py), so that the rul
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
-from exporter.config.contents import Defaults, usual_slow_after
-from exporter.config.document import Loc, suggestion
+from exporter.config.checks import Unfit, is_address, parse_versions
 from exporter.config.endpoint import MODES, free_client_ids
 from exporter.config.maintenance import NO_ZONES, Calendar, calendar, parse_time, restart_window
 from exporter.config.schema import (
@@ -19,9 +18,10 @@ from exporter.config.schema import (
     TargetSection,
     WindowSection,
 )
-from exporter.config.values import Unfit, is_address, parse_versions
+from exporter.config.types import Defaults, usual_slow_after
+from exporter.config.yaml_source import Loc, suggestion
+from exporter.maintenance import RESTART, Day, Entry, Region, Window
 from exporter.model import AddressFamily, ClientSpec, Mode, Target
-from exporter.windows import RESTART, Day, Entry, Region, Window
 
 Complain = Callable[[Loc, str, str], None]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
+from exporter.maintenance import Window
 from exporter.model import AddressFamily, ClientSpec, Hello, Target
-from exporter.windows import Window
 
 NEWEST = Hello()
 LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")  # those that have a driver

@@ -11,8 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.document import Document, Loc
-from exporter.config.problem import ConfigError, Problem
+from exporter.config.errors import ConfigError, Problem
 from exporter.config.schema import (
     UNKNOWN_LIBRARY,
     ClientSection,
@@ -27,6 +26,7 @@ from exporter.config.schema import (
     WindowSection,
 )
 from exporter.config.wording import reword
+from exporter.config.yaml_source import Document, Loc
 
 DURATIONS = ("interval", "deadline", "slow_after")  # they are compared with each other: one faulty, none is known
 COLLECTIONS = ("targets", "clients")

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from exporter.config.document import suggestion
-from exporter.config.values import quoted
+from exporter.config.checks import quoted
+from exporter.config.yaml_source import suggestion
 
 # type of the complaint: what it should be, what to do
 EXPECTED = {

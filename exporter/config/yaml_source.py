@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from exporter.config.bounded import NotAFileError, read_bytes
-from exporter.config.problem import ConfigError, Problem
+from exporter.config.errors import ConfigError, Problem
 
 # libyaml is some ten times faster; the wheels of PyYAML have it, a build from source may not.
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

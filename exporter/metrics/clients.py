@@ -5,11 +5,11 @@ A client that was not tried, or not for a reason of its own, has no success and 
 
 from collections.abc import Iterable, Iterator
 
-from exporter import catalogue
-from exporter.history import CLIENT_BUCKETS, Histogram, TargetState
-from exporter.lines import escaped
+from exporter.metrics import catalogue
+from exporter.metrics.text_format import escaped
 from exporter.model import LayerResult
-from exporter.trials import Usability, speaks
+from exporter.state.target import CLIENT_BUCKETS, Histogram, TargetState
+from exporter.verdict.client_blame import Usability, speaks
 
 
 def results(state: TargetState, now: float) -> list[LayerResult]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from exporter import catalogue
-from exporter.history import TargetState
-from exporter.lines import HERE, escaped
+from exporter.metrics import catalogue
+from exporter.metrics.text_format import HERE, escaped
 from exporter.model import Layer, Outcome, Target
+from exporter.state.target import TargetState
 
 # The failures each layer can end in (the session where client ids are reserved): shown as zero from the start, so that
 # rate() sees the first one.

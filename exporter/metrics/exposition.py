@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
-from exporter import catalogue, client_lines, counter_lines, session_lines
-from exporter.catalogue import Metric
-from exporter.history import (
+from exporter.maintenance import Window, names, open_windows
+from exporter.metrics import catalogue
+from exporter.metrics import clients as client_lines
+from exporter.metrics import counters as counter_lines
+from exporter.metrics import session as session_lines
+from exporter.metrics.catalogue import Metric
+from exporter.metrics.text_format import HERE, escaped, filled, header, histogram_template
+from exporter.model import Layer, LayerResult, Report, Verdict
+from exporter.protocol.launcher_log import LoginPhase
+from exporter.state.target import (
     CLIENT_BUCKETS,
     CONNECT_BUCKETS,
     HANDSHAKE_BUCKETS,
@@ -22,12 +29,8 @@ from exporter.history import (
     claims,
     current_verdict,
 )
-from exporter.lines import HERE, escaped, filled, header, histogram_template
-from exporter.login import LoginPhase
-from exporter.model import Layer, LayerResult, Report, Verdict
-from exporter.trials import Usability
-from exporter.verdict import CONNECTABLE
-from exporter.windows import Window, names, open_windows
+from exporter.verdict.client_blame import Usability
+from exporter.verdict.rules import CONNECTABLE
 
 CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
 

@@ -2,7 +2,7 @@
 
 import json
 
-from exporter.catalogue import CATALOGUE
+from exporter.metrics.catalogue import CATALOGUE
 
 INTRODUCTION = """\
 # Metrics

@@ -3,9 +3,9 @@
 A value that the gateway did not tell has no line. Accounts are counted here, never named.
 """
 
-from exporter import catalogue
-from exporter.history import TargetState
+from exporter.metrics import catalogue
 from exporter.model import Layer, LayerResult, Outcome, Report, SessionFacts
+from exporter.state.target import TargetState
 
 
 def success(report: Report) -> int | None:

@@ -5,8 +5,8 @@ Both formats, Prometheus' own and OpenMetrics, come from here; they differ in th
 
 from itertools import accumulate
 
-from exporter.catalogue import Kind, Metric
-from exporter.history import Histogram
+from exporter.metrics.catalogue import Kind, Metric
+from exporter.state.target import Histogram
 
 HERE = "\0"  # where the target's label goes in a template; no label value can hold it
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from exporter import codes, messages, notices
-from exporter.messages import ApiError, CurrentTime, Inbox, Message, Unreadable
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
 from exporter.probes.connection import READ_SIZE, Connection, Received
+from exporter.protocol import error_codes, messages, notices
+from exporter.protocol.messages import ApiError, CurrentTime, Inbox, Message, Unreadable
 
 OUTCOMES = {
     Cause.EOF: Outcome.CLOSED,
@@ -115,7 +115,7 @@ class Dialogue:
             cause = Cause.UNFINISHED
         since = self._asked[0] if stage is Stage.CURRENT_TIME and self._asked else self._began
         waited = self._clock() - since.at
-        said = [told for told in (codes.spelled(self.facts.errors), self._unreadable) if told]
+        said = [told for told in (error_codes.spelled(self.facts.errors), self._unreadable) if told]
         stages = tuple((self.stages | {stage: waited}).items())
         said_why = "; ".join(said)
         return LayerResult(
@@ -127,7 +127,7 @@ class Dialogue:
             said_why,
             stages,
             session=self.facts,
-            code=next((code for code in self.facts.errors if code in codes.FATAL), None),
+            code=next((code for code in self.facts.errors if code in error_codes.FATAL), None),
         )
 
     def _missing(self) -> Stage | None:
@@ -138,14 +138,16 @@ class Dialogue:
 
     def _refused(self) -> bool:
         """An error came before the session had begun; the state of the link to IBKR is no reason to end one."""
-        return self._missing() is not None and not (codes.LOST | codes.RESTORED).issuperset(self.facts.errors)
+        return self._missing() is not None and not (error_codes.LOST | error_codes.RESTORED).issuperset(
+            self.facts.errors
+        )
 
     def _take(self, message: Message, received: Received) -> Cause | None:
         """One message; a cause if it ends the session."""
         before = self.facts
         self.facts = notices.heed(before, message)
         match message:
-            case ApiError(_, code) if code in codes.FATAL:
+            case ApiError(_, code) if code in error_codes.FATAL:
                 return _cause_of_error(code)
             case CurrentTime(seconds) if self._asked:
                 self._tell_time(seconds, received)
@@ -196,6 +198,6 @@ class Dialogue:
 
 
 def _cause_of_error(code: int) -> Cause:
-    if code == codes.ID_IN_USE:
+    if code == error_codes.ID_IN_USE:
         return Cause.CLIENT_ID_IN_USE
-    return Cause.TOO_OLD if code == codes.OUT_OF_DATE else Cause.API_ERROR
+    return Cause.TOO_OLD if code == error_codes.OUT_OF_DATE else Cause.API_ERROR

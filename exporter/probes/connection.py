@@ -11,8 +11,8 @@ import socket
 from typing import NamedTuple
 
 from exporter.model import Cause
-from exporter.probes import stamps
-from exporter.probes.names import Address
+from exporter.probes import timestamps
+from exporter.probes.resolver import Address
 
 READ_SIZE = 4096
 DRAIN_MOST = 65536  # bytes; a peer that floods us is not read to its end
@@ -75,18 +75,18 @@ class Connection:
             raise
         self._sock = sock
         sock.settimeout(0)
-        stamps.enable(sock)
+        timestamps.enable(sock)
         self.opened += 1
         code = sock.connect_ex(address.sockaddr)
         info = None
         if code in PENDING:
-            info = stamps.connect_info(sock)
+            info = timestamps.connect_info(sock)
             code = 0
             if info is None or not info.established:  # on loopback it is through by now
                 if not await self._writable(give_up):
                     return Cause.CONNECT_TIMEOUT
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                info = stamps.connect_info(sock)
+                info = timestamps.connect_info(sock)
         if code and code not in ENDED:  # what ended it is for the handshake to tell: the hello will be refused
             return _cause_of_connect(code, address)
         if joined_to_itself(sock):
@@ -118,7 +118,7 @@ class Connection:
             if not self._expired:  # then nothing is waited for, only taken
                 await self._readable()
             try:
-                data, stamp = stamps.receive(sock, READ_SIZE)
+                data, stamp = timestamps.receive(sock, READ_SIZE)
             except BlockingIOError:
                 if self._expired:
                     return Received(b"", cause=Cause.SILENCE)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exporter.model import ServerHello, Target
 from exporter.probes.connection import Connection
-from exporter.probes.names import Resolver
+from exporter.probes.resolver import Resolver
 
 
 @dataclass(slots=True)

@@ -2,10 +2,10 @@
 
 import time
 
-from exporter import wire
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
-from exporter.probes.attempt import Attempt
 from exporter.probes.connection import Received
+from exporter.probes.context import Attempt
+from exporter.protocol import wire
 
 OUTCOMES = {
     Cause.EOF: Outcome.CLOSED,

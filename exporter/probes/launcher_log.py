@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.login import Login, LogProblem, follow, unreadable
+from exporter.protocol.launcher_log import Login, LogProblem, follow, unreadable
 
 MOST = 256 * 1024  # bytes; idling writes some 30 KB a day
 TRACE = 64  # bytes before a place, by which the file is recognised

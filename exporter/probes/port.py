@@ -3,8 +3,8 @@
 import asyncio
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
-from exporter.probes.attempt import Attempt
-from exporter.probes.names import Address, UnresolvedError
+from exporter.probes.context import Attempt
+from exporter.probes.resolver import Address, UnresolvedError
 
 OUTCOMES = {
     Cause.NAME_UNKNOWN: Outcome.UNAVAILABLE,

@@ -12,12 +12,12 @@ never while the first is open. Nothing else is tried twice.
 import asyncio
 from dataclasses import replace
 
-from exporter.messages import KNOWN_VERSION
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
-from exporter.probes.attempt import Attempt
-from exporter.probes.dialogue import OUTCOMES, Dialogue
+from exporter.probes.api_session import OUTCOMES, Dialogue
+from exporter.probes.context import Attempt
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
+from exporter.protocol.messages import KNOWN_VERSION
 
 NOTICES_MOST = 0.5  # seconds after the answers that late notices are waited for
 NOTICES_QUIET = 0.1  # seconds without any after which no more are expected: they come in one burst with the answers

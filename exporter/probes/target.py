@@ -8,11 +8,11 @@ from contextlib import suppress
 import structlog
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target
-from exporter.probes.attempt import Attempt
 from exporter.probes.connection import Connection
+from exporter.probes.context import Attempt
 from exporter.probes.handshake import probe_handshake
-from exporter.probes.names import Resolver
 from exporter.probes.port import probe_port
+from exporter.probes.resolver import Resolver
 from exporter.probes.session import probe_session
 
 Probe = Callable[[Attempt], Awaitable[LayerResult]]

@@ -17,9 +17,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter import protobuf
-from exporter.protobuf import Fields
-from exporter.wire import LENGTH, MAX_MESSAGE, PROTOBUF_FROM, PROTOBUF_OFFSET, RAW_IDS_FROM, Answer, Request, frame
+from exporter.protocol import protobuf
+from exporter.protocol.protobuf import Fields
+from exporter.protocol.wire import (
+    LENGTH,
+    MAX_MESSAGE,
+    PROTOBUF_FROM,
+    PROTOBUF_OFFSET,
+    RAW_IDS_FROM,
+    Answer,
+    Request,
+    frame,
+)
 
 KNOWN_VERSION = 226  # the highest server version whose messages we know
 MAX_READ = 256 * 1024  # bytes; the accounts of an adviser with 20,000 clients. A longer message is passed over unread

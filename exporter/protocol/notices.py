@@ -15,9 +15,9 @@ word, after its first dot.
 import re
 from dataclasses import replace
 
-from exporter.codes import DATA_LOST, LOST, PORT_RESET, POSSIBLE, RESTORED, WARNINGS
-from exporter.messages import ApiError, ManagedAccounts, Message, NextValidId
 from exporter.model import Farm, FarmKind, SessionFacts
+from exporter.protocol.error_codes import DATA_LOST, LOST, PORT_RESET, POSSIBLE, RESTORED, WARNINGS
+from exporter.protocol.messages import ApiError, ManagedAccounts, Message, NextValidId
 
 DISCONNECTED = {2103: FarmKind.MARKET, 2105: FarmKind.HISTORICAL, 2157: FarmKind.DEFINITIONS}
 CONNECTED = {

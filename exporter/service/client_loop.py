@@ -16,12 +16,12 @@ from typing import Any
 
 import structlog
 
-from exporter import schedule
-from exporter.bracket import Turn, interrupted, not_tried, passed_over, try_client
-from exporter.crew import Member
+from exporter.clients.pool import Member
+from exporter.clients.probe import Turn, interrupted, not_tried, passed_over, try_client
 from exporter.model import Report, Target
-from exporter.probes.names import Resolver
-from exporter.trials import CONVINCING, Trial, answered, believe, speaks
+from exporter.probes.resolver import Resolver
+from exporter.service import schedule
+from exporter.verdict.client_blame import CONVINCING, Trial, answered, believe, speaks
 
 AROUND = 1.0  # seconds of a try beside the client's own, at a gateway that answers quickly
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from exporter.bracket import Turn
-from exporter.history import cut_short
+from exporter.clients.probe import Turn
 from exporter.model import Report, Target
-from exporter.probes.ladder import probe_target
-from exporter.probes.names import Resolver
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
+from exporter.state.target import cut_short
 
 
 class Endpoints:

@@ -14,23 +14,23 @@ from types import MappingProxyType
 
 import structlog
 
-from exporter import rounds, schedule, watch
-from exporter.accusations import fold_trial
-from exporter.bell import Bell
-from exporter.crew import Crew
-from exporter.endpoints import Endpoints
-from exporter.evidence import masked
-from exporter.findings import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
-from exporter.history import TargetState, count, expired, fold, reconfigured, revise
-from exporter.login import Login, LogProblem
-from exporter.metrics import ExporterState
+from exporter.clients.pool import Crew
+from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Doubt, Report, Target, Verdict
-from exporter.probes import stamps
+from exporter.probes import timestamps
 from exporter.probes.launcher_log import Follower
-from exporter.probes.names import Resolver
-from exporter.sightings import Sighting
-from exporter.trials import Trial, answered, weigh, with_clients
-from exporter.verdict import explain, judge
+from exporter.probes.resolver import Resolver
+from exporter.protocol.launcher_log import Login, LogProblem
+from exporter.service import client_loop, schedule, watch
+from exporter.service.endpoint_lock import Endpoints
+from exporter.service.wakeup import Bell
+from exporter.state.fold_client import fold_trial
+from exporter.state.fold_watch import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
+from exporter.state.target import TargetState, count, expired, fold, reconfigured, revise
+from exporter.state.watch_events import Sighting
+from exporter.verdict.client_blame import Trial, answered, weigh, with_clients
+from exporter.verdict.evidence import masked
+from exporter.verdict.rules import explain, judge
 
 
 class Service:
@@ -60,7 +60,7 @@ class Service:
         self._resolver = Resolver()
         self._endpoints = Endpoints(self._resolver)
         self._places = asyncio.Semaphore(most_at_once)
-        self._stamp_keeper = stamps.keep_enabled()
+        self._stamp_keeper = timestamps.keep_enabled()
         self._log = structlog.get_logger(__name__).bind()
 
     @property
@@ -206,10 +206,10 @@ class Service:
                 )
             members = [member for name in target.clients if (member := self._crew.member(name)) is not None]
             if members and target.probe_ids:
-                group.create_task(rounds.keep(target, members, self._ground(target, bell), origin))
+                group.create_task(client_loop.keep(target, members, self._ground(target, bell), origin))
 
-    def _ground(self, target: Target, bell: Bell) -> rounds.Ground:
-        return rounds.Ground(
+    def _ground(self, target: Target, bell: Bell) -> client_loop.Ground:
+        return client_loop.Ground(
             resolver=self._resolver,
             turn=partial(self._endpoints.turn, (target.host, target.port)),
             probe=partial(self._probe_again, target),

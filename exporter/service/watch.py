@@ -28,15 +28,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from exporter.messages import KNOWN_VERSION
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Target
-from exporter.probes.attempt import Attempt
+from exporter.probes.api_session import Dialogue
 from exporter.probes.connection import Connection
-from exporter.probes.dialogue import Dialogue
+from exporter.probes.context import Attempt
 from exporter.probes.handshake import probe_handshake
-from exporter.probes.names import Resolver
 from exporter.probes.port import probe_port
-from exporter.sightings import Sight, Sighting
+from exporter.probes.resolver import Resolver
+from exporter.protocol.messages import KNOWN_VERSION
+from exporter.state.watch_events import Sight, Sighting
 
 Tell = Callable[[Sighting], object]
 

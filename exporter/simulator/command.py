@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TextIO
 
-from exporter.simulator.control import LOOPBACK, control
 from exporter.simulator.gateway import DEFAULT_SETUP, Gateway
+from exporter.simulator.http_control import LOOPBACK, control
 from exporter.simulator.modes import MODES
-from exporter.simulator.setup import Setup
+from exporter.simulator.settings import Setup
 from exporter.simulator.timeline import Turn, play_timeline, read_timeline
 
 if sys.platform != "win32":

@@ -12,14 +12,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from exporter.simulator import script, speech
-from exporter.simulator.ear import Ear
+from exporter.protocol.wire import Request, split_frame
+from exporter.simulator import messages, responses
+from exporter.simulator.messages import ClientHello, Message
 from exporter.simulator.modes import Accept, Door, Hello, Mode, Start
-from exporter.simulator.record import KEPT_BYTES, ClientEnd, ConnectionRecord, Ledger
-from exporter.simulator.script import Ending, Script, Step
-from exporter.simulator.setup import Setup
-from exporter.simulator.speech import ClientHello, Message
-from exporter.wire import Request, split_frame
+from exporter.simulator.passive_reader import Ear
+from exporter.simulator.recorder import KEPT_BYTES, ClientEnd, ConnectionRecord, Ledger
+from exporter.simulator.responses import Ending, Script, Step
+from exporter.simulator.settings import Setup
 
 READ_MOST = 8192  # bytes at a time: keeps cutting frames off the buffer cheap
 DRAIN_SECONDS = 2.0  # after our end of stream, how long the client may take to end its own
@@ -58,7 +58,7 @@ class House:
         self.mode = mode
         for connection in tuple(self.connections):
             if mode.door is Door.REFUSED:
-                connection.play(script.RESET, at_once=True)
+                connection.play(responses.RESET, at_once=True)
             elif mode.answering:
                 connection.tell_change()
             else:
@@ -99,7 +99,7 @@ class Connection:
             self._phase = Phase.DEAF
         if house.mode.accept is not Accept.RELAY:  # a relay closes with the hello unread
             self._read(on=True)
-        self.play(script.at_accept(house.mode))
+        self.play(responses.at_accept(house.mode))
 
     def play(self, steps: Script, *, at_once: bool = False) -> None:
         """Say these after what is still to be said, or instead of it."""
@@ -118,13 +118,13 @@ class Connection:
         mode = self._house.mode
         if self._phase is Phase.SESSION:
             version = self.record.version or 0
-            self.play(script.at_change(self._told, mode, self._house.setup, version, self._house.now()))
+            self.play(responses.at_change(self._told, mode, self._house.setup, version, self._house.now()))
             self._told = mode
 
     def freeze(self) -> None:
         """Leave a live session without what was still to be said."""
         if self._phase is Phase.SESSION:
-            self.play(script.SILENCE, at_once=True)
+            self.play(responses.SILENCE, at_once=True)
 
     def end(self, ending: Ending) -> None:
         """End the connection from our side."""
@@ -187,7 +187,7 @@ class Connection:
                 self._phase = Phase.DEAF
                 self.play((Step(self._house.mode.banner, ending=Ending.CLOSE),))
                 return
-            read = speech.read_hello(self._buffer)
+            read = messages.read_hello(self._buffer)
             if read is None:
                 return
             hello, rest = read
@@ -195,7 +195,7 @@ class Connection:
             self._buffer = rest
             self._greet(hello)
         while self._phase in (Phase.START, Phase.SESSION):
-            split = split_frame(self._buffer, speech.MAX_REQUEST)
+            split = split_frame(self._buffer, messages.MAX_REQUEST)
             if split is None:
                 return
             payload, self._buffer = split
@@ -204,42 +204,44 @@ class Connection:
     def _greet(self, hello: ClientHello) -> None:
         house, mode = self._house, self._house.mode
         self.record.hello_ns = time.time_ns()
-        version = script.OLD_VERSION if mode.hello is Hello.TOO_OLD else min(house.setup.server_version, hello.maximum)
+        version = (
+            responses.OLD_VERSION if mode.hello is Hello.TOO_OLD else min(house.setup.server_version, hello.maximum)
+        )
         if hello.minimum > house.setup.server_version:
             self.record.complaint = f"it wants at least version {hello.minimum}"
-            self.play(script.CLOSE)
+            self.play(responses.CLOSE)
             return
         self.record.version = version
-        self._phase = Phase.START if mode.hello in script.GREETINGS else Phase.DEAF
-        self.play(script.at_hello(mode, house.setup, version, house.now()))
+        self._phase = Phase.START if mode.hello in responses.GREETINGS else Phase.DEAF
+        self.play(responses.at_hello(mode, house.setup, version, house.now()))
 
     def _receive(self, payload: bytes) -> None:
         """One frame of the client after the hello. Raises ValueError if it cannot be read."""
         version = self.record.version or 0
         message: Message | None = None
         try:
-            message = speech.read_message(payload, version)
+            message = messages.read_message(payload, version)
         finally:
             self._house.ledger.receive(self.record, payload, message, time.time_ns())
         if message.id == Request.START_API:
             if self._phase is Phase.START:
-                self._start(speech.client_id(message), version)
+                self._start(messages.client_id(message), version)
         elif self._phase is Phase.SESSION:
             house = self._house
-            self._say(script.at_request(house.mode, house.setup, version, message, house.now()))
+            self._say(responses.at_request(house.mode, house.setup, version, message, house.now()))
 
     def _start(self, client_id: int, version: int) -> None:
         house, mode = self._house, self._house.mode
         house.ledger.start(self.record, client_id)
         taken = client_id in house.setup.taken_client_ids or client_id in house.client_ids
         if taken and mode.start is not Start.NOTHING:
-            self.play(script.refusal(version, house.now()))
+            self.play(responses.refusal(version, house.now()))
             return
-        if mode.start in script.SESSIONS:
+        if mode.start in responses.SESSIONS:
             self._phase = Phase.SESSION
             self._told = mode
             house.client_ids.setdefault(client_id, self)
-        self._say(script.at_start(mode, house.setup, version, house.now()))
+        self._say(responses.at_start(mode, house.setup, version, house.now()))
 
     def _complain(self, complaint: str) -> None:
         """The client sent rubbish. A real gateway resets a connection that starts with it."""
@@ -248,13 +250,13 @@ class Connection:
         if self._house.mode.hello is Hello.NOTHING:
             self._phase = Phase.DEAF
         else:
-            self.play(script.RESET if self._phase is Phase.HELLO else script.CLOSE)
+            self.play(responses.RESET if self._phase is Phase.HELLO else responses.CLOSE)
 
     # --- what goes out
 
     def _say(self, steps: Script) -> None:
         if self._house.mode.hello is Hello.BYTEWISE:
-            steps = script.bytewise(steps, SESSION_BYTE_PAUSE)
+            steps = responses.bytewise(steps, SESSION_BYTE_PAUSE)
         self.play(steps)
         if len(self._outbox) > OUTBOX_MOST:
             self._read(on=False)

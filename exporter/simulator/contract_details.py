@@ -7,9 +7,9 @@ ib_insync's decoder, which agree. From 205 on it is protobuf.
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from exporter.simulator import protobuf, speech
-from exporter.simulator.speech import Message
-from exporter.wire import Answer
+from exporter.protocol.wire import Answer
+from exporter.simulator import messages, protobuf
+from exporter.simulator.messages import Message
 
 CONTRACT_ID = 12087792
 UNKNOWN_CONTRACT = (200, "No security definition has been found for the request")
@@ -40,21 +40,21 @@ def details(version: int, message: Message, now: float) -> list[bytes]:
 
     `now` (unix seconds) sets the trading hours. Raises ValueError if the request cannot be read.
     """
-    request = speech.integer(message, 1, 1)
+    request = messages.integer(message, 1, 1)
     if not _is_asked_for(message):
-        return [speech.error(version, request, *UNKNOWN_CONTRACT, int(now * 1000))]
+        return [messages.error(version, request, *UNKNOWN_CONTRACT, int(now * 1000))]
     hours = _trading_hours(now)
     return [
-        speech.say(version, Answer.CONTRACT_DETAILS, _texts(version, request, hours), _fields(request, hours)),
-        speech.say(version, Answer.CONTRACT_DETAILS_END, (1, request), {1: request}),
+        messages.say(version, Answer.CONTRACT_DETAILS, _texts(version, request, hours), _fields(request, hours)),
+        messages.say(version, Answer.CONTRACT_DETAILS_END, (1, request), {1: request}),
     ]
 
 
 def _is_asked_for(message: Message) -> bool:
     """Does the request mean EUR.USD: by contract id, by symbol and currency, or by local symbol?"""
     if message.body is None:
-        identity, symbol, kind = (speech.text(message, place, 0) for place in (2, 3, 4))
-        currency, local = (speech.text(message, place, 0) for place in (11, 12))
+        identity, symbol, kind = (messages.text(message, place, 0) for place in (2, 3, 4))
+        currency, local = (messages.text(message, place, 0) for place in (11, 12))
     else:
         body = protobuf.decode(message.body).get(2, b"")
         asked = protobuf.decode(body) if isinstance(body, bytes) else {}

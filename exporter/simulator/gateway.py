@@ -14,9 +14,9 @@ from typing import Self
 from exporter.simulator.connection import Connection, House
 from exporter.simulator.listener import Listener
 from exporter.simulator.modes import MODES, Door, Mode, find_mode
-from exporter.simulator.record import KEPT_CONNECTIONS, Ledger
-from exporter.simulator.script import Ending
-from exporter.simulator.setup import Setup
+from exporter.simulator.recorder import KEPT_CONNECTIONS, Ledger
+from exporter.simulator.responses import Ending
+from exporter.simulator.settings import Setup
 
 DEFAULT_SETUP = Setup()
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import ConnectionRecord
+from exporter.simulator.recorder import ConnectionRecord
 
 LOOPBACK = "127.0.0.1"
 LAST_CONNECTIONS = 20

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from exporter.protocol.wire import LENGTH, PROTOBUF_OFFSET, RAW_IDS_FROM, Answer, Request, frame, split_frame
 from exporter.simulator import protobuf
-from exporter.wire import LENGTH, PROTOBUF_OFFSET, RAW_IDS_FROM, Answer, Request, frame, split_frame
 
 SIGNATURE = b"API\0"
 MAX_HELLO = 4096  # bytes; connect options are a few words

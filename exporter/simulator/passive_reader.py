@@ -6,9 +6,9 @@ of the session. The wire audit is to see those too.
 
 from collections.abc import Iterator
 
-from exporter.simulator import speech
-from exporter.simulator.speech import Message
-from exporter.wire import RAW_IDS_FROM, split_frame
+from exporter.protocol.wire import RAW_IDS_FROM, split_frame
+from exporter.simulator import messages
+from exporter.simulator.messages import Message
 
 
 class Ear:
@@ -37,11 +37,11 @@ class Ear:
 
     def _next(self) -> bytes | None:
         if not self._greeted:
-            read = speech.read_hello(self._held)
+            read = messages.read_hello(self._held)
             if read is None:
                 return None
             self._greeted, self._held = True, read[1]
-        split = split_frame(self._held, speech.MAX_REQUEST)
+        split = split_frame(self._held, messages.MAX_REQUEST)
         if split is None:
             return None
         payload, self._held = split
@@ -50,6 +50,6 @@ class Ear:
 
 def _read(payload: bytes) -> Message | None:
     try:
-        return speech.read_message(payload, 0 if payload[:1].isdigit() else RAW_IDS_FROM)
+        return messages.read_message(payload, 0 if payload[:1].isdigit() else RAW_IDS_FROM)
     except ValueError:
         return None

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 
-from exporter.simulator.script import Ending
-from exporter.simulator.speech import Message
+from exporter.simulator.messages import Message
+from exporter.simulator.responses import Ending
 
 KEPT_CONNECTIONS = 128
 KEPT_MESSAGES = 64  # of one connection

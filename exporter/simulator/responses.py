@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.simulator import contract, speech
+from exporter.protocol.wire import Request, frame
+from exporter.simulator import contract_details, messages
+from exporter.simulator.messages import Message
 from exporter.simulator.modes import Accept, Hello, Mode, Start, Upstream
-from exporter.simulator.setup import Setup
-from exporter.simulator.speech import Message
-from exporter.wire import Request, frame
+from exporter.simulator.settings import Setup
 
 FLOOD_CHUNK = b"x" * 65_536
 FLOOD_CHUNKS = 1_526  # 100 MB
@@ -77,7 +77,7 @@ def at_accept(mode: Mode) -> Script:
 
 def at_hello(mode: Mode, setup: Setup, version: int, now: float) -> Script:
     """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
-    whole = speech.reply(version, setup.time_text(now))
+    whole = messages.reply(version, setup.time_text(now))
     half = len(whole) // 2
     steps: Script
     match mode.hello:
@@ -110,7 +110,7 @@ def _unusable_reply(mode: Mode, setup: Setup) -> Script:
         case Hello.REDIRECT:
             steps = (Step(frame(f"-1\0{setup.redirect_to}\0".encode())),)
         case Hello.UPDATE_NEEDED:
-            steps = (Step(speech.error(OLD_VERSION, speech.NO_REQUEST, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),)
+            steps = (Step(messages.error(OLD_VERSION, messages.NO_REQUEST, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),)
         case Hello.CLOSE:
             steps = CLOSE
         case _:
@@ -154,15 +154,15 @@ def at_request(mode: Mode, setup: Setup, version: int, message: Message, now: fl
         return SILENCE
     match message.id:
         case Request.REQ_CURRENT_TIME:
-            return (Step(speech.current_time(version, int(now)), delay=setup.thinking()),)
+            return (Step(messages.current_time(version, int(now)), delay=setup.thinking()),)
         case Request.REQ_IDS:
-            return (Step(speech.next_valid_id(version, setup.next_order_id)),)
+            return (Step(messages.next_valid_id(version, setup.next_order_id)),)
         case Request.REQ_MANAGED_ACCOUNTS if mode.start is not Start.NO_ACCOUNTS:
-            return (Step(speech.managed_accounts(version, _accounts(mode, setup))),)
+            return (Step(messages.managed_accounts(version, _accounts(mode, setup))),)
         case Request.REQ_CONTRACT_DETAILS if mode.upstream is Upstream.CONNECTED:
-            return tuple(Step(data) for data in contract.details(version, message, now))
+            return tuple(Step(data) for data in contract_details.details(version, message, now))
         case _:
-            return tuple(Step(data) for data in speech.nothing_to_report(version, message))
+            return tuple(Step(data) for data in messages.nothing_to_report(version, message))
 
 
 def at_change(before: Mode, after: Mode, setup: Setup, version: int, now: float) -> Script:
@@ -189,9 +189,9 @@ def bytewise(script: Script, pause: float) -> Script:
 def _opening(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[bytes]:
     """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links."""
     if mode.start is not Start.NO_ACCOUNTS:
-        yield speech.managed_accounts(version, _accounts(mode, setup))
+        yield messages.managed_accounts(version, _accounts(mode, setup))
     if mode.start is not Start.NO_NEXT_VALID_ID:
-        yield speech.next_valid_id(version, setup.next_order_id)
+        yield messages.next_valid_id(version, setup.next_order_id)
     yield from _notices(mode, setup, version, now)
 
 
@@ -208,4 +208,4 @@ def _notices(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[byt
 
 
 def _error(version: int, now: float, message: tuple[int, str]) -> bytes:
-    return speech.error(version, speech.NO_REQUEST, *message, int(now * 1000))
+    return messages.error(version, messages.NO_REQUEST, *message, int(now * 1000))

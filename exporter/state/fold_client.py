@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from exporter.history import CLIENT_BUCKETS, Histogram, TargetState, count, kept, revise
 from exporter.model import LayerResult, Outcome, Report
-from exporter.trials import Trial, with_clients
-from exporter.verdict import WORKING, judge
+from exporter.state.target import CLIENT_BUCKETS, Histogram, TargetState, count, kept, revise
+from exporter.verdict.client_blame import Trial, with_clients
+from exporter.verdict.rules import WORKING, judge
 
 
 def fold_trial(state: TargetState, trial: Trial) -> TargetState:

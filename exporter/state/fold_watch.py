@@ -14,12 +14,12 @@ would have been told otherwise.
 
 from dataclasses import replace
 
-from exporter.history import TargetState, revise
 from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts
-from exporter.notices import completed, renewed
-from exporter.sightings import Sight, Sighting, Watched, look
-from exporter.trials import Trial, speaks, withdrawn
-from exporter.verdict import judge
+from exporter.protocol.notices import completed, renewed
+from exporter.state.target import TargetState, revise
+from exporter.state.watch_events import Sight, Sighting, Watched, look
+from exporter.verdict.client_blame import Trial, speaks, withdrawn
+from exporter.verdict.rules import judge
 
 SEEN = "seen by the watch"
 COMPLETED = "completed by what was known before"

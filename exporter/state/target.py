@@ -7,11 +7,11 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.login import Login
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
-from exporter.sightings import Watched
-from exporter.trials import Trial
-from exporter.verdict import CLAIMLESS, WORKING, Explanation, explain, judge
+from exporter.protocol.launcher_log import Login
+from exporter.state.watch_events import Watched
+from exporter.verdict.client_blame import Trial
+from exporter.verdict.rules import CLAIMLESS, WORKING, Explanation, explain, judge
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
 CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

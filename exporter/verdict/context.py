@@ -5,11 +5,11 @@ A verdict itself is never changed by them. No clock here, no files.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from exporter.login import TWO_FACTOR_SECONDS, Login, LoginPhase, LogProblem
+from exporter.maintenance import RESTART, WEEKLY_LOGIN, Window, expected_until, latest, overdue
 from exporter.model import Target, Verdict
-from exporter.windows import RESTART, WEEKLY_LOGIN, Window, expected_until, latest, overdue
+from exporter.protocol.launcher_log import TWO_FACTOR_SECONDS, Login, LoginPhase, LogProblem
+from exporter.text import utc
 
 # A login that is not done looks like this from outside.
 LOGIN_SHOWS = frozenset({Verdict.PORT_CLOSED, Verdict.CLOSED_BEFORE_HANDSHAKE})
@@ -133,18 +133,13 @@ def circumstances(
     return Circumstances(evidence, (*calendar.actions, *weekly.actions, *log.actions))
 
 
-def instant(at: float) -> str:
-    """A unix time for people, in UTC: 2026-11-21 02:00:00 UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: float) -> Circumstances:
     if verdict not in OF_RESTART | OF_RESET:
         return Circumstances()
     windows = tuple(windows)
     open_now = expected_until(since, at, (one for one in windows if verdict in OF_RESET or one.name == RESTART))
     if open_now:
-        end = instant(open_now.end)
+        end = utc(open_now.end)
         said = f"The maintenance window {open_now.name} is open until {end}, and this is expected in it."
         return Circumstances((said,), (f"Wait until {end}.",))
     late = overdue(since, at, windows)
@@ -176,7 +171,7 @@ def _by_login(login: Login, at: float) -> Circumstances:
     told = PHASES[login.phase]
     if login.phase is LoginPhase.WAITING_TWO_FACTOR and login.at is not None and at - login.at > TWO_FACTOR_SECONDS:
         told = MISSED
-    evidence = [told.evidence.format(when="an unknown time" if login.at is None else instant(login.at))]
+    evidence = [told.evidence.format(when="an unknown time" if login.at is None else utc(login.at))]
     if login.automatic and login.phase in (LoginPhase.WAITING_TWO_FACTOR, LoginPhase.TWO_FACTOR_EXPIRED):
         evidence.append("It had restarted itself, and IBKR did not accept its saved session.")
     return Circumstances(tuple(evidence), told.actions, told.decisive)

@@ -5,7 +5,6 @@ Account numbers are shown in part only, but for the configured one: evidence goe
 
 from collections.abc import Callable
 
-from exporter.codes import LOST, spelled
 from exporter.model import (
     Cause,
     Doubt,
@@ -19,6 +18,8 @@ from exporter.model import (
     Stamp,
     Target,
 )
+from exporter.protocol.error_codes import LOST, spelled
+from exporter.text import duration
 
 CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
@@ -56,22 +57,6 @@ def detail(result: LayerResult) -> str:
     """What is to be told of a result beside how it ended; of a client's failure also why it is not held against it."""
     excuse = DOUBTS[result.doubt] if result.doubt else ""
     return "; ".join(part for part in (result.detail, excuse) if part)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.31 ms, 12 ms, 5.0 s."""
-    if seconds < 0.01:  # noqa: PLR2004 - below ten milliseconds the fractions matter
-        return f"{seconds * 1000:.2f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"  # noqa: PLR2004 - never 1000 ms
-
-
-def printable(text: str) -> str:
-    """The text on one line that is safe on a terminal: what does not print is escaped."""
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]
 
 
 def _port_open(result: LayerResult, target: Target) -> str:

@@ -29,13 +29,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.circumstances import circumstances
-from exporter.codes import PORT_RESET
-from exporter.evidence import release, sentence
-from exporter.login import Login
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
-from exporter.remedy import MOVED, REMEDIES, VERIFY, fill
-from exporter.trials import culprits, failures, proven, wire_ok
+from exporter.protocol.error_codes import PORT_RESET
+from exporter.protocol.launcher_log import Login
+from exporter.verdict.actions import MOVED, REMEDIES, VERIFY, fill
+from exporter.verdict.client_blame import culprits, failures, proven, wire_ok
+from exporter.verdict.context import circumstances
+from exporter.verdict.evidence import release, sentence
 
 Rule = Callable[[Report, Target], bool]
 

@@ -15,14 +15,14 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from exporter import page
-from exporter.bodies import Bodies
 from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint, used_client_ids
-from exporter.history import TargetState, cut_short, explanation, fold
-from exporter.metrics import exporter_exposition, exposition
+from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Report, Target
-from exporter.service import Service
-from exporter.verdict import CONNECTABLE, judge
+from exporter.service.service import Service
+from exporter.state.target import TargetState, cut_short, explanation, fold
+from exporter.verdict.rules import CONNECTABLE, judge
+from exporter.web import pages
+from exporter.web.streaming import Bodies
 
 GRACE = 0.25  # seconds of that for a probe to close its connection
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
@@ -101,7 +101,7 @@ class Routes:
     async def status_page(self, request: web.Request) -> web.StreamResponse:
         """Every target, worst first."""
         refresh = None if request.query.get("refresh") == "off" else 10
-        chunks = page.status_chunks(list(self._service.states.values()), time.time(), refresh=refresh)
+        chunks = pages.status_chunks(list(self._service.states.values()), time.time(), refresh=refresh)
         return await self._bodies.sent(request, chunks, "text/html; charset=utf-8")
 
     async def target_page(self, request: web.Request) -> web.StreamResponse:
@@ -110,17 +110,17 @@ class Routes:
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
         return await self._bodies.sent(
-            request, iter([page.render_target(state, time.time())]), "text/html; charset=utf-8"
+            request, iter([pages.render_target(state, time.time())]), "text/html; charset=utf-8"
         )
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:
         """The list of runbooks."""
-        return await self._bodies.sent(request, iter([page.render_runbooks()]), "text/html; charset=utf-8")
+        return await self._bodies.sent(request, iter([pages.render_runbooks()]), "text/html; charset=utf-8")
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """The runbook of one verdict, or of an alert that is about none."""
         try:
-            runbook = page.render_runbook(request.match_info["name"])
+            runbook = pages.render_runbook(request.match_info["name"])
         except KeyError:
             return _missing("No such runbook", "The runbooks are named after the verdicts; /runbooks lists them.")
         return await self._bodies.sent(request, iter([runbook]), "text/html; charset=utf-8")
@@ -129,7 +129,7 @@ class Routes:
         """The style sheet and its like; only names that the package itself holds."""
         name = request.match_info["name"]
         try:
-            body = page.static(name)
+            body = pages.static(name)
         except (KeyError, FileNotFoundError):
             return _missing("No such file", "There is no such file.")
         kind = "text/css" if name.endswith(".css") else "image/svg+xml"
@@ -137,7 +137,7 @@ class Routes:
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""
-        chunks = page.status_text(list(self._service.states.values()), time.time())
+        chunks = pages.status_text(list(self._service.states.values()), time.time())
         return await self._bodies.sent(request, chunks, "application/json; charset=utf-8")
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
@@ -239,7 +239,7 @@ def _debug(state: TargetState, report: Report) -> Iterator[str]:
 
 
 def _missing(title: str, message: str) -> web.Response:
-    return web.Response(status=404, text=page.render_error(404, title, message), content_type="text/html")
+    return web.Response(status=404, text=pages.render_error(404, title, message), content_type="text/html")
 
 
 @web.middleware

@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from exporter import __version__, page
+from exporter import __version__
 from exporter.config import Config, ConfigError
-from exporter.descriptors import Shares, bounded, lacking, raise_limit, share
-from exporter.door import Door, attend
-from exporter.metrics import ExporterState
-from exporter.service import Service
-from exporter.web import Reload, application
+from exporter.metrics.exposition import ExporterState
+from exporter.service.open_files import Shares, bounded, lacking, raise_limit, share
+from exporter.service.service import Service
+from exporter.web import pages
+from exporter.web.app import Reload, application
+from exporter.web.connection_limit import Door, attend
 
 BACKLOG = 128  # connections that wait to be accepted
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
@@ -112,7 +113,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
         await _open(listening, runner, shares.visitors)
         await service.watch(bounded(config.targets, shares.watches), config.clients)
         host, port = listening.getsockname()[:2]
-        page.prepare()
+        pages.prepare()
         settle_memory()
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         log.info("serving", url=url, targets=len(config.targets))

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from exporter.catalogue import CATALOGUE
 from exporter.clients.libraries import find_libraries
 from exporter.config import load
-from exporter.config.contents import LIBRARIES
 from exporter.config.fields import RESERVED_LABELS
 from exporter.config.reference import TITLES, key_tables, schema_text
+from exporter.config.types import LIBRARIES
+from exporter.metrics.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "ibkr-exporter.yaml"

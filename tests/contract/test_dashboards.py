@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 import yaml
 
-from exporter.catalogue import CATALOGUE
+from exporter.metrics.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 BOARDS: dict[str, dict[str, Any]] = {

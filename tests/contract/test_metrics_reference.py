@@ -1,8 +1,8 @@
 import re
 from pathlib import Path
 
-from exporter.catalogue import CATALOGUE
-from exporter.reference import as_markdown
+from exporter.metrics.catalogue import CATALOGUE
+from exporter.metrics.reference import as_markdown
 
 
 def test_the_committed_reference_is_what_the_catalogue_gives(repository: Path) -> None:

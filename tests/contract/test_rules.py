@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from exporter.model import Target, Verdict
-from exporter.page import OTHER_RUNBOOKS
+from exporter.web.pages import OTHER_RUNBOOKS
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

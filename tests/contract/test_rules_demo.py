@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from exporter.cli.demo import FLEET
 from exporter.config import load
-from exporter.demo import FLEET
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.windows import IBKR_WINDOWS, WEEK, WEEKLY_LOGIN, Region
+from exporter.maintenance import IBKR_WINDOWS, WEEK, WEEKLY_LOGIN, Region
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "deploy" / "alertmanager"

@@ -7,10 +7,10 @@ from importlib.resources import files
 import pytest
 
 from deploy.rules.alerts import alerts
-from exporter import page
 from exporter.model import Outcome, Stage, Verdict
-from exporter.page import runbook_source
-from exporter.remedy import REMEDIES
+from exporter.verdict.actions import REMEDIES
+from exporter.web import pages
+from exporter.web.pages import runbook_source
 
 # What a runbook, which is about no target in particular, has in place of the fields of a remedy.
 FIELDS = {
@@ -41,7 +41,7 @@ class Text(HTMLParser):
         self.text += data
 
 
-NAMES = [*(verdict.value for verdict in Verdict), *page.OTHER_RUNBOOKS]
+NAMES = [*(verdict.value for verdict in Verdict), *pages.OTHER_RUNBOOKS]
 
 
 def section(verdict: str, heading: str) -> str:
@@ -53,7 +53,7 @@ def test_there_is_a_runbook_for_every_verdict_and_every_alert_about_none_and_for
     assert names == {f"{name}.md" for name in NAMES}
 
 
-@pytest.mark.parametrize("name", page.OTHER_RUNBOOKS)
+@pytest.mark.parametrize("name", pages.OTHER_RUNBOOKS)
 def test_a_runbook_of_no_verdict_asks_for_the_same_actions_as_its_alert(name: str) -> None:
     (alert,) = (alert for alert in alerts() if alert.runbook == name)
     assert alert.description.partition("What to do:\n")[2] == section(name, "Required actions")
@@ -93,7 +93,7 @@ def test_a_runbook_names_related_verdicts_by_links_that_lead_somewhere(verdict: 
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_the_page_of_a_runbook_shows_all_of_it_with_links_that_work_there(verdict: Verdict) -> None:
-    shown = Text(page.render_runbook(verdict))
+    shown = Text(pages.render_runbook(verdict))
     for action in REMEDIES[verdict].actions:
         assert " ".join(action.format_map(FIELDS).split()) in " ".join(shown.text.split())
     related = re.findall(r"\]\((\w+)\.md\)", section(verdict, "Related verdicts"))
@@ -104,7 +104,7 @@ def test_the_page_of_a_runbook_shows_all_of_it_with_links_that_work_there(verdic
 
 
 def test_the_list_of_runbooks_leads_to_every_one() -> None:
-    assert {f"runbooks/{name}" for name in NAMES} <= set(Text(page.render_runbooks()).links)
+    assert {f"runbooks/{name}" for name in NAMES} <= set(Text(pages.render_runbooks()).links)
 
 
 def test_runbooks_speak_of_no_outcome_and_no_stage_that_does_not_exist() -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from exporter.history import TargetState, fold
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Report, ServerHello, Stage, Stamp, Target, Verdict
-from exporter.verdict import judge
+from exporter.state.target import TargetState, fold
+from exporter.verdict.rules import judge
 
 NOW = 1795226420.0  # 2026-11-21T02:00:20Z
 

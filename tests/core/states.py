@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from exporter.accusations import fold_trial
-from exporter.history import TargetState, fold
 from exporter.model import (
     Cause,
     Edition,
@@ -20,8 +18,10 @@ from exporter.model import (
     Stamp,
     Target,
 )
-from exporter.trials import EXPIRY, Trial
-from exporter.verdict import judge
+from exporter.state.fold_client import fold_trial
+from exporter.state.target import TargetState, fold
+from exporter.verdict.client_blame import EXPIRY, Trial
+from exporter.verdict.rules import judge
 
 T0 = 1_795_226_400.0  # unix seconds
 TARGET = Target("paper", "127.0.0.1", 7497, Mode.PAPER)

@@ -4,13 +4,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter.circumstances import PHASES, PROBLEMS, Circumstances, circumstances
-from exporter.history import TargetState, explanation, failing_since, fold
-from exporter.login import Login, LoginPhase, LogProblem
+from exporter.maintenance import RESTART, WEEK, WEEKLY_LOGIN, Day, Window
 from exporter.model import Cause, Mode, Outcome, Target, Verdict
-from exporter.remedy import REMEDIES
-from exporter.verdict import explain
-from exporter.windows import RESTART, WEEK, WEEKLY_LOGIN, Day, Window
+from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
+from exporter.state.target import TargetState, explanation, failing_since, fold
+from exporter.verdict.actions import REMEDIES
+from exporter.verdict.context import PHASES, PROBLEMS, Circumstances, circumstances
+from exporter.verdict.rules import explain
 from tests.core.states import HEALTHY, handshake_failed, port_failed, report
 
 NEW_YORK = ZoneInfo("America/New_York")

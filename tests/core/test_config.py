@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from exporter.config import ConfigError, Problem, load, target_for_endpoint
 from exporter.config.bounded import NotAFileError, read_bytes
-from exporter.config.document import MAX_NODES, parse, unreadable
-from exporter.config.problem import MAX_LINE
+from exporter.config.errors import MAX_LINE
+from exporter.config.yaml_source import MAX_NODES, parse, unreadable
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
 
 CONFIGS = Path(__file__).parents[1] / "configs"

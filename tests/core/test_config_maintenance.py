@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.config import from_environment, load, target_for_endpoint
+from exporter.config.checks import Unfit
 from exporter.config.maintenance import calendar, ibkr_windows, load_zone
-from exporter.config.values import Unfit
+from exporter.maintenance import WEEK, Day, Region, Window, names
 from exporter.model import Target
-from exporter.windows import WEEK, Day, Region, Window, names
 
 GOOD = Path(__file__).parents[1] / "configs" / "good"
 ONE = "targets:\n  - {name: a, host: 127.0.0.1, port: 7497%s}\n"

@@ -1,7 +1,7 @@
 import pytest
 
-from exporter.descriptors import bounded, lacking, share
 from exporter.model import Mode, Target
+from exporter.service.open_files import bounded, lacking, share
 
 
 def targets(number: int, *, watch: bool = True) -> tuple[Target, ...]:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.evidence import masked
-from exporter.findings import SEEN, fold_sighting, probe_at_once, undisturbed, with_sightings
-from exporter.history import TargetState, current_verdict, expired, fold
 from exporter.model import Cause, Farm, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Target, Verdict
-from exporter.sightings import Sight, Sighting, Watched
-from exporter.trials import Trial, culprits
-from exporter.verdict import explain, judge
+from exporter.state.fold_watch import SEEN, fold_sighting, probe_at_once, undisturbed, with_sightings
+from exporter.state.target import TargetState, current_verdict, expired, fold
+from exporter.state.watch_events import Sight, Sighting, Watched
+from exporter.verdict.client_blame import Trial, culprits
+from exporter.verdict.evidence import masked
+from exporter.verdict.rules import explain, judge
 from tests.core.states import (
     HANDSHAKE_OK,
     PORT_OK,

@@ -3,7 +3,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.history import (
+from exporter.metrics.exposition import exposition
+from exporter.model import Cause, Layer, Outcome, Report, Verdict
+from exporter.state.target import (
     HANDSHAKE_BUCKETS,
     KEPT_ACCOUNTS,
     KEPT_CHANGES,
@@ -18,8 +20,6 @@ from exporter.history import (
     reconfigured,
     revise,
 )
-from exporter.metrics import exposition
-from exporter.model import Cause, Layer, Outcome, Report, Verdict
 from tests.core.states import (
     CLIENT_HUNG,
     HEALTHY,

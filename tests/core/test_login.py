@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.login import MARKERS, Login, LoginPhase, LogProblem, follow, unreadable
+from exporter.protocol.launcher_log import MARKERS, Login, LoginPhase, LogProblem, follow, unreadable
 
 NOW = 1_790_000_000.0
 # The markers as recorded (docs/facts.md: launcher log), and the phase each one means.

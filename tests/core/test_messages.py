@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import messages
-from exporter.messages import (
+from exporter.protocol import messages
+from exporter.protocol.messages import (
     MAX_READ,
     ApiError,
     CurrentTime,
@@ -17,8 +17,8 @@ from exporter.messages import (
     NextValidId,
     Unreadable,
 )
-from exporter.simulator import speech
-from exporter.wire import MAX_MESSAGE, Request, frame, split_frame
+from exporter.protocol.wire import MAX_MESSAGE, Request, frame, split_frame
+from exporter.simulator import messages as simulated
 
 VERSIONS = (100, 165, 176, 193, 194, 200, 201, 202, 203, 206, 207, 212, 213, 226)
 TIME = 1_795_226_420
@@ -49,11 +49,11 @@ def answers(version: int) -> list[tuple[bytes, Message]]:
     """Every answer that is read, as a gateway of this version says it."""
     error = (326, "Unable to connect as the client id is already in use.")
     return [
-        (speech.managed_accounts(version, ("DU1234567", "DU7654321")), ManagedAccounts(("DU1234567", "DU7654321"))),
-        (speech.next_valid_id(version, 217), NextValidId(217)),
-        (speech.current_time(version, TIME), CurrentTime(TIME)),
-        (speech.error(version, -1, *error, TIME * 1000), ApiError(-1, *error)),
-        (speech.error(version, 7, 200, "No: security", TIME * 1000), ApiError(7, 200, "No: security")),
+        (simulated.managed_accounts(version, ("DU1234567", "DU7654321")), ManagedAccounts(("DU1234567", "DU7654321"))),
+        (simulated.next_valid_id(version, 217), NextValidId(217)),
+        (simulated.current_time(version, TIME), CurrentTime(TIME)),
+        (simulated.error(version, -1, *error, TIME * 1000), ApiError(-1, *error)),
+        (simulated.error(version, 7, 200, "No: security", TIME * 1000), ApiError(7, 200, "No: security")),
     ]
 
 
@@ -103,10 +103,10 @@ def test_a_gateway_reads_each_request_at_each_version(
     split = split_frame(make(version))
     assert split is not None
     payload, rest = split
-    message = speech.read_message(payload, version)
+    message = simulated.read_message(payload, version)
     assert (message.id, rest) == (identity, b"")
     if identity is Request.START_API:
-        assert speech.client_id(message) == 9001
+        assert simulated.client_id(message) == 9001
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_answers_that_come_byte_by_byte_are_the_same_answers(version: int) -> No
 def test_messages_that_nobody_here_reads_are_passed_over(version: int) -> None:
     unknown = [frame(b"\0\0\0\x05rest"), frame(b"\0\0\x01\x7frest")] if version > 200 else [frame(b"5\0rest\0")]
     for data in unknown:
-        assert read_whole(version, data + speech.next_valid_id(version, 1)) == [NextValidId(1)]
+        assert read_whole(version, data + simulated.next_valid_id(version, 1)) == [NextValidId(1)]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_text_error_is_read_in_both_layouts_whatever_the_version_says(
     ],
 )
 def test_a_message_that_cannot_be_read_is_a_value_and_the_next_one_is_read(version: int, payload: bytes) -> None:
-    [unreadable, after] = read_whole(version, frame(payload) + speech.next_valid_id(version, 1))
+    [unreadable, after] = read_whole(version, frame(payload) + simulated.next_valid_id(version, 1))
     assert isinstance(unreadable, Unreadable)
     assert not unreadable.final
     assert after == NextValidId(1)
@@ -213,7 +213,7 @@ def test_an_impossible_length_ends_the_reading_at_once(version: int) -> None:
     [unreadable] = inbox.feed((MAX_MESSAGE + 1).to_bytes(4, "big"))
     assert isinstance(unreadable, Unreadable)
     assert unreadable.final
-    assert inbox.feed(speech.next_valid_id(version, 1)) == []
+    assert inbox.feed(simulated.next_valid_id(version, 1)) == []
 
 
 @pytest.mark.parametrize("version", [176, 226])
@@ -225,7 +225,7 @@ def test_a_long_message_passes_through_without_being_held(version: int) -> None:
         assert inbox.feed(b"x" * min(4096, length - sent)) == []
         assert len(inbox._held) == 0
     assert not inbox.unfinished
-    assert inbox.feed(speech.next_valid_id(version, 1)) == [NextValidId(1)]
+    assert inbox.feed(simulated.next_valid_id(version, 1)) == [NextValidId(1)]
 
 
 def test_no_more_is_held_than_one_message_and_a_piece() -> None:
@@ -238,7 +238,7 @@ def test_no_more_is_held_than_one_message_and_a_piece() -> None:
 
 
 def test_an_error_text_is_kept_up_to_a_length() -> None:
-    [error] = read_whole(226, speech.error(226, -1, 2104, "é" * 100_000, 0))
+    [error] = read_whole(226, simulated.error(226, -1, 2104, "é" * 100_000, 0))
     assert isinstance(error, ApiError)
     assert error.text == "é" * messages.MAX_TEXT
 
@@ -259,7 +259,7 @@ def test_no_payload_raises(payload: bytes, version: int) -> None:
 
 @given(order=st.integers(0, 2**31 - 1), version=st.sampled_from(VERSIONS))
 def test_every_order_id_survives(order: int, version: int) -> None:
-    assert read_whole(version, speech.next_valid_id(version, order)) == [NextValidId(order)]
+    assert read_whole(version, simulated.next_valid_id(version, order)) == [NextValidId(order)]
 
 
 @pytest.mark.parametrize("client_id", [0, -1])
@@ -272,5 +272,5 @@ def test_no_session_is_ever_begun_as_client_0(client_id: int) -> None:
 @pytest.mark.parametrize("version", [200, 226])
 def test_an_account_with_a_terminals_commands_in_it_is_counted_and_not_shown(version: int) -> None:
     listed = "DU1234567,\x1b[2J\x1b[31mDU7,\x85\x9b31m"
-    payload = speech.managed_accounts(version, [listed])[4:]
+    payload = simulated.managed_accounts(version, [listed])[4:]
     assert messages.read(payload, version) == ManagedAccounts(("DU1234567", "?", "?"))

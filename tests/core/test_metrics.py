@@ -10,14 +10,14 @@ from prometheus_client import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.catalogue import BY_TARGET, CATALOGUE
-from exporter.history import Histogram, TargetState, fold
-from exporter.login import Login, LoginPhase
-from exporter.metrics import ExporterState, exporter_exposition, exposition
+from exporter.maintenance import WEEK, Day, Window
+from exporter.metrics.catalogue import BY_TARGET, CATALOGUE
+from exporter.metrics.exposition import ExporterState, exporter_exposition, exposition
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
-from exporter.trials import Usability
-from exporter.verdict import judge
-from exporter.windows import WEEK, Day, Window
+from exporter.protocol.launcher_log import Login, LoginPhase
+from exporter.state.target import Histogram, TargetState, fold
+from exporter.verdict.client_blame import Usability
+from exporter.verdict.rules import judge
 from tests.core.states import (
     CLIENT_HUNG,
     CLIENT_OK,

@@ -3,11 +3,11 @@ from datetime import UTC, time, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from exporter.history import TargetState
-from exporter.login import Login, LoginPhase, LogProblem
-from exporter.metrics import exposition
+from exporter.maintenance import WEEK, Window
+from exporter.metrics.exposition import exposition
 from exporter.model import Cause
-from exporter.windows import WEEK, Window
+from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
+from exporter.state.target import TargetState
 from tests.core.states import T0, TARGET, grown, port_failed
 
 # T0 is 02:00 UTC.

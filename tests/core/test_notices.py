@@ -2,9 +2,9 @@
 
 import pytest
 
-from exporter.messages import ApiError, CurrentTime, ManagedAccounts, NextValidId
 from exporter.model import Farm, FarmKind, SessionFacts
-from exporter.notices import MOST_ERRORS, MOST_FARMS, completed, farm_name, heed, renewed
+from exporter.protocol.messages import ApiError, CurrentTime, ManagedAccounts, NextValidId
+from exporter.protocol.notices import MOST_ERRORS, MOST_FARMS, completed, farm_name, heed, renewed
 
 NOTHING = SessionFacts()
 

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import page
-from exporter.history import TargetState
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Stage, Verdict
-from exporter.page import CHUNK, UNFOLDED
-from exporter.page.views import Span, common_window, ladder, length, strip
-from exporter.remedy import REMEDIES, fill
-from exporter.verdict import Severity, severity
+from exporter.state.target import TargetState
+from exporter.text import elapsed
+from exporter.verdict.actions import REMEDIES, fill
+from exporter.verdict.rules import Severity, severity
+from exporter.web import pages
+from exporter.web.pages.render import CHUNK, UNFOLDED
+from exporter.web.pages.rows import Span, common_window, ladder, strip
 from tests.core.samples import CASES, HANDSHAKE, NOW, PORT, after, every_verdict, in_verdict, no_reply, report, target
 from tests.core.states import CLIENT_HUNG, CLIENT_OK, T0, TARGET, TRADING, grown, tried
 
@@ -58,13 +59,13 @@ class Outline(HTMLParser):
 def every_page() -> dict[str, str]:
     states = every_verdict()
     return {
-        "status": page.render_status(states, NOW),
-        "empty": page.render_status([], NOW),
-        "still": page.render_status(states, NOW, refresh=None),
-        "error": page.render_error(404, "Not found", "There is no target nowhere."),
-        "runbooks": page.render_runbooks(),
-        **{f"target {state.target.name}": page.render_target(state, NOW) for state in states},
-        **{f"runbook {verdict}": page.render_runbook(verdict) for verdict in Verdict},
+        "status": pages.render_status(states, NOW),
+        "empty": pages.render_status([], NOW),
+        "still": pages.render_status(states, NOW, refresh=None),
+        "error": pages.render_error(404, "Not found", "There is no target nowhere."),
+        "runbooks": pages.render_runbooks(),
+        **{f"target {state.target.name}": pages.render_target(state, NOW) for state in states},
+        **{f"runbook {verdict}": pages.render_runbook(verdict) for verdict in Verdict},
     }
 
 
@@ -74,7 +75,7 @@ def every_page() -> dict[str, str]:
 def test_a_target_that_is_not_healthy_is_shown_with_headline_actions_in_order_and_runbook(verdict: Verdict) -> None:
     state = in_verdict(verdict, "paper")
     expected = [fill(action, state.target) for action in REMEDIES[verdict].actions]
-    for html, root in ((page.render_status([state], NOW), ""), (page.render_target(state, NOW), "../")):
+    for html, root in ((pages.render_status([state], NOW), ""), (pages.render_target(state, NOW), "../")):
         outline = Outline(html)
         assert fill(REMEDIES[verdict].headline, state.target) in outline.text
         places = [outline.text.index(action) for action in expected]
@@ -109,9 +110,9 @@ def test_what_a_peer_or_a_configuration_says_is_shown_as_text() -> None:
     hostile = replace(target(HOSTILE), labels={HOSTILE: HOSTILE}, host=HOSTILE, clients=(HOSTILE,))
     state = after(TargetState(hostile), (5, (*results, client)))
     broken = replace(state, verdict=Verdict.PROBE_BROKEN, last=replace(state.last or report("", ()), fault=HOSTILE))
-    pages = [page.render_status([state, broken], NOW), page.render_error(404, HOSTILE, HOSTILE)]
-    pages += [page.render_target(state, NOW), page.render_target(broken, NOW)]
-    for html in pages:
+    rendered = [pages.render_status([state, broken], NOW), pages.render_error(404, HOSTILE, HOSTILE)]
+    rendered += [pages.render_target(state, NOW), pages.render_target(broken, NOW)]
+    for html in rendered:
         outline = Outline(html)
         assert HOSTILE in outline.text
         assert not outline.all("script")
@@ -119,7 +120,7 @@ def test_what_a_peer_or_a_configuration_says_is_shown_as_text() -> None:
 
 
 def test_a_name_with_any_characters_makes_a_link_of_one_segment() -> None:
-    html = page.render_status([in_verdict(Verdict.HEALTHY, "a/b c?d#é")], NOW)
+    html = pages.render_status([in_verdict(Verdict.HEALTHY, "a/b c?d#é")], NOW)
     assert {"href": "targets/a%2Fb%20c%3Fd%23%C3%A9"} in Outline(html).all("a")
 
 
@@ -135,11 +136,11 @@ def test_a_name_with_any_characters_makes_a_link_of_one_segment() -> None:
 )
 def test_the_title_tells_the_worst_verdict(verdicts: list[Verdict], title: str) -> None:
     states = [in_verdict(verdict) for verdict in verdicts]
-    assert Outline(page.render_status(states, NOW)).title.startswith(title)
+    assert Outline(pages.render_status(states, NOW)).title.startswith(title)
 
 
 def test_the_worst_comes_first_from_the_outside_in() -> None:
-    outline = Outline(page.render_status(every_verdict(), NOW))
+    outline = Outline(pages.render_status(every_verdict(), NOW))
     shown = [
         str(link["href"]).removeprefix("runbooks/") for link in outline.all("a") if "runbooks/" in str(link["href"])
     ]
@@ -150,15 +151,15 @@ def test_the_worst_comes_first_from_the_outside_in() -> None:
 
 def test_the_status_page_loads_again_by_itself_unless_it_is_told_to_keep_still() -> None:
     states = [in_verdict(Verdict.HEALTHY)]
-    assert {"http-equiv": "refresh", "content": "10"} in Outline(page.render_status(states, NOW)).all("meta")
-    still = Outline(page.render_status(states, NOW, refresh=None))
+    assert {"http-equiv": "refresh", "content": "10"} in Outline(pages.render_status(states, NOW)).all("meta")
+    still = Outline(pages.render_status(states, NOW, refresh=None))
     assert not [meta for meta in still.all("meta") if "http-equiv" in meta]
-    assert not [meta for meta in Outline(page.render_target(states[0], NOW)).all("meta") if "http-equiv" in meta]
+    assert not [meta for meta in Outline(pages.render_target(states[0], NOW)).all("meta") if "http-equiv" in meta]
 
 
 def test_an_expired_state_claims_nothing_and_says_how_old_it_is() -> None:
     state = after(TargetState(target("paper")), (500, CASES[Verdict.HEALTHY]))
-    for html in (page.render_status([state], NOW), page.render_target(state, NOW)):
+    for html in (pages.render_status([state], NOW), pages.render_target(state, NOW)):
         outline = Outline(html)
         assert "The last report is from 2026-11-21T01:52:00Z and said healthy" in outline.text
         ladders = [attributes["class"] for attributes in outline.all("li") if "class" in attributes]
@@ -191,7 +192,7 @@ def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_d
     assert ladder(made, target("paper"))[3].word == "1 of 2 ok"
     cells = re.findall(
         r"<tr><th scope=\"row\">Client library</th>(.*)</tr>",
-        page.render_target(replace(state, verdict=Verdict.CLIENT_FAULT), NOW),
+        pages.render_target(replace(state, verdict=Verdict.CLIENT_FAULT), NOW),
     )
     texts = [re.sub(r"<[^>]+>", "|", cell) for cell in cells]
     assert "|ib_insync|" in texts[0]
@@ -204,13 +205,13 @@ def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_d
 def test_failures_are_kept_on_the_page_longer_than_successes_with_their_logs() -> None:
     well = [(ago, CASES[Verdict.HEALTHY]) for ago in range(150, 0, -15)]
     state = after(TargetState(target("paper")), (200, CASES[Verdict.API_SILENT]), *well)
-    html = page.render_target(state, NOW)
+    html = pages.render_target(state, NOW)
     assert html.index("Earlier failures") < html.index("timeout at reply after 5.0 s, cause silence")
     assert html.count("<details") == len(state.recent) + 1
 
 
 def test_the_page_of_a_target_counts_probes_failures_and_connections() -> None:
-    html = page.render_target(in_verdict(Verdict.API_SILENT), NOW)
+    html = pages.render_target(in_verdict(Verdict.API_SILENT), NOW)
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert "handshake 6 3 timeout 5 s ago" in text
     assert "connections opened 6 " in text
@@ -273,15 +274,15 @@ def test_all_strips_of_a_page_show_the_same_window_which_holds_the_oldest_change
     ],
 )
 def test_a_long_time_is_told_in_words(seconds: float, words: str) -> None:
-    assert length(seconds) == words
+    assert elapsed(seconds) == words
 
 
 def test_a_thousand_targets_come_in_small_pieces_and_a_bounded_page() -> None:
     well = [in_verdict(Verdict.HEALTHY, f"gateway-{number:04}") for number in range(960)]
     ill = [in_verdict(Verdict.API_SILENT, f"silent-{number:04}") for number in range(40)]
-    pieces = list(page.status_chunks([*well, *ill], NOW))
+    pieces = list(pages.status_chunks([*well, *ill], NOW))
     html = "".join(pieces)
-    assert html == page.render_status([*well, *ill], NOW)
+    assert html == pages.render_status([*well, *ill], NOW)
     assert max(len(piece) for piece in pieces) < 2 * CHUNK
     assert len(html) < 1_000_000
     assert html.count("<article") == UNFOLDED
@@ -293,9 +294,9 @@ def test_a_thousand_targets_come_in_small_pieces_and_a_bounded_page() -> None:
 def test_every_static_file_that_a_page_asks_for_exists_and_no_other_name_is_served() -> None:
     for html in every_page().values():
         for link in Outline(html).all("link"):
-            assert page.static(str(link["href"]).removeprefix("../").removeprefix("static/").split("?")[0])
+            assert pages.static(str(link["href"]).removeprefix("../").removeprefix("static/").split("?")[0])
     with pytest.raises(KeyError):
-        page.static("../templates/base.html")
+        pages.static("../templates/base.html")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -310,7 +311,7 @@ def test_text_has_the_contrast_that_wcag_aa_asks_for(theme: str) -> None:
 
 
 def themes() -> dict[str, dict[str, str]]:
-    css = page.static("style.css").decode()
+    css = pages.static("style.css").decode()
     light, dark = (
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
         for block in css.split("prefers-color-scheme: dark")[:2]
@@ -331,24 +332,24 @@ def luminance(colour: str) -> float:
 
 def test_many_cards_have_a_list_above_them_that_leads_to_each() -> None:
     states = [in_verdict(Verdict.API_SILENT, f"silent-{number:03}") for number in range(UNFOLDED + 2)]
-    outline = Outline(page.render_status(states, NOW))
+    outline = Outline(pages.render_status(states, NOW))
     wanted = [f"card-{number}" for number in range(1, UNFOLDED + 1)]
     assert [article["id"] for article in outline.all("article")] == wanted
     assert [link["href"] for link in outline.all("a") if str(link["href"]).startswith("#")] == [
         f"#{name}" for name in wanted
     ]
     assert "and 2 more" in outline.text
-    assert 'class="index"' not in page.render_status(states[:3], NOW)
+    assert 'class="index"' not in pages.render_status(states[:3], NOW)
 
 
 def test_every_template_compiles_before_the_first_visitor_comes() -> None:
-    page.prepare()
+    pages.prepare()
 
 
 def test_clients_stand_side_by_side_with_library_version_and_stage() -> None:
     target = replace(TARGET, clients=("ib_insync", "nautilus"), client_ids=(9001,))
     state = tried(grown(TRADING, target=target), CLIENT_OK, CLIENT_HUNG)
-    shown = page.render_target(state, T0 + 6.0)
+    shown = pages.render_target(state, T0 + 6.0)
     assert "0.9.86, Python 3.13.0" in shown
     assert "nautilus_trader (nautilus)" in shown
     assert "1.220.0, Python 3.12.4" in shown
@@ -358,7 +359,7 @@ def test_clients_stand_side_by_side_with_library_version_and_stage() -> None:
 
 
 def test_a_row_of_tests_names_its_cells_where_a_narrow_screen_shows_no_headings() -> None:
-    html = page.render_target(in_verdict(Verdict.API_SILENT), NOW)
+    html = pages.render_target(in_verdict(Verdict.API_SILENT), NOW)
     table = html.partition('<table class="tests">')[2].partition("</table>")[0]
     headings = re.findall(r'<th scope="col">([^<]*)</th>', table)
     for row in table.partition("<tbody>")[2].split("</tr>")[:-1]:
@@ -367,5 +368,5 @@ def test_a_row_of_tests_names_its_cells_where_a_narrow_screen_shows_no_headings(
         named = [found[1] if (found := re.search('data-head="([^"]*)"', cell)) else None for cell in cells]
         assert [name for name in named if name] == ["Version", "Took", "Stages", "Detail"]
         assert all(name in (None, heading) for name, heading in zip(named, headings, strict=True))
-    style = page.static("style.css").decode()
+    style = pages.static("style.css").decode()
     assert 'content: attr(data-head) ": "' in style

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import schedule
+from exporter.service import schedule
 
 intervals = st.floats(1.0, 300.0)
 counts = st.integers(1, 2000)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.simulator import contract, protobuf, speech
-from exporter.simulator.speech import ClientHello, Message
-from exporter.wire import Answer
+from exporter.protocol.wire import Answer
+from exporter.simulator import contract_details, messages, protobuf
+from exporter.simulator.messages import ClientHello, Message
 
 # hellos as captured from the libraries
 HELLOS = {
@@ -30,17 +30,17 @@ EUR_USD_TEXT = Message(9, ("8", "5", "0", "EUR", "CASH", "", "0", "", "", "IDEAL
 
 @pytest.mark.parametrize(("captured", "offer"), HELLOS.items())
 def test_a_captured_hello_is_understood(captured: str, offer: ClientHello) -> None:
-    assert speech.read_hello(bytes.fromhex(captured)) == (offer, b"")
+    assert messages.read_hello(bytes.fromhex(captured)) == (offer, b"")
 
 
 def test_connect_options_and_what_follows_the_hello_are_kept_apart() -> None:
     data = b"API\0\0\0\0\x12v100..226 +PACEAPI" + b"\0\0\0\x04"
-    assert speech.read_hello(data) == (ClientHello(100, 226, "+PACEAPI"), b"\0\0\0\x04")
+    assert messages.read_hello(data) == (ClientHello(100, 226, "+PACEAPI"), b"\0\0\0\x04")
 
 
 @pytest.mark.parametrize("cut", range(17))
 def test_a_hello_is_incomplete_up_to_its_last_byte(cut: int) -> None:
-    assert speech.read_hello(bytes.fromhex("4150490000000009763130302e2e323236")[:cut]) is None
+    assert messages.read_hello(bytes.fromhex("4150490000000009763130302e2e323236")[:cut]) is None
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_a_hello_is_incomplete_up_to_its_last_byte(cut: int) -> None:
 )
 def test_what_cannot_become_a_hello_is_refused_at_once(rubbish: bytes) -> None:
     with pytest.raises(ValueError, match=r"start of a hello|range of versions|bytes where at most"):
-        speech.read_hello(rubbish)
+        messages.read_hello(rubbish)
 
 
 @pytest.mark.parametrize(("captured", "meant"), REQUESTS.items())
 def test_a_captured_start_api_gives_its_client_id(captured: tuple[str, int], meant: tuple[int, int]) -> None:
     data, version = captured
-    message = speech.read_message(bytes.fromhex(data)[4:], version)
-    assert (message.id, speech.client_id(message)) == meant
+    message = messages.read_message(bytes.fromhex(data)[4:], version)
+    assert (message.id, messages.client_id(message)) == meant
     assert message.permitted
 
 
@@ -64,39 +64,39 @@ def test_a_captured_start_api_gives_its_client_id(captured: tuple[str, int], mea
     ("captured", "version"), [("00000004000000f9", 213), ("000000053439003100", 176), ("00000006000000313100", 201)]
 )
 def test_a_captured_request_for_the_time_is_understood(captured: str, version: int) -> None:
-    assert speech.read_message(bytes.fromhex(captured)[4:], version).id == 49
+    assert messages.read_message(bytes.fromhex(captured)[4:], version).id == 49
 
 
 @pytest.mark.parametrize(("payload", "version"), [(b"", 176), (b"x\0", 176), (b"\0", 176), (b"\0\0\0", 201)])
 def test_a_message_without_an_id_is_refused(payload: bytes, version: int) -> None:
     with pytest.raises(ValueError, match="message id"):
-        speech.read_message(payload, version)
+        messages.read_message(payload, version)
 
 
 def test_a_request_for_positions_is_not_permitted_to_a_probe() -> None:
-    assert not speech.read_message(b"61\x001\0", 176).permitted
+    assert not messages.read_message(b"61\x001\0", 176).permitted
 
 
 def test_the_reply_is_that_of_a_recorded_gateway() -> None:
     recorded = "0000001a3137360032303233313032312031333a32383a31352045535400"
-    assert speech.reply(176, "20231021 13:28:15 EST").hex() == recorded
+    assert messages.reply(176, "20231021 13:28:15 EST").hex() == recorded
 
 
 def test_answers_in_text_are_those_of_a_recorded_gateway() -> None:
-    assert speech.managed_accounts(176, ["DU5509097"]).hex() == "0000000f313500310044553535303930393700"
-    assert speech.next_valid_id(176, 217).hex() == "000000083900310032313700"
+    assert messages.managed_accounts(176, ["DU5509097"]).hex() == "0000000f313500310044553535303930393700"
+    assert messages.next_valid_id(176, 217).hex() == "000000083900310032313700"
 
 
 def test_answers_in_protobuf_are_those_of_the_recorded_vectors() -> None:
-    assert speech.next_valid_id(213, 1).hex() == "00000006000000d10801"
-    assert speech.managed_accounts(207, ["DU1234567"]).hex() == "0000000f000000d70a09445531323334353637"
-    assert speech.current_time(213, 1795226420).hex() == "0000000a000000f908b4f683d806"
+    assert messages.next_valid_id(213, 1).hex() == "00000006000000d10801"
+    assert messages.managed_accounts(207, ["DU1234567"]).hex() == "0000000f000000d70a09445531323334353637"
+    assert messages.current_time(213, 1795226420).hex() == "0000000a000000f908b4f683d806"
 
 
 def test_an_error_without_a_request_has_its_minus_one_in_ten_bytes() -> None:
     vector = "0000001c000000cc08ffffffffffffffffff0110f0bbdcde9f3418c602220178"
     at_ms = protobuf.read_varint(bytes.fromhex("f0bbdcde9f34"), 0)[0]
-    assert speech.error(203, -1, 326, "x", at_ms).hex() == vector
+    assert messages.error(203, -1, 326, "x", at_ms).hex() == vector
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_an_error_without_a_request_has_its_minus_one_in_ten_bytes() -> None:
     ],
 )
 def test_an_error_in_text_has_the_layout_of_its_version(version: int, payload: bytes) -> None:
-    assert speech.error(version, -1, 326, "x", 1700)[4:] == payload
+    assert messages.error(version, -1, 326, "x", 1700)[4:] == payload
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_an_error_in_text_has_the_layout_of_its_version(version: int, payload: b
     ],
 )
 def test_each_message_turns_to_protobuf_at_its_own_version(answer: Answer, first: int) -> None:
-    assert speech.say(first, answer, (), {})[4:8] == (answer + 200).to_bytes(4, "big")
-    assert speech.say(first - 1, answer, (), {})[4:8] == answer.to_bytes(4, "big")
-    assert speech.say(200, answer, (), {})[4:] == f"{answer.value}\0".encode()
+    assert messages.say(first, answer, (), {})[4:8] == (answer + 200).to_bytes(4, "big")
+    assert messages.say(first - 1, answer, (), {})[4:8] == answer.to_bytes(4, "big")
+    assert messages.say(200, answer, (), {})[4:] == f"{answer.value}\0".encode()
 
 
 @pytest.mark.parametrize("version", [157, 163, 176, 178, 182, 186, 200, 204])
 def test_contract_details_in_text_hold_the_contract_at_the_places_clients_read(version: int) -> None:
-    found, end = contract.details(version, EUR_USD_TEXT, 0.0)
+    found, end = contract_details.details(version, EUR_USD_TEXT, 0.0)
     fields = found[8:] if version >= 201 else found[4:].split(b"\0", 1)[1]
     texts = fields.decode().split("\0")[:-1]
     at = 1 if version < 164 else 0  # the message's own version
@@ -147,8 +147,8 @@ def test_contract_details_in_text_hold_the_contract_at_the_places_clients_read(v
 
 
 def test_contract_details_in_protobuf_name_request_contract_and_details() -> None:
-    request = speech.read_message(bytes.fromhex(EUR_USD_REQUEST)[4:], 226)
-    found, end = contract.details(226, request, 0.0)
+    request = messages.read_message(bytes.fromhex(EUR_USD_REQUEST)[4:], 226)
+    found, end = contract_details.details(226, request, 0.0)
     fields = protobuf.decode(found[8:])
     body = fields[2]
     assert isinstance(body, bytes)
@@ -167,7 +167,7 @@ def test_contract_details_in_protobuf_name_request_contract_and_details() -> Non
 
 def test_another_contract_is_unknown() -> None:
     stock = Message(9, ("8", "5", "0", "AAPL", "STK", "", "0", "", "", "SMART", "", "USD", "", "", "0", "", ""))
-    assert contract.details(176, stock, 0.0) == [speech.error(176, 5, *contract.UNKNOWN_CONTRACT, 0)]
+    assert contract_details.details(176, stock, 0.0) == [messages.error(176, 5, *contract_details.UNKNOWN_CONTRACT, 0)]
 
 
 @pytest.mark.parametrize(
@@ -180,11 +180,11 @@ def test_another_contract_is_unknown() -> None:
     ],
 )
 def test_what_programs_ask_at_their_start_gets_an_empty_answer(request_: Message, answer: bytes) -> None:
-    assert [data[4:] for data in speech.nothing_to_report(176, request_)] == [answer]
+    assert [data[4:] for data in messages.nothing_to_report(176, request_)] == [answer]
 
 
 def test_an_order_gets_no_answer() -> None:
-    assert speech.nothing_to_report(176, Message(3, ("1", "0", "EUR"))) == []
+    assert messages.nothing_to_report(176, Message(3, ("1", "0", "EUR"))) == []
 
 
 @given(st.dictionaries(st.integers(1, 500), st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=300), max_size=20))
@@ -211,10 +211,10 @@ def test_a_broken_protobuf_message_is_told_what_is_wrong(data: str, complaint: s
 @given(st.binary(max_size=200), st.sampled_from([157, 176, 200, 201, 213, 226]))
 def test_rubbish_from_a_client_is_a_value_error_and_nothing_else(data: bytes, version: int) -> None:
     try:
-        message = speech.read_message(data, version)
-        speech.client_id(message)
-        contract.details(version, message, 0.0)
-        speech.nothing_to_report(version, message)
+        message = messages.read_message(data, version)
+        messages.client_id(message)
+        contract_details.details(version, message, 0.0)
+        messages.nothing_to_report(version, message)
     except ValueError:
         pass
 
@@ -223,6 +223,6 @@ def test_rubbish_from_a_client_is_a_value_error_and_nothing_else(data: bytes, ve
 def test_rubbish_in_place_of_a_hello_is_a_value_error_and_nothing_else(data: bytes) -> None:
     for start in (b"", b"API\0", b"API\0\0\0\0\x09", b"API\0\0\0\0\x09v1"):
         try:
-            speech.read_hello(start + data)
+            messages.read_hello(start + data)
         except ValueError:
             continue

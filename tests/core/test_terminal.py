@@ -5,8 +5,8 @@ from io import BytesIO, TextIOWrapper
 import pytest
 from rich.console import Console
 
+from exporter.cli.report import print_report
 from exporter.model import Cause, Edition, Layer, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
-from exporter.terminal import print_report
 
 PAPER = Target("paper", "127.0.0.1", 7497, Mode.PAPER)
 REFUSED = Report(

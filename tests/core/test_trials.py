@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.evidence import sentence
 from exporter.model import Cause, Doubt, LayerResult, Outcome, SessionFacts, Stage, Verdict
-from exporter.page.api import report_json
-from exporter.trials import Trial, believe, culprits, failures, speaks, weigh, with_clients
-from exporter.verdict import explain, judge
+from exporter.verdict.client_blame import Trial, believe, culprits, failures, speaks, weigh, with_clients
+from exporter.verdict.evidence import sentence
+from exporter.verdict.rules import explain, judge
+from exporter.web.pages.status_json import report_json
 from tests.core.states import (
     CLIENT_HUNG,
     CLIENT_OK,

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.evidence import duration
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
-from exporter.remedy import REMEDIES
-from exporter.verdict import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, judge, severity
+from exporter.text import duration
+from exporter.verdict.actions import REMEDIES
+from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, judge, severity
 from tests.core.states import (
     HANDSHAKE_OK,
     HEALTHY,

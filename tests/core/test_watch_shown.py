@@ -3,13 +3,13 @@
 import json
 from dataclasses import replace
 
-from exporter.codes import spelled
-from exporter.findings import fold_sighting
-from exporter.history import TargetState
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
-from exporter.page.api import state_json
-from exporter.page.details import describe
-from exporter.sightings import Sight, Sighting
+from exporter.protocol.error_codes import spelled
+from exporter.state.fold_watch import fold_sighting
+from exporter.state.target import TargetState
+from exporter.state.watch_events import Sight, Sighting
+from exporter.web.pages.status_json import state_json
+from exporter.web.pages.target import describe
 from tests.core.states import HEALTHY, T0, TARGET, TRADING, grown
 
 WATCHED = replace(TARGET, client_ids=(9001, 9002), account="DU1234567", watch=True)

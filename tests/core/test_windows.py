@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exporter.windows import (
+from exporter.maintenance import (
     IBKR_WINDOWS,
     WEEK,
     Day,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter import wire
 from exporter.model import Cause, Hello, ServerHello
-from exporter.wire import Framing, NotTheApiError, Reply
+from exporter.protocol import wire
+from exporter.protocol.wire import Framing, NotTheApiError, Reply
 
 OFFER = Hello()
 ANY_VERSION = Hello(1, 10**9)

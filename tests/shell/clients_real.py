@@ -12,7 +12,7 @@ from exporter.clients.libraries import find_libraries, find_recipes
 from exporter.clients.worker import ClientProbe, Worker
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import ClientEnd, ConnectionRecord
+from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 
 CLIENTS = tuple(sorted(find_recipes()))
 CLIENT_ID = 9001

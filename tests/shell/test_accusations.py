@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from exporter.crew import Crew
-from exporter.history import TargetState
-from exporter.metrics import ExporterState
+from exporter.clients.pool import Crew
+from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Target, Verdict
-from exporter.service import Service
+from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
+from exporter.state.target import TargetState
 from tests.shell.clients_real import make_client
 from tests.shell.relay import Cut, Relay, relaying
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.client_commands import chosen
+from exporter.cli.clients import chosen
 from exporter.config import target_for_endpoint
 from exporter.model import ClientSpec
 from exporter.simulator.gateway import Gateway

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.metrics import ExporterState
+from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Outcome, Target, Verdict
-from exporter.service import Service
+from exporter.protocol.wire import Request
+from exporter.service.service import Service
+from exporter.service.watch import Pace
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.record import ClientEnd
-from exporter.simulator.setup import Setup
-from exporter.watch import Pace
-from exporter.wire import Request
+from exporter.simulator.recorder import ClientEnd
+from exporter.simulator.settings import Setup
 
 PACE = Pace(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
 INTERVAL, DEADLINE = 0.25, 0.2

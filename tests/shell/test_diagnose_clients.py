@@ -5,12 +5,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from exporter.cli.diagnose import UNPROVEN, examine
+from exporter.clients.pool import Crew
 from exporter.clients.worker import Worker
-from exporter.crew import Crew
-from exporter.diagnosis import UNPROVEN, examine
 from exporter.model import ClientSpec, Mode, Outcome, Report, Target, Verdict
 from exporter.simulator.gateway import Gateway
-from exporter.verdict import judge
+from exporter.verdict.rules import judge
 from tests.shell.clients_fakes import write_driver
 
 SPEC = ClientSpec("fake", "fake")

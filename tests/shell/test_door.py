@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from exporter.door import Door, attend
 from exporter.simulator.gateway import Gateway
+from exporter.web.connection_limit import Door, attend
 from tests.shell.test_cli import CLEAN, COMMAND, free_port, get
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from exporter.model import Cause, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
-from exporter.probes.ladder import probe_target
-from exporter.probes.names import Resolver
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
+from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import ClientEnd
-from exporter.trials import Trial, believe, with_clients
-from exporter.verdict import judge
-from exporter.wire import Request
+from exporter.simulator.recorder import ClientEnd
+from exporter.verdict.client_blame import Trial, believe, with_clients
+from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.login import Login, LoginPhase, LogProblem
 from exporter.probes.launcher_log import MOST, Follower, Place, look
+from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
 
 IDLE = b"2026-08-28 22:35:02.112 INFO  [JTS-Main] - instance of control is not created yet\n"
 LOGGING_IN = b"2026-08-28 22:30:02.112 INFO  [JTS-Main] - LauncherLoginThread.runLoginWithUI()[loginAttempt=1]\n"

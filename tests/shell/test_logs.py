@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SAY = "import structlog; from exporter import logs; logs.configure('info', {style!r}); "
+SAY = "import structlog; from exporter import log; log.configure('info', {style!r}); "
 LINE = "structlog.get_logger().info('said', target='paper')"
 FAIL = """
 def fail(account):

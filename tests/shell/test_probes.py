@@ -29,18 +29,19 @@ from exporter.model import (
     Target,
     Verdict,
 )
-from exporter.probes import names, stamps
-from exporter.probes.attempt import Attempt
+from exporter.probes import resolver as resolving
+from exporter.probes import timestamps
 from exporter.probes.connection import Connection, joined_to_itself
+from exporter.probes.context import Attempt
 from exporter.probes.handshake import probe_handshake
-from exporter.probes.ladder import probe_target
-from exporter.probes.names import Resolver
 from exporter.probes.port import probe_port
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import ClientEnd
-from exporter.simulator.setup import Setup
-from exporter.verdict import explain, judge
+from exporter.simulator.recorder import ClientEnd
+from exporter.simulator.settings import Setup
+from exporter.verdict.rules import explain, judge
 
 DEADLINE = 1.0
 QUICK = Setup(slow=0.7, freeze_after=0.0, flap_period=30.0)
@@ -266,7 +267,7 @@ async def test_the_handshake_time_is_the_kernels_and_not_the_event_loops() -> No
 
 
 async def test_without_kernel_stamps_our_own_clock_is_used_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps, "AVAILABLE", False)
+    monkeypatch.setattr(timestamps, "AVAILABLE", False)
     async with Gateway("slow", setup=QUICK) as gateway:
         report = await probe(at(gateway.port))
     handshake = report.layer(Layer.HANDSHAKE)
@@ -305,10 +306,10 @@ async def test_an_ipv6_address_is_probed() -> None:
 async def test_of_several_addresses_the_next_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Gateway("ok") as gateway:
         resolver = Resolver()
-        addresses = [names.Address(socket.AF_INET6, ("::1", gateway.port, 0, 0))]
-        addresses.append(names.Address(socket.AF_INET, ("127.0.0.1", gateway.port)))
+        addresses = [resolving.Address(socket.AF_INET6, ("::1", gateway.port, 0, 0))]
+        addresses.append(resolving.Address(socket.AF_INET, ("127.0.0.1", gateway.port)))
 
-        async def resolve(target: Target) -> list[names.Address]:
+        async def resolve(target: Target) -> list[resolving.Address]:
             return addresses
 
         monkeypatch.setattr(resolver, "resolve", resolve)
@@ -334,14 +335,14 @@ async def test_a_resolver_that_hangs_costs_one_thread_for_its_name(monkeypatch: 
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def hang(question: object, flags: int) -> names.UnresolvedError:
+    def hang(question: object, flags: int) -> resolving.UnresolvedError:
         nonlocal asked
         if flags == 0:
             asked += 1
             asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
-        return names.UnresolvedError(Cause.NAME_UNKNOWN, "no")
+        return resolving.UnresolvedError(Cause.NAME_UNKNOWN, "no")
 
-    monkeypatch.setattr(names, "_look_up", hang)
+    monkeypatch.setattr(resolving, "_look_up", hang)
     resolver = Resolver()
     target = at(7497, "slow.test", deadline=0.2)
     reports = [await probe_target(target, resolver) for _ in range(3)]
@@ -354,12 +355,12 @@ async def test_a_resolver_that_hangs_costs_one_thread_for_its_name(monkeypatch: 
 
 async def test_many_different_addresses_leave_no_memory_behind() -> None:
     resolver = Resolver()
-    asked = [at(1 + number % 60_000, f"127.0.{number // 60_000}.1") for number in range(3 * names.MOST_LITERALS)]
-    for target in asked[: names.MOST_LITERALS]:
+    asked = [at(1 + number % 60_000, f"127.0.{number // 60_000}.1") for number in range(3 * resolving.MOST_LITERALS)]
+    for target in asked[: resolving.MOST_LITERALS]:
         resolver.literal(target)
     tracemalloc.start()
     try:
-        for target in asked[names.MOST_LITERALS :]:
+        for target in asked[resolving.MOST_LITERALS :]:
             assert resolver.literal(target)
         assert tracemalloc.get_traced_memory()[0] < 2_000_000  # bytes; without a bound 3.5 million
     finally:
@@ -382,8 +383,8 @@ async def test_an_address_that_swallows_the_connect_leaves_time_for_the_next() -
     """The first gets half of the time, so that a name with a dead IPv6 address is still found well by the other."""
 
     class Two(Resolver):
-        async def resolve(self, target: Target) -> list[names.Address]:
-            return [names.Address(socket.AF_INET, (host, target.port)) for host in ("127.0.0.2", "127.0.0.1")]
+        async def resolve(self, target: Target) -> list[resolving.Address]:
+            return [resolving.Address(socket.AF_INET, (host, target.port)) for host in ("127.0.0.2", "127.0.0.1")]
 
     async with Gateway("ok") as gateway, Gateway("backlog_full", host="127.0.0.2", port=gateway.port):
         target = at(gateway.port, "two.example")

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.crew import Crew
-from exporter.diagnosis import examine
-from exporter.evidence import release
-from exporter.history import TargetState
+from exporter.cli.diagnose import examine
+from exporter.clients.pool import Crew
 from exporter.model import ClientSpec, Layer, Mode, Outcome, Report, Target, Verdict
 from exporter.simulator.gateway import Gateway
-from exporter.verdict import explain, judge
+from exporter.state.target import TargetState
+from exporter.verdict.evidence import release
+from exporter.verdict.rules import explain, judge
 from tests.shell.clients_real import CLIENTS, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -111,8 +111,8 @@ def tries(state: TargetState) -> int:
 
 
 async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_alone() -> None:
-    from exporter.metrics import ExporterState  # noqa: PLC0415
-    from exporter.service import Service  # noqa: PLC0415
+    from exporter.metrics.exposition import ExporterState  # noqa: PLC0415
+    from exporter.service.service import Service  # noqa: PLC0415
 
     make_client("ibapi-9.81.1")
     service = Service(ExporterState("test", "3"), crew=Crew())

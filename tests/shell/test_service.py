@@ -9,14 +9,14 @@ from itertools import pairwise
 
 import pytest
 
-from exporter import service as service_module
-from exporter.metrics import ExporterState
+from exporter.metrics.exposition import ExporterState
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
 from exporter.probes.launcher_log import Follower, Place
-from exporter.service import Service
+from exporter.service import service as service_module
+from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.record import ClientEnd
-from exporter.simulator.setup import Setup
+from exporter.simulator.recorder import ClientEnd
+from exporter.simulator.settings import Setup
 
 
 @asynccontextmanager

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from exporter.clients.pool import Crew
 from exporter.clients.worker import Worker
-from exporter.crew import Crew
-from exporter.history import TargetState
-from exporter.metrics import ExporterState
+from exporter.metrics.exposition import ExporterState
 from exporter.model import Cause, ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
-from exporter.service import Service
+from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.record import ClientEnd
-from exporter.verdict import explain
+from exporter.simulator.recorder import ClientEnd
+from exporter.state.target import TargetState
+from exporter.verdict.rules import explain
 from tests.shell.clients_fakes import alive, descendants, descriptors, write_driver
 
 # Says hello and begins a session with a bare socket, as a library would; then does {after}.

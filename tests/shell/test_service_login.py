@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter import page
-from exporter.history import TargetState, explanation
-from exporter.login import LoginPhase, LogProblem
-from exporter.metrics import ExporterState, exposition
+from exporter.metrics.exposition import ExporterState, exposition
 from exporter.model import Mode, Target, Verdict
-from exporter.service import Service
+from exporter.protocol.launcher_log import LoginPhase, LogProblem
+from exporter.service.service import Service
+from exporter.state.target import TargetState, explanation
+from exporter.web import pages
 
 SECRET = "203.0.113.7"  # noqa: S105 - an address of a documentation network, as a log line may hold one
 CHALLENGE = f"2026-08-28 22:30:05.000 INFO  [JTS-Main] - Received CHALLENGE from {SECRET} session 4711\n"
@@ -81,8 +81,8 @@ async def test_nothing_of_a_log_line_but_its_phase_and_time_leaves_the_process(
         state = await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
     assert state.last is not None
     now = state.last.at
-    shown = [repr(logged), repr(state), *exposition([state], now), json.dumps(page.status([state], now))]
-    shown += [page.render_status([state], now), page.render_target(state, now)]
+    shown = [repr(logged), repr(state), *exposition([state], now), json.dumps(pages.status([state], now))]
+    shown += [pages.render_status([state], now), pages.render_target(state, now)]
     for text in shown:
         assert SECRET not in text
         assert "4711" not in text

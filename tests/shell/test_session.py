@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from exporter.model import Cause, Hello, Layer, LayerResult, Mode, Outcome, Report, Stage, Stamp, Target, Verdict
-from exporter.probes import session, stamps
-from exporter.probes.ladder import probe_target
-from exporter.probes.names import Resolver
-from exporter.simulator import speech
+from exporter.probes import session, timestamps
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
+from exporter.protocol.wire import Request
+from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import ClientEnd
-from exporter.simulator.setup import Setup
-from exporter.verdict import explain, judge
-from exporter.wire import Request
+from exporter.simulator.recorder import ClientEnd
+from exporter.simulator.settings import Setup
+from exporter.verdict.rules import explain, judge
 
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
 DEADLINE = 1.0
@@ -115,7 +115,7 @@ async def test_a_session_that_works_sends_startapi_and_one_request_and_tells_all
         Stage.CURRENT_TIME,
     }
     assert 0 < dict(result.stages)[Stage.CURRENT_TIME] < (result.seconds or 0) < 0.2
-    if stamps.AVAILABLE:
+    if timestamps.AVAILABLE:
         assert result.stamp is Stamp.KERNEL
 
 
@@ -204,7 +204,7 @@ async def saying(version: int, *parts: bytes, pause: float = 0.0, hold: bool = T
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"226")
-        writer.write(speech.reply(version, "20261121 02:00:00 EST"))
+        writer.write(messages.reply(version, "20261121 02:00:00 EST"))
         await reader.read(64)
         with contextlib.suppress(ConnectionError):
             for part in parts:
@@ -231,7 +231,7 @@ async def hasty(version: int, early: bytes, *parts: bytes) -> AsyncIterator[int]
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"226")
-        writer.write(speech.reply(version, "20261121 02:00:00 EST") + early)
+        writer.write(messages.reply(version, "20261121 02:00:00 EST") + early)
         for part in parts:
             await reader.read(64)
             writer.write(part)
@@ -245,9 +245,9 @@ async def hasty(version: int, early: bytes, *parts: bytes) -> AsyncIterator[int]
 
 @pytest.mark.parametrize("version", [176, 212, 226])
 async def test_what_comes_in_one_segment_with_the_reply_is_the_sessions_first_word(version: int) -> None:
-    begun = speech.managed_accounts(version, ("DU1234567",)) + speech.next_valid_id(version, 1)
-    notice = speech.error(version, -1, 2103, "broken:usfarm", 0)
-    told = speech.current_time(version, int(time.time()))
+    begun = messages.managed_accounts(version, ("DU1234567",)) + messages.next_valid_id(version, 1)
+    notice = messages.error(version, -1, 2103, "broken:usfarm", 0)
+    told = messages.current_time(version, int(time.time()))
     for cut in (0, 3, len(notice) - 1, len(notice)):  # what is cut off would leave the rest unreadable
         async with hasty(version, notice[:cut], notice[cut:] + begun, told) as port:
             report = await probe(at(port))
@@ -255,7 +255,7 @@ async def test_what_comes_in_one_segment_with_the_reply_is_the_sessions_first_wo
 
 
 async def test_what_was_said_before_startapi_is_no_answer_to_it() -> None:
-    async with hasty(226, speech.error(226, -1, 2104, "OK:usfarm", 0)) as port:
+    async with hasty(226, messages.error(226, -1, 2104, "OK:usfarm", 0)) as port:
         report = await probe(at(port, deadline=0.3))
     result = session_of(report)
     assert judge(report, at(port)) is Verdict.SESSION_SILENT
@@ -263,7 +263,7 @@ async def test_what_was_said_before_startapi_is_no_answer_to_it() -> None:
 
 
 async def test_without_a_session_what_follows_the_reply_is_let_go() -> None:
-    async with hasty(226, speech.error(226, -1, 2104, "OK:usfarm", 0)) as port:
+    async with hasty(226, messages.error(226, -1, 2104, "OK:usfarm", 0)) as port:
         report = await probe(at(port, client_ids=()))
     assert judge(report, at(port)) is Verdict.HEALTHY
 
@@ -273,7 +273,7 @@ async def test_a_port_that_is_reset_is_told_with_its_successor(version: int) -> 
     text = (
         "TWS socket port has been reset and this connection is being dropped. Please reconnect on the new port - 4005"
     )
-    async with saying(version, speech.error(version, -1, 1300, text, 0), hold=False) as port:
+    async with saying(version, messages.error(version, -1, 1300, text, 0), hold=False) as port:
         target = at(port)
         report = await probe(target)
     said = explain(report, target, judge(report, target))
@@ -291,9 +291,9 @@ def cuts(data: bytes) -> list[tuple[bytes, ...]]:
 
 @pytest.mark.parametrize("version", [176, 212, 226])
 async def test_answers_split_at_every_byte_make_the_same_session(version: int) -> None:
-    begun = speech.managed_accounts(version, ("DU1234567",)) + speech.next_valid_id(version, 1)
-    begun += speech.error(version, -1, 2103, "broken:usfarm", 0)
-    told = speech.current_time(version, int(time.time()))
+    begun = messages.managed_accounts(version, ("DU1234567",)) + messages.next_valid_id(version, 1)
+    begun += messages.error(version, -1, 2103, "broken:usfarm", 0)
+    told = messages.current_time(version, int(time.time()))
     splits = [(*parts, b"", told) for parts in cuts(begun)] + [(begun, b"", *parts) for parts in cuts(told)]
 
     async def play(parts: tuple[bytes, ...]) -> None:
@@ -306,8 +306,8 @@ async def test_answers_split_at_every_byte_make_the_same_session(version: int) -
 
 @pytest.mark.parametrize("version", [176, 212, 226])
 async def test_answers_that_end_at_any_byte_are_a_refused_or_a_stalled_session(version: int) -> None:
-    begun = speech.managed_accounts(version, ("DU1234567",)) + speech.next_valid_id(version, 1)
-    told = speech.current_time(version, int(time.time()))
+    begun = messages.managed_accounts(version, ("DU1234567",)) + messages.next_valid_id(version, 1)
+    told = messages.current_time(version, int(time.time()))
     for parts, verdict in (
         *(((begun[:end],), Verdict.SESSION_REFUSED) for end in range(1, len(begun))),
         *(((begun, b"", told[:end]), Verdict.SESSION_STALLED) for end in range(1, len(told))),
@@ -318,19 +318,19 @@ async def test_answers_that_end_at_any_byte_are_a_refused_or_a_stalled_session(v
 
 
 async def test_a_time_that_nobody_asked_for_is_no_answer() -> None:
-    words = speech.managed_accounts(226, ("DU1234567",)) + speech.next_valid_id(226, 1)
-    async with saying(226, words + speech.current_time(226, 5)) as port:
+    words = messages.managed_accounts(226, ("DU1234567",)) + messages.next_valid_id(226, 1)
+    async with saying(226, words + messages.current_time(226, 5)) as port:
         report = await probe(at(port, deadline=0.3))
     assert judge(report, at(port)) is Verdict.SESSION_STALLED
 
 
 def flood(listener: socket.socket) -> None:
     """A gateway, in a thread of its own, that answers the hello and then talks faster than anyone can read."""
-    chatter = speech.error(226, -1, 2104, "OK:usfarm", 0) * 20_000
+    chatter = messages.error(226, -1, 2104, "OK:usfarm", 0) * 20_000
     client, _ = listener.accept()
     with client, contextlib.suppress(OSError):
         client.recv(64)
-        client.sendall(speech.reply(226, "20261121 02:00:00 EST"))
+        client.sendall(messages.reply(226, "20261121 02:00:00 EST"))
         client.recv(64)
         while True:
             client.sendall(chatter)
@@ -357,15 +357,15 @@ async def test_what_a_gateway_says_after_our_end_is_taken_in_and_not_answered_by
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"226")
-        writer.write(speech.reply(226, "20261121 02:00:00 EST"))
+        writer.write(messages.reply(226, "20261121 02:00:00 EST"))
         await reader.read(64)
-        writer.write(speech.managed_accounts(226, ("DU1234567",)) + speech.next_valid_id(226, 1))
+        writer.write(messages.managed_accounts(226, ("DU1234567",)) + messages.next_valid_id(226, 1))
         await reader.read(64)
-        writer.write(speech.current_time(226, int(time.time())))
+        writer.write(messages.current_time(226, int(time.time())))
         try:
             await reader.read()
             for _ in range(5):
-                writer.write(speech.error(226, -1, 2104, "OK:usfarm", 0))
+                writer.write(messages.error(226, -1, 2104, "OK:usfarm", 0))
                 await writer.drain()
                 await asyncio.sleep(0.005)
             ended.set_result("in order")
@@ -381,9 +381,9 @@ async def test_what_a_gateway_says_after_our_end_is_taken_in_and_not_answered_by
 
 
 async def test_late_notices_are_waited_for_a_moment_only() -> None:
-    words = speech.managed_accounts(226, ("DU1234567",)) + speech.next_valid_id(226, 1)
-    told = speech.current_time(226, int(time.time()))
-    notices = [speech.error(226, -1, 2104, f"OK:farm{number}", 0) for number in range(100)]
+    words = messages.managed_accounts(226, ("DU1234567",)) + messages.next_valid_id(226, 1)
+    told = messages.current_time(226, int(time.time()))
+    notices = [messages.error(226, -1, 2104, f"OK:farm{number}", 0) for number in range(100)]
     async with saying(226, words, b"", told, *notices, pause=0.05) as port:
         report = await probe(at(port))
     facts = session_of(report).session

@@ -23,7 +23,7 @@ sys.argv = ["ibkr-exporter", *{arguments!r}]
 from exporter.__main__ import main
 main()
 """
-EARLY = ["exporter.cli", "exporter.config.endpoint", "typer"]
+EARLY = ["exporter.cli.app", "exporter.config.endpoint", "typer"]
 
 
 def signalled(number: signal.Signals, module: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -34,7 +34,7 @@ def signalled(number: signal.Signals, module: str, *arguments: str) -> "subproce
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", [*EARLY, "exporter.server", "exporter.web"])
+@pytest.mark.parametrize("module", [*EARLY, "exporter.web.server", "exporter.web.app"])
 def test_serve_that_is_ended_before_it_serves_ends_in_order(
     number: signal.Signals, module: str, tmp_path: Path
 ) -> None:
@@ -47,7 +47,7 @@ def test_serve_that_is_ended_before_it_serves_ends_in_order(
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("exporter.demo", ["demo", "--listen", "127.0.0.1:0"]),
+        ("exporter.cli.demo", ["demo", "--listen", "127.0.0.1:0"]),
         ("exporter.simulator.command", ["simulate", "--port", "0"]),
     ],
 )
@@ -58,7 +58,7 @@ def test_the_demo_and_the_simulator_do_the_same(module: str, arguments: list[str
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", [*EARLY, "exporter.diagnosis", "exporter.terminal"])  # the last as it prints
+@pytest.mark.parametrize("module", [*EARLY, "exporter.cli.diagnose", "exporter.cli.report"])  # the last as it prints
 def test_a_diagnosis_that_is_ended_says_so_and_never_exits_like_an_answer(number: signal.Signals, module: str) -> None:
     with signalled(number, module, "diagnose", "127.0.0.1:1", "--clients", "none") as process:
         printed, said = process.communicate(timeout=60)
@@ -69,7 +69,7 @@ def test_a_diagnosis_that_is_ended_says_so_and_never_exits_like_an_answer(number
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_diagnosis_that_is_ended_and_cannot_say_so_exits_the_same_way() -> None:
     script = SENDER.format(
-        module="exporter.diagnosis", number=int(signal.SIGTERM), arguments=("diagnose", "127.0.0.1:1")
+        module="exporter.cli.diagnose", number=int(signal.SIGTERM), arguments=("diagnose", "127.0.0.1:1")
     )
     with open("/dev/full", "w") as full:  # noqa: PTH123 - no file
         ran = subprocess.run([sys.executable, "-c", script], stderr=full, env=CLEAN, timeout=60, check=False)
@@ -79,7 +79,7 @@ def test_a_diagnosis_that_is_ended_and_cannot_say_so_exits_the_same_way() -> Non
 def test_a_hang_up_while_serve_starts_is_no_reason_to_end(tmp_path: Path) -> None:
     listen = free_port()
     file = config_for(tmp_path, 1, listen)
-    with signalled(signal.SIGHUP, "exporter.server", "serve", "--config", str(file)) as process:
+    with signalled(signal.SIGHUP, "exporter.web.server", "serve", "--config", str(file)) as process:
         try:
             assert get(f"http://127.0.0.1:{listen}/-/ready") == "OK\n"
         finally:

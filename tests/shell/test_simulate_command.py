@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from exporter.simulator.command import mode_rows, run
-from exporter.simulator.control import control
 from exporter.simulator.gateway import Gateway
+from exporter.simulator.http_control import control
 from exporter.simulator.modes import MODES
 
 PROGRAM = "import sys; from exporter.simulator.command import run; sys.exit(run({}, keyboard=sys.stdin))"

@@ -10,13 +10,13 @@ from time import monotonic
 
 import pytest
 
-from exporter.simulator import protobuf, speech
+from exporter.protocol.wire import frame
+from exporter.simulator import messages, protobuf
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.record import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Ledger
-from exporter.simulator.script import FLOOD_CHUNK, FLOOD_CHUNKS, Ending
-from exporter.simulator.setup import Setup
-from exporter.wire import frame
+from exporter.simulator.recorder import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Ledger
+from exporter.simulator.responses import FLOOD_CHUNK, FLOOD_CHUNKS, Ending
+from exporter.simulator.settings import Setup
 
 HELLO = bytes.fromhex("4150490000000009763130302e2e323236")  # v100..226
 HELLO_176 = bytes.fromhex("4150490000000009763135372e2e313736")  # v157..176
@@ -414,7 +414,7 @@ async def test_wrong_account_and_clock_off() -> None:
         async with client(gateway) as c:
             assert (await c.begin())[0].endswith(b"DU1234567")
             await c.say(TIME)
-            assert (await c.frame()) == speech.current_time(226, 1090)[4:]
+            assert (await c.frame()) == messages.current_time(226, 1090)[4:]
 
 
 # --- client ids

@@ -10,18 +10,19 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from exporter import logs, watch
-from exporter.metrics import ExporterState
+from exporter import log
+from exporter.metrics.exposition import ExporterState
 from exporter.model import Cause, Mode, Outcome, Target, Verdict
-from exporter.probes.names import Resolver
-from exporter.service import Service
-from exporter.sightings import Sight, Sighting
-from exporter.simulator import speech
+from exporter.probes.resolver import Resolver
+from exporter.protocol.wire import Request
+from exporter.service import watch
+from exporter.service.service import Service
+from exporter.service.watch import Pace, accustomed, pause
+from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.record import ClientEnd, ConnectionRecord
-from exporter.simulator.setup import Setup
-from exporter.watch import Pace, accustomed, pause
-from exporter.wire import Request
+from exporter.simulator.recorder import ClientEnd, ConnectionRecord
+from exporter.simulator.settings import Setup
+from exporter.state.watch_events import Sight, Sighting
 
 PROBES, WATCH = 9001, 9002  # the client ids
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
@@ -288,15 +289,15 @@ class Tight:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"226")
-        writer.write(speech.reply(176, "20261121 02:00:00 EST"))
+        writer.write(messages.reply(176, "20261121 02:00:00 EST"))
         client = int((await reader.read(64)).split(b"\0")[5])
         self.sessions[client] = writer
-        writer.write(speech.managed_accounts(176, ("DU1234567",)) + speech.next_valid_id(176, 1))
+        writer.write(messages.managed_accounts(176, ("DU1234567",)) + messages.next_valid_id(176, 1))
         while await reader.read(64):
-            writer.write(speech.current_time(176, 1_795_226_420))
+            writer.write(messages.current_time(176, 1_795_226_420))
         try:
             for _ in range(5):
-                writer.write(speech.error(176, -1, 2104, "OK:usfarm", 0))
+                writer.write(messages.error(176, -1, 2104, "OK:usfarm", 0))
                 await writer.drain()
                 await asyncio.sleep(0.005)
             self.ends.append("in order")
@@ -312,13 +313,13 @@ async def test_what_only_the_watch_was_told_stands_until_it_is_told_otherwise_an
     async with server:
         async with watching(replace(target, client_ids=(PROBES, WATCH))) as service:
             await connected(service)
-            gateway.sessions[WATCH].write(speech.error(176, -1, 1100, "lost", 0))
+            gateway.sessions[WATCH].write(messages.error(176, -1, 1100, "lost", 0))
             await until(service, Verdict.UPSTREAM_DOWN)
             changes, probed = len(service.states["gateway"].changes), service.states["gateway"].connections
             await asyncio.sleep(1.0)
             assert service.states["gateway"].connections > probed
             assert len(service.states["gateway"].changes) == changes
-            gateway.sessions[WATCH].write(speech.error(176, -1, 1102, "found", 0))
+            gateway.sessions[WATCH].write(messages.error(176, -1, 1102, "found", 0))
             await until(service, Verdict.HEALTHY)
         await asyncio.sleep(0.1)
     assert set(gateway.ends) == {"in order"}
@@ -326,15 +327,15 @@ async def test_what_only_the_watch_was_told_stands_until_it_is_told_otherwise_an
 
 
 async def test_no_account_number_is_in_the_log() -> None:
-    logs.configure("debug")
+    log.configure("debug")
     with capture_logs() as lines:
         async with Gateway("wrong_account") as gateway, watching(at(gateway)) as service:
             await until(service, Verdict.ACCOUNT_MISSING)
             await connected(service)
-    log = " ".join(str(value) for line in lines for value in line.values())
-    assert "does not manage account DU…567" in log
-    assert "DU1234567" not in log
-    assert "DU7654321" not in log
+    logged = " ".join(str(value) for line in lines for value in line.values())
+    assert "does not manage account DU…567" in logged
+    assert "DU1234567" not in logged
+    assert "DU7654321" not in logged
 
 
 # --- one watch by itself, without a service

@@ -11,20 +11,21 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from exporter import logs, watch
-from exporter.metrics import ExporterState
+from exporter import log
+from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Target, Verdict
-from exporter.service import Service
-from exporter.simulator import speech
+from exporter.service import watch
+from exporter.service.service import Service
+from exporter.service.watch import Pace
+from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
-from exporter.watch import Pace
 
 PROBES, WATCH = 9001, 9002
 VERSION = 176
 QUICK = Pace(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
-LOST, FOUND = speech.error(VERSION, -1, 1100, "lost", 0), speech.error(VERSION, -1, 1102, "found", 0)
-BEGUN = speech.managed_accounts(VERSION, ("DU1234567",)) + speech.next_valid_id(VERSION, 1)
-TIME = speech.current_time(VERSION, 1_795_226_420)
+LOST, FOUND = messages.error(VERSION, -1, 1100, "lost", 0), messages.error(VERSION, -1, 1102, "found", 0)
+BEGUN = messages.managed_accounts(VERSION, ("DU1234567",)) + messages.next_valid_id(VERSION, 1)
+TIME = messages.current_time(VERSION, 1_795_226_420)
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -48,7 +49,7 @@ class Odd:
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 await reader.readuntil(b"226")
-                writer.write(speech.reply(VERSION, "20261121 02:00:00 EST"))
+                writer.write(messages.reply(VERSION, "20261121 02:00:00 EST"))
                 start = await reader.read(64)
                 if start.split(b"\0")[5:6] == [b"%d" % WATCH]:
                     self.began.append(came)
@@ -114,7 +115,7 @@ async def test_a_storm_of_losses_and_returns_is_told_ten_times_a_second_and_ends
         writer.write(LOST)
         await answers
 
-    logs.configure("info")
+    log.configure("info")
     async with odd(talk) as gateway:
         with capture_logs() as lines:
             async with watching(at(gateway.port)) as service:
@@ -133,7 +134,7 @@ async def test_a_storm_of_losses_and_returns_is_told_ten_times_a_second_and_ends
 def chatter(number: int) -> bytes:
     """Farms that are lost and found, many of them, none twice in a row."""
     return b"".join(
-        speech.error(VERSION, -1, 2103 + place % 2, f"whatever:farm{place % 97}", 0) for place in range(number)
+        messages.error(VERSION, -1, 2103 + place % 2, f"whatever:farm{place % 97}", 0) for place in range(number)
     )
 
 

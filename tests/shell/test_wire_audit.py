@@ -13,10 +13,10 @@ import pytest
 
 from exporter.clients.worker import ClientProbe
 from exporter.model import Outcome, Stage
+from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.record import ClientEnd, ConnectionRecord
-from exporter.simulator.setup import Setup
-from exporter.wire import Request
+from exporter.simulator.recorder import ClientEnd, ConnectionRecord
+from exporter.simulator.settings import Setup
 from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from exporter.clients.forkserver import UnusableError
 from exporter.clients.libraries import RUNNER
 from exporter.clients.worker import ClientProbe, Worker, open_worker
-from exporter.clients.zygote import UnusableError
 from exporter.model import Cause, ClientSpec, Layer, Outcome, Stage
 from tests.shell.clients_fakes import ESCAPE, alive, descendants, descriptors, make_worker, write_driver
 

@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from exporter.simulator.control import control
 from exporter.simulator.gateway import Gateway
+from exporter.simulator.http_control import control
 
 RELAY, GATEWAY, CONTROL = 4004, 4002, 5002
 SWITCH = Path("/tmp/no-relay")  # noqa: S108 - inside a container of its own

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.schedule import WATCHED_SPACING
+from exporter.service.schedule import WATCHED_SPACING
 from tests.stack.containers import DOCKER, compose, fetch, free_ports, query, wait_for
 
 FILES = (

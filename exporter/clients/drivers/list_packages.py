@@ -1,4 +1,4 @@
-"""What is installed in this interpreter: `python -I look.py` prints one JSON object. Imports no library.
+"""What is installed in this interpreter: `python -I list_packages.py` prints one JSON object. Imports no library.
 
     {"python": [3, 12, 1], "distributions": {"ib-insync": "0.9.86"},
      "owners": {"ibapi": ["ibapi", "ibapi-latest"]},

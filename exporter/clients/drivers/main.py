@@ -1,7 +1,7 @@
 """The first file that a foreign interpreter reads.
 
-    python -I run.py DRIVER.py CHANNEL_FD [--lazy]
-    python -I run.py DRIVER.py --once
+    python -I main.py DRIVER.py CHANNEL_FD [--lazy]
+    python -I main.py DRIVER.py --once
 
 It only looks at the Python it runs under, in a syntax that every Python 3 understands, so that an old one can say so,
 and then hands over to serve.py beside it. `-I` keeps this directory off sys.path; the files here are loaded by path.

@@ -38,7 +38,7 @@ SINGLE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS"
 def main(arguments, load):
     """Serve probes, or run one."""
     os.environ.update(SINGLE)
-    ladder, driver = load(os.path.join(HERE, "ladder.py")), load(arguments[0])
+    ladder, driver = load(os.path.join(HERE, "probe.py")), load(arguments[0])
     if arguments[1] == "--once":
         return once(driver, ladder)
     channel = socket.socket(fileno=int(arguments[1]))

@@ -16,32 +16,13 @@ from zlib import crc32
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from exporter.history import TargetState, current_verdict
 from exporter.model import Verdict
-from exporter.page.api import moment, report_json, state_json, status, status_text
-from exporter.page.details import describe
-from exporter.page.views import SIGNS, WORST_FIRST, at, card, common_window, length, row, worst_first
-from exporter.remedy import REMEDIES
-from exporter.verdict import Severity, severity
-
-__all__ = [
-    "CONTENT_SECURITY_POLICY",
-    "OTHER_RUNBOOKS",
-    "STATIC",
-    "moment",
-    "prepare",
-    "render_error",
-    "render_runbook",
-    "render_runbooks",
-    "render_status",
-    "render_target",
-    "report_json",
-    "state_json",
-    "static",
-    "status",
-    "status_chunks",
-    "status_text",
-]
+from exporter.state.target import TargetState, current_verdict
+from exporter.text import elapsed
+from exporter.verdict.actions import REMEDIES
+from exporter.verdict.rules import Severity, severity
+from exporter.web.pages.rows import SIGNS, WORST_FIRST, at, card, common_window, row, worst_first
+from exporter.web.pages.target import describe
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -90,7 +71,7 @@ def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | N
         "rows": (row(state, now, window) for state in ordered[ill:]),
         "index": _index(ordered[:ill], verdicts) if ill > SURVEYED else (),
         "unfolded": UNFOLDED,
-        "window": length(window),
+        "window": elapsed(window),
         "now": at(now, now),
         "refresh": refresh,
     }
@@ -106,7 +87,7 @@ def render_target(state: TargetState, now: float) -> str:
     """The page of one target."""
     window = common_window([state], now)
     shown = describe(state, now, window)
-    context = {"details": shown, "worst": shown.card.row.tone, "window": length(window), "now": at(now, now)}
+    context = {"details": shown, "worst": shown.card.row.tone, "window": elapsed(window), "now": at(now, now)}
     return _render("target.html", "../", context)
 
 
@@ -145,7 +126,7 @@ def static(name: str) -> bytes:
     """The content of a file of `/static/`; raises KeyError for a name that is not in STATIC."""
     if name not in STATIC:
         raise KeyError(name)
-    return files("exporter").joinpath("static", name).read_bytes()
+    return files("exporter.web.pages").joinpath("static", name).read_bytes()
 
 
 def runbook_source(name: str) -> str:
@@ -169,7 +150,7 @@ def _style_version() -> str:
 @cache
 def _templates() -> Environment:
     return Environment(
-        loader=PackageLoader("exporter"),
+        loader=PackageLoader("exporter.web.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from exporter.evidence import duration
-from exporter.history import TargetState, claims, current_verdict, expired, expires_at
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
-from exporter.page.api import moment, since, words
-from exporter.remedy import REMEDIES
-from exporter.verdict import Severity, severity
+from exporter.state.target import TargetState, claims, current_verdict, expired, expires_at
+from exporter.text import duration, elapsed, rfc3339, utc
+from exporter.verdict.actions import REMEDIES
+from exporter.verdict.rules import Severity, severity
+from exporter.web.pages.status_json import since, words
 
 WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 SIGNS = {Severity.CRITICAL: "✗", Severity.WARNING: "!", Severity.UNKNOWN: "?", Severity.OK: "✓"}
@@ -194,26 +194,13 @@ def strip(shown: Sequence[Span], now: float, window: float) -> Strip:
         x = min(100 * max(0.0, span.start - start) / window, 100 - NARROWEST)
         width = min(max(100 * (span.end - start) / window - x, NARROWEST), 100 - x)
         bars.append(Bar(tone.value, round(x, 1), TALLEST - HEIGHTS[tone], round(width, 1), HEIGHTS[tone]))
-    latest = [f"{span.verdict.value} for {length(span.end - span.start)}" for span in reversed(shown[-4:])]
+    latest = [f"{span.verdict.value} for {elapsed(span.end - span.start)}" for span in reversed(shown[-4:])]
     return Strip(tuple(bars), ", before that ".join(latest) or "no history yet")
 
 
 def at(when: float, now: float) -> Moment:
     """A unix time as it is shown at `now`."""
-    iso = moment(when)
-    return Moment(iso, f"{iso[:10]} {iso[11:19]} UTC", length(max(0.0, now - when)))
-
-
-def length(seconds: float) -> str:
-    """A long time for people: 12 s, 5 min, 3 h 20 min, 2 d 4 h."""
-    whole = max(0, int(seconds))  # a clock that was set back makes no negative times
-    if whole < MINUTE:
-        return f"{whole} s"
-    if whole < HOUR:
-        return f"{whole // MINUTE} min" + (f" {whole % MINUTE} s" if whole < 10 * MINUTE and whole % MINUTE else "")
-    if whole < DAY:
-        return f"{whole // HOUR} h" + (f" {whole % HOUR // MINUTE} min" if whole % HOUR // MINUTE else "")
-    return f"{whole // DAY} d" + (f" {whole % DAY // HOUR} h" if whole % DAY // HOUR else "")
+    return Moment(rfc3339(when), utc(when), elapsed(max(0.0, now - when)))
 
 
 def _rung(layer: Layer, result: LayerResult, target: Target) -> Rung:

@@ -7,11 +7,12 @@ empty, and the evidence says how old the last report is.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from exporter.evidence import shown
-from exporter.history import (
+from exporter.maintenance import names, open_windows
+from exporter.model import Edition, Layer, LayerResult, Report, SessionFacts, Target, Verdict
+from exporter.protocol.launcher_log import Login
+from exporter.state.target import (
     EXPIRY_INTERVALS,
     TargetState,
     claims,
@@ -21,11 +22,10 @@ from exporter.history import (
     explanation,
     heard_at,
 )
-from exporter.login import Login
-from exporter.model import Edition, Layer, LayerResult, Report, SessionFacts, Target, Verdict
-from exporter.remedy import REMEDIES, fill
-from exporter.verdict import CONNECTABLE, Explanation, Severity, explain, severity
-from exporter.windows import names, open_windows
+from exporter.text import rfc3339
+from exporter.verdict.actions import REMEDIES, fill
+from exporter.verdict.evidence import shown
+from exporter.verdict.rules import CONNECTABLE, Explanation, Severity, explain, severity
 
 Json = dict[str, Any]
 
@@ -68,7 +68,7 @@ def state_json(state: TargetState, now: float) -> Json:
         "login": _login(state.login),
         "maintenance": {name: name in opened for name in names(target.windows)},
         "probes": _probes(state),
-        "changes": [{"verdict": change.verdict.value, "at": moment(change.at)} for change in state.changes],
+        "changes": [{"verdict": change.verdict.value, "at": rfc3339(change.at)} for change in state.changes],
     }
 
 
@@ -81,7 +81,7 @@ def words(state: TargetState, now: float) -> Explanation:
     evidence = (
         "No report has come in yet."
         if last is None
-        else f"The last report is from {moment(last.at)} and said {state.verdict.value}; one older than "
+        else f"The last report is from {rfc3339(last.at)} and said {state.verdict.value}; one older than "
         f"{EXPIRY_INTERVALS} intervals ({EXPIRY_INTERVALS * target.interval:g} s) claims nothing any more."
     )
     actions = tuple(fill(action, target) for action in remedy.actions)
@@ -93,18 +93,13 @@ def since(state: TargetState, now: float) -> float | None:
     return expires_at(state) if state.last is not None and expired(state, now) else state.since
 
 
-def moment(at: float) -> str:
-    """A unix time as RFC 3339 in UTC, to the second: 2026-11-21T02:00:00Z."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _summary(states: Sequence[TargetState], now: float) -> Json:
     verdicts = Counter(current_verdict(state, now) for state in states)
     tones: Counter[Severity] = Counter()
     for verdict, count in verdicts.items():
         tones[severity(verdict)] += count
     return {
-        "at": moment(now),
+        "at": rfc3339(now),
         "summary": {tone.value: tones[tone] for tone in Severity},
         "verdicts": {verdict.value: verdicts[verdict] for verdict in Verdict if verdict in verdicts},
     }
@@ -204,4 +199,4 @@ def _probes(state: TargetState) -> list[Json]:
 
 
 def _moment_or_none(at: float | None) -> str | None:
-    return None if at is None else moment(at)
+    return None if at is None else rfc3339(at)

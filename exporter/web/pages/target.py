@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from exporter.evidence import detail, duration
-from exporter.history import Histogram, Judged, TargetState, claims
+from exporter.maintenance import open_windows, spelled
 from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
-from exporter.page.views import DASH, SIGNS, Card, Moment, at, card, length, spans
-from exporter.verdict import severity
-from exporter.windows import open_windows, spelled
+from exporter.state.target import Histogram, Judged, TargetState, claims
+from exporter.text import duration, elapsed
+from exporter.verdict.evidence import detail
+from exporter.verdict.rules import severity
+from exporter.web.pages.rows import DASH, SIGNS, Card, Moment, at, card, spans
 
 TESTS = {
     Layer.PORT: "Port check",
@@ -219,7 +220,7 @@ def _history(state: TargetState, now: float) -> tuple[Turn, ...]:
             verdict=span.verdict.value,
             tone=severity(span.verdict).value,
             sign=SIGNS[severity(span.verdict)],
-            lasted=length(span.end - span.start),
+            lasted=elapsed(span.end - span.start),
         )
         for span in reversed(spans(state, now))
     )

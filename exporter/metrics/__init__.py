@@ -1,0 +1,1 @@
+"""From the states to the Prometheus text: the catalogue of metrics and their lines. Pure."""

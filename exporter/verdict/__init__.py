@@ -1,0 +1,1 @@
+"""From a report to one verdict, its evidence and its actions. Pure."""

@@ -1,0 +1,1 @@
+"""HTTP: the metrics, the pages, the probe endpoint, and the connections behind them."""

@@ -1,0 +1,36 @@
+"""The pages and the status as JSON: functions of the states and `now`."""
+
+from exporter.web.pages.render import (
+    CONTENT_SECURITY_POLICY,
+    OTHER_RUNBOOKS,
+    STATIC,
+    prepare,
+    render_error,
+    render_runbook,
+    render_runbooks,
+    render_status,
+    render_target,
+    runbook_source,
+    static,
+    status_chunks,
+)
+from exporter.web.pages.status_json import report_json, state_json, status, status_text
+
+__all__ = [
+    "CONTENT_SECURITY_POLICY",
+    "OTHER_RUNBOOKS",
+    "STATIC",
+    "prepare",
+    "render_error",
+    "render_runbook",
+    "render_runbooks",
+    "render_status",
+    "render_target",
+    "report_json",
+    "runbook_source",
+    "state_json",
+    "static",
+    "status",
+    "status_chunks",
+    "status_text",
+]
