@@ -61,7 +61,7 @@ class Stage(StrEnum):
 
 
 class Cause(StrEnum):
-    """The machine-readable reason behind an outcome; the rules of verdict.py read this, never a text."""
+    """The machine-readable reason behind an outcome; the rules of verdict/rules.py read this, never a text."""
 
     NAME_UNKNOWN = "name_unknown"
     NAME_TIMEOUT = "name_timeout"

@@ -6,7 +6,7 @@
     await worker.stop()
 
 The import is done once; its time is not the probe's. A library that hangs, crashes, prints or forks is killed with all
-its children and its result says where it was. Systems that cannot fork get a new process for each probe (fresh.py).
+its children and its result says where it was. Systems that cannot fork get a new process for each probe (spawn.py).
 """
 
 import asyncio

@@ -461,6 +461,6 @@ def test_the_scripts_of_foreign_interpreters_keep_to_old_syntax(path: Path) -> N
 
 
 def test_an_old_python_says_that_it_is_too_old(tmp_path: Path) -> None:
-    script = f"import runpy, sys; sys.version_info = (3, 6, 15); sys.argv = ['run.py', 'x', '--once']; runpy.run_path({str(RUNNER)!r}, run_name='__main__')"
+    script = f"import runpy, sys; sys.version_info = (3, 6, 15); sys.argv = ['main.py', 'x', '--once']; runpy.run_path({str(RUNNER)!r}, run_name='__main__')"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert said.stdout == '{"unavailable": "Python 3.6 is too old: a client needs 3.8 or newer"}\n'

@@ -2,7 +2,7 @@
 
     Row      one target in a line: name, ladder, times, strip          every target
     Card     a row with headline, actions and evidence                 every target that is not healthy
-    Details  all that is known (details.py)                            the page of one target
+    Details  all that is known (target.py)                            the page of one target
 
 A colour never stands alone: every tone has a sign and a word, every bar of a strip a height.
 """
