@@ -99,15 +99,15 @@ async def measure_client(name: str, library: Library, python: str, port: int, pr
     first = await worker.probe("127.0.0.1", port, 9001, 15.0, spacing=0.0)
     if not first.result.ok:
         raise RuntimeError(first.result.detail)
-    zygote = worker.pid
-    before, ours = cpu(zygote), time.process_time()
+    fork_server = worker.pid
+    before, ours = cpu(fork_server), time.process_time()
     copies, ready = 0.0, []
     for _ in range(probes):
         done = await worker.probe("127.0.0.1", port, 9001, 15.0, spacing=0.0)
         copies += done.cpu or 0.0
         ready.append(sum(seconds for _, seconds in done.result.stages[:2]))
-    used = copies + (cpu(zygote) - before) + (time.process_time() - ours)
-    memory = resident(zygote)
+    used = copies + (cpu(fork_server) - before) + (time.process_time() - ours)
+    memory = resident(fork_server)
     await worker.stop()
     bare = [bare_connect(library.name, python, port) for _ in range(PROCESSES)]
     return {

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.clients.pool import Crew
+from exporter.clients.pool import ClientPool
 from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Layer, Mode, Outcome, Target
 from exporter.service.service import Service
@@ -82,7 +82,7 @@ def make_targets(ports: Sequence[int]) -> list[Target]:
 
 def all_tried(service: Service) -> bool:
     """Every library is imported, and the service has been through all that it does."""
-    return all(state.trials for state in service.states.values())
+    return all(state.client_probes for state in service.states.values())
 
 
 def count_tries(service: Service) -> tuple[int, int]:
@@ -99,7 +99,7 @@ async def measure_tries(tries: int, children: Count, files: Count, memory: Count
     """What so many tries leave of processes, files and memory of this process, and of connections to the gateways."""
     async with gateways() as (ports, ask):
         nothing = children(), files()
-        service = Service(ExporterState("bench", "3"), crew=Crew())
+        service = Service(ExporterState("bench", "3"), crew=ClientPool())
         targets = make_targets(ports)
         kept: list[tuple[float, float, float]] = []
         made = hung = 0

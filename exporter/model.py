@@ -252,7 +252,7 @@ class SessionFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class InstalledVersion:
     """A broker library as it is installed in one interpreter: the versions of both."""
 
     library: str
@@ -281,7 +281,7 @@ class LayerResult:
     client: str | None = None
     code: int | None = None  # the number of the API's error, where one ended the probe: 326, 503
     session: SessionFacts | None = None
-    edition: Edition | None = None  # of a client: what was tried
+    installed: InstalledVersion | None = None  # of a client: what was tried
     doubt: Doubt | None = None  # of a client that failed: why it is not accused
 
     @property

@@ -14,7 +14,7 @@ import typer
 
 from exporter import __version__, log
 from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
-from exporter.cli.target import configured, wanted
+from exporter.cli.target import configured, select_target
 from exporter.config import Config, ConfigError, from_environment, load, parse_listen
 from exporter.model import Report, Verdict
 from exporter.protocol.launcher_log import Login
@@ -116,15 +116,15 @@ def diagnose(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from exporter.cli.clients import chosen  # noqa: PLC0415
+    from exporter.cli.clients import select_clients  # noqa: PLC0415
     from exporter.cli.diagnose import examine  # noqa: PLC0415
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
     from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 
-    asked, known = wanted(target, config)
+    asked, known = select_target(target, config)
     log.configure("error", "console")
     try:
-        specs, remark = chosen(clients, asked, known)
+        specs, remark = select_clients(clients, asked, known)
     except ValueError as error:
         fail(str(error), USAGE)
     console = Console(stderr=True)
@@ -187,13 +187,13 @@ def simulate(
 ) -> None:
     """Simulate one TWS with a chosen fault."""
     from exporter.simulator import command  # noqa: PLC0415
-    from exporter.simulator.settings import Setup  # noqa: PLC0415
+    from exporter.simulator.settings import GatewaySettings  # noqa: PLC0415
 
     if list_modes:
         with output(0):
             _print_modes(command.mode_rows())
         return
-    setup = Setup(
+    setup = GatewaySettings(
         server_version=server_version,
         accounts=tuple(account),
         taken_client_ids=frozenset(client_id_in_use),

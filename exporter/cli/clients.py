@@ -19,7 +19,7 @@ LISTS = ("Python",)
 HOW = "`ibkr-exporter clients install` installs them"
 
 
-def chosen(
+def select_clients(
     asked: str | None, target: Target, configured: Mapping[str, ClientSpec]
 ) -> tuple[Sequence[ClientSpec], str | None]:
     """The clients that `diagnose` tries, and a remark where that may surprise.

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from exporter.config import Config
 from exporter.model import Mode, Target
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 from exporter.simulator.timeline import play_timeline, read_timeline
 from exporter.web import server
 
 INTERVAL = 5.0  # seconds: quicker than the default of 15, so that there is something to see
 DEADLINE = 2.0
-SETUP = Setup(slow=1.4)  # seconds to an answer in the mode `slow`: above the limit, below the deadline
+SETUP = GatewaySettings(slow=1.4)  # seconds to an answer in the mode `slow`: above the limit, below the deadline
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _print_lines(console: Console, rows: Iterable[Row]) -> None:
 def _library(result: LayerResult) -> str:
     if result.client is None:
         return "our own socket"
-    return f"{result.edition.library} {result.edition.version}" if result.edition else ""
+    return f"{result.installed.library} {result.installed.version}" if result.installed else ""
 
 
 def _outcome(result: LayerResult) -> Text:

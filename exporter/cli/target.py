@@ -17,7 +17,7 @@ from exporter.config import (
 from exporter.model import ClientSpec, Target
 
 
-def wanted(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
+def select_target(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
     """The one target to diagnose, by name, by HOST:PORT, or the only one configured; and the clients configured."""
     if asked and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
         return target_for_endpoint(*_endpoint(asked), avoid=_programs_ids()), {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.clients.conflicts import Conflict, find_conflicts, read_look
-from exporter.clients.forkserver import Installed, UnusableError, environment
+from exporter.clients.forkserver import Imported, UnusableError, environment
 from exporter.clients.libraries import DRIVERS, Library
 from exporter.clients.worker import IMPORT_LIMIT, Worker
 
@@ -20,7 +20,7 @@ class Checked:
     client: str
     library: str
     python: str
-    installed: Installed | None
+    installed: Imported | None
     conflicts: Sequence[Conflict]
     problem: str | None = None
 

@@ -25,7 +25,7 @@ Word = TypeVar("Word", Outcome, Stage, Cause)
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class ExitStatus:
     """How a probe's process ended: by us at the deadline, or by itself with this wait status (None: unknown).
 
     `imported`: the library was there before the process was.
@@ -50,7 +50,7 @@ def find_end(lines: Sequence[Line]) -> Line | None:
     return next((line for line in lines if isinstance(line.get("end"), str)), None)
 
 
-def read_result(client: str, lines: Sequence[Line], elapsed: float, death: Death, noise: str) -> LayerResult:
+def read_result(client: str, lines: Sequence[Line], elapsed: float, death: ExitStatus, noise: str) -> LayerResult:
     """The result of a probe that took `elapsed` seconds, from what its process said before it ended or was killed.
 
     Whatever happens before the import is done says nothing about the target.
@@ -101,7 +101,7 @@ def last_lines(noise: str, most: int = 3) -> str:
 
 
 def _ended(
-    end: Line | None, told: object, death: Death, missing: Stage, noise: str
+    end: Line | None, told: object, death: ExitStatus, missing: Stage, noise: str
 ) -> tuple[Outcome, Stage, Cause | None, str]:
     if end is not None:
         outcome = _word(Outcome, end["end"]) or Outcome.CRASHED

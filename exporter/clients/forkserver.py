@@ -1,7 +1,7 @@
 """The process that has imported a library and is copied for each probe: started, asked, listened to, ended.
 
 What it and we say to each other stands in drivers/serve.py. One Unix socket carries it, with the descriptors of a
-probe's pipes; when that socket closes, by our death too, the zygote kills its copies and ends.
+probe's pipes; when that socket closes, by our death too, the fork_server kills its copies and ends.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ ENVIRONMENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class Imported:
     """What a client turned out to be: the library's version, its Python, and what its import took.
 
     `copied`: imported once and copied for each probe; otherwise it is imported anew each time.
@@ -57,11 +57,11 @@ class UnusableError(Exception):
     """The interpreter does not start or the library does not import. Says nothing about any target."""
 
 
-class Zygote:
+class ForkServer:
     """One started process and the questions that are open with it."""
 
     def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, noise: Pipe, tail: Tail) -> None:
-        """Made by `start_zygote`."""
+        """Made by `start_fork_server`."""
         self.process = process
         self.tail = tail
         self.alive = True
@@ -79,7 +79,7 @@ class Zygote:
         socket.send_fds(self._channel, [message], [lines, noise])
 
     async def reap(self, number: int) -> Mapping[str, Any]:
-        """End probe `number` and all its children. Returns {"status", "cpu", "strays"}, or {} if the zygote is gone."""
+        """End probe `number` and all its children. Returns {"status", "cpu", "strays"}, or {} if it is gone."""
         future: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
@@ -94,7 +94,7 @@ class Zygote:
             self._pids.pop(number, None)
 
     def kill(self) -> None:
-        """End it and its copies now; a zygote that does not answer is of no more use."""
+        """End it and its copies now; a fork_server that does not answer is of no more use."""
         for pid in (*self._pids.values(), self.process.pid):
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
@@ -142,46 +142,48 @@ class Zygote:
                 future.set_result({})
 
 
-async def start_zygote(python: str, library: Library, limit: float, *, lazy: bool = False) -> tuple[Zygote, Installed]:
+async def start_fork_server(
+    python: str, library: Library, limit: float, *, lazy: bool = False
+) -> tuple[ForkServer, Imported]:
     """Start an interpreter with a library in it and wait until the import is done, `limit` seconds at most.
 
     Raises UnusableError with the reason in words.
     """
-    zygote = await _spawn(python, library, lazy=lazy)
+    fork_server = await _spawn(python, library, lazy=lazy)
     try:
         async with asyncio.timeout(limit):
-            said = await zygote.hello
-            status = 0 if said else await zygote.process.wait()
+            said = await fork_server.hello
+            status = 0 if said else await fork_server.process.wait()
     except TimeoutError:
-        zygote.kill()
-        await zygote.process.wait()
+        fork_server.kill()
+        await fork_server.process.wait()
         msg = f"import {library.name} did not end within {limit:g} s"
         raise UnusableError(msg) from None
     except asyncio.CancelledError:
-        zygote.kill()
-        await zygote.process.wait()
+        fork_server.kill()
+        await fork_server.process.wait()
         raise
     if not said:
         wait_status = -status if status < 0 else status << 8
-        said_last = last_lines(zygote.tail.text)
+        said_last = last_lines(fork_server.tail.text)
         msg = f"{python} {describe_status(wait_status)} before {library.name} was imported" + (
             f": {said_last}" if said_last else ""
         )
         raise UnusableError(msg)
     if "unavailable" in said:
-        await zygote.stop()
+        await fork_server.stop()
         raise UnusableError(said["unavailable"])
     hello = said["hello"]
     if not hello["forks"]:  # its import started threads, and a process with threads cannot be copied safely
-        await zygote.stop()
-        zygote, _ = await start_zygote(python, library, limit, lazy=True)
+        await fork_server.stop()
+        fork_server, _ = await start_fork_server(python, library, limit, lazy=True)
     version = str(hello["version"] or "")
-    return zygote, Installed(
+    return fork_server, Imported(
         library.name, version, str(hello["python"]), float(hello["import_seconds"]), bool(hello["forks"]) and not lazy
     )
 
 
-async def _spawn(python: str, library: Library, *, lazy: bool) -> Zygote:
+async def _spawn(python: str, library: Library, *, lazy: bool) -> ForkServer:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)  # noqa: FBT003 - a method of the standard library
     tail = Tail()
@@ -206,7 +208,7 @@ async def _spawn(python: str, library: Library, *, lazy: bool) -> Zygote:
     finally:
         theirs.close()
     noise.close_inlet()
-    return Zygote(process, ours, noise, tail)
+    return ForkServer(process, ours, noise, tail)
 
 
 def environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ MOST_LINES = 64  # a driver says eight
 CLOSING = 1.5  # seconds for closing in order after the result is known
 
 
-class Record:
+class ProbeOutput:
     """The lines and the end of the noise of one probe; `over` is set when nothing more is to be waited for."""
 
     def __init__(self) -> None:

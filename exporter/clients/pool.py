@@ -8,15 +8,15 @@ import structlog
 
 from exporter.clients.forkserver import UnusableError
 from exporter.clients.worker import Worker, open_worker
-from exporter.model import ClientSpec, Edition
-from exporter.verdict.client_blame import Usability
+from exporter.model import ClientSpec, InstalledVersion
+from exporter.verdict.client_blame import ClientStatus
 
 AT_ONCE = 4  # probes of one client: each is a process
 
 Open = Callable[[ClientSpec], Worker]
 
 
-class Member:
+class PooledClient:
     """One client with its worker."""
 
     def __init__(self, spec: ClientSpec, worker: Worker) -> None:
@@ -24,57 +24,57 @@ class Member:
         self.spec = spec
         self.worker = worker
         self.places = asyncio.Semaphore(AT_ONCE)
-        self.usability: Usability | None = None  # None: not yet tried
+        self.status: ClientStatus | None = None  # None: not yet tried
 
     async def ready(self) -> str | None:
         """Have the library imported, however long that takes; why it cannot be, if it cannot."""
         try:
-            installed = await self.worker.start()
+            started = await self.worker.start()
         except UnusableError as error:
-            if self.usability is None or self.usability.problem != str(error):
+            if self.status is None or self.status.problem != str(error):
                 structlog.get_logger(__name__).warning("client unusable", client=self.spec.name, problem=str(error))
-            self.usability = Usability(self.spec.name, problem=str(error))
+            self.status = ClientStatus(self.spec.name, problem=str(error))
             return str(error)
-        edition = Edition(installed.library, installed.version, installed.python)
-        self.usability = Usability(self.spec.name, edition)
+        installed = InstalledVersion(started.library, started.version, started.python)
+        self.status = ClientStatus(self.spec.name, installed)
         return None
 
     @property
-    def edition(self) -> Edition | None:
+    def installed(self) -> InstalledVersion | None:
         """What is installed, as far as it is known."""
-        return self.usability.edition if self.usability is not None else None
+        return self.status.installed if self.status is not None else None
 
 
-class Crew:
+class ClientPool:
     """The members by their clients' names."""
 
     def __init__(self, open_one: Open = open_worker) -> None:
         """Nobody yet."""
         self._open = open_one
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, PooledClient] = {}
 
-    async def employ(self, clients: Mapping[str, ClientSpec]) -> None:
+    async def configure(self, clients: Mapping[str, ClientSpec]) -> None:
         """Have exactly these from now on. Unchanged ones keep their process."""
         gone = [name for name, member in self._members.items() if clients.get(name) != member.spec]
-        await self._dismiss(gone)
+        await self._stop_client(gone)
         for name, spec in clients.items():
             if name not in self._members:
-                self._members[name] = Member(spec, self._open(spec))
+                self._members[name] = PooledClient(spec, self._open(spec))
 
-    def member(self, name: str) -> Member | None:
+    def member(self, name: str) -> PooledClient | None:
         """The member of this name."""
         return self._members.get(name)
 
     @property
-    def usabilities(self) -> tuple[Usability, ...]:
+    def statuses(self) -> tuple[ClientStatus, ...]:
         """Of every client that was started, or could not be."""
-        return tuple(member.usability for member in self._members.values() if member.usability is not None)
+        return tuple(member.status for member in self._members.values() if member.status is not None)
 
     async def close(self) -> None:
         """End every process."""
-        await self._dismiss(list(self._members))
+        await self._stop_client(list(self._members))
 
-    async def _dismiss(self, names: Sequence[str]) -> None:
+    async def _stop_client(self, names: Sequence[str]) -> None:
         members = [self._members.pop(name) for name in names]
         for result in await asyncio.gather(*(member.worker.stop() for member in members), return_exceptions=True):
             if isinstance(result, Exception):

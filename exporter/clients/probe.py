@@ -13,11 +13,11 @@ import math
 import time
 from dataclasses import replace
 
-from exporter.clients.pool import Member
+from exporter.clients.pool import PooledClient
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
-from exporter.verdict.client_blame import EXPIRY, Trial, answered, enough, skipped, speaks, withdrawn
+from exporter.verdict.client_blame import EXPIRY, ClientProbe, answered, discard, enough, is_conclusive, skipped
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 ENDING = 2 * SETTLING  # seconds from the end of a client's time to that of its try: it may have to be killed first
@@ -25,7 +25,7 @@ LEAST = 0.1  # seconds for a client, however near the wire's next probe is
 IN_USE = 326
 
 
-class Turn:
+class EndpointLease:
     """The time in which one client alone has a target."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Turn:
         """It is over."""
         self._over.set()
 
-    async def work(self, task: asyncio.Task[Trial]) -> Trial | None:
+    async def work(self, task: asyncio.Task[ClientProbe]) -> ClientProbe | None:
         """The task's result; None if it was ended because somebody wants the target."""
         wanted = asyncio.create_task(self._wanted.wait())
         try:
@@ -63,16 +63,16 @@ class Turn:
             await asyncio.gather(task, wanted, return_exceptions=True)
 
 
-async def try_client(
+async def probe_client(
     target: Target,
-    member: Member,
+    member: PooledClient,
     resolver: Resolver,
     limit: float,
-    turn: Turn,
+    turn: EndpointLease,
     *,
     until: float = math.inf,
     regardless: bool = False,
-) -> Trial:
+) -> ClientProbe:
     """One trial, the client's own time limited to `limit` seconds, and such that all of it is over `until` (loop time).
 
     `regardless` of whether the gateway answers there is no handshake: it is known not to.
@@ -85,38 +85,40 @@ async def try_client(
         turn.look(before.connections)
     now = time.time()
     if before is not None and not answered(before):
-        return Trial(skipped(spec.name, member.edition), now, now + EXPIRY * spec.interval, before)
+        return ClientProbe(skipped(spec.name, member.installed), now, now + EXPIRY * spec.interval, before)
     left = until - ENDING - asyncio.get_running_loop().time()
     result, conflicts, had = await _connect(target, member, max(min(limit, left), LEAST), turn)
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had, spec.deadline):
-        result = withdrawn(result, f"there was time for {had:.1f} s only: give the target a longer interval")
-    if speaks(result) and not result.ok:
+        result = discard(result, f"there was time for {had:.1f} s only: give the target a longer interval")
+    if is_conclusive(result) and not result.ok:
         await asyncio.sleep(SETTLING)
     now = time.time()
-    return Trial(result, now, now + EXPIRY * spec.interval, before, turn.opened, conflicts, had)
+    return ClientProbe(result, now, now + EXPIRY * spec.interval, before, turn.opened, conflicts, had)
 
 
-def not_tried(member: Member, problem: str) -> Trial:
+def unusable(member: PooledClient, problem: str) -> ClientProbe:
     """The trial of a client that cannot be used."""
     now = time.time()
-    result = withdrawn(skipped(member.spec.name), problem)
-    return Trial(result, now, now + EXPIRY * member.spec.interval)
+    result = discard(skipped(member.spec.name), problem)
+    return ClientProbe(result, now, now + EXPIRY * member.spec.interval)
 
 
-def passed_over(member: Member) -> Trial:
+def skip(member: PooledClient) -> ClientProbe:
     """The trial of a client that was not started, because the wire fails."""
     now = time.time()
-    return Trial(skipped(member.spec.name, member.edition), now, now + EXPIRY * member.spec.interval)
+    return ClientProbe(skipped(member.spec.name, member.installed), now, now + EXPIRY * member.spec.interval)
 
 
-def interrupted(member: Member, target: Target, turn: Turn) -> Trial:
+def interrupted(member: PooledClient, target: Target, turn: EndpointLease) -> ClientProbe:
     """The trial of a client that had to make room: it says nothing, and what it had opened is counted."""
     now = time.time()
     handshake = Report(target.name, now, 0.0, (), connections=turn.looked)
-    return Trial(skipped(member.spec.name, member.edition), now, now, handshake, turn.opened)
+    return ClientProbe(skipped(member.spec.name, member.installed), now, now, handshake, turn.opened)
 
 
-async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> tuple[LayerResult, int, float]:
+async def _connect(
+    target: Target, member: PooledClient, limit: float, turn: EndpointLease
+) -> tuple[LayerResult, int, float]:
     """The client's result with the first id that is free, how many were not, and the seconds that it had."""
     until = asyncio.get_running_loop().time() + limit
     conflicts, result, left = 0, skipped(member.spec.name), limit
@@ -126,7 +128,7 @@ async def _connect(target: Target, member: Member, limit: float, turn: Turn) -> 
             turn.opened += 1
             probe = await member.worker.probe(target.host, target.port, client_id, left)
             turn.opened += probe.connections - 1
-            result = replace(probe.result, edition=member.edition)
+            result = replace(probe.result, installed=member.installed)
             if result.code != IN_USE:
                 break
             conflicts += 1

@@ -11,15 +11,15 @@ from typing import Any
 
 from exporter.clients.forkserver import GRACE, UnusableError, environment
 from exporter.clients.libraries import RUNNER, Library
-from exporter.clients.output import Record
+from exporter.clients.output import ProbeOutput
 
 POSIX = not sys.platform.startswith("win")
 
 
-class Ears(asyncio.SubprocessProtocol):
+class OutputProtocol(asyncio.SubprocessProtocol):
     """Standard output is the driver's lines, standard error is noise."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: ProbeOutput) -> None:
         """Tell `record`."""
         self.record = record
         self.exited = asyncio.Event()
@@ -40,19 +40,19 @@ class Ears(asyncio.SubprocessProtocol):
         asyncio.get_running_loop().call_later(0.1, self.record.over.set)  # what it said last may still be on its way
 
 
-async def run_fresh(
+async def spawn_probe(
     python: str, library: Library, request: Mapping[str, Any], until: float
-) -> tuple[Record, bool, int | None]:
+) -> tuple[ProbeOutput, bool, int | None]:
     """Run one probe in a new process, until the loop's clock is at `until` and a moment.
 
     Returns what it said, whether it was killed, and its wait status. Raises UnusableError if it does not start.
     """
-    record = Record()
+    record = ProbeOutput()
     command = [python, "-I", str(RUNNER), str(library.driver), "--once"]
     loop = asyncio.get_running_loop()
     try:
         transport, ears = await loop.subprocess_exec(
-            lambda: Ears(record), *command, start_new_session=POSIX, env=environment()
+            lambda: OutputProtocol(record), *command, start_new_session=POSIX, env=environment()
         )
     except OSError as error:
         msg = f"{python} does not start: {error.strerror or error}"

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.clients.driver_result import Death, find_end, read_result, unavailable
+from exporter.clients.driver_result import ExitStatus, find_end, read_result, unavailable
 from exporter.clients.environments import default_root, find_python
-from exporter.clients.forkserver import CAN_FORK, Installed, UnusableError, Zygote, start_zygote
+from exporter.clients.forkserver import CAN_FORK, ForkServer, Imported, UnusableError, start_fork_server
 from exporter.clients.libraries import Library, find_libraries
-from exporter.clients.output import Record
+from exporter.clients.output import ProbeOutput
 from exporter.clients.pipes import Pipe
-from exporter.clients.spawn import run_fresh
+from exporter.clients.spawn import spawn_probe
 from exporter.model import ClientSpec, LayerResult, Outcome, Stage
 
 IMPORT_LIMIT = 120.0  # seconds: nautilus_trader took 15 on two busy cores with a cold disk
@@ -30,7 +30,7 @@ RETRY_AFTER = 300.0  # seconds until an import that failed is tried again
 
 
 @dataclass(frozen=True, slots=True)
-class ClientProbe:
+class WorkerResult:
     """A probe's result, its CPU seconds, how many processes had tried to escape, and the end of what it printed."""
 
     result: LayerResult
@@ -41,7 +41,7 @@ class ClientProbe:
 
 
 class Worker:
-    """One client: a library as installed in one interpreter. At most one zygote, started when first needed."""
+    """One client: a library as installed in one interpreter. At most one fork_server, started when first needed."""
 
     def __init__(
         self,
@@ -58,24 +58,24 @@ class Worker:
         `python` is the interpreter, or finds it: None then means that no environment is installed, so far.
         """
         self.client = client
-        self.installed: Installed | None = None
+        self.installed: Imported | None = None
         self.unusable: str | None = None
         self._library = library
         self._python = (lambda: python) if isinstance(python, str) else python
         self._import_limit = import_limit
         self._retry_after = retry_after
         self._fork = fork
-        self._zygote: Zygote | None = None
-        self._starting: asyncio.Task[Zygote] | None = None
+        self._fork_server: ForkServer | None = None
+        self._starting: asyncio.Task[ForkServer] | None = None
         self._failed_at = 0.0
         self._numbers = itertools.count(1)
 
     @property
     def pid(self) -> int:
         """The process that holds the library, 0 while there is none."""
-        return self._zygote.process.pid if self._zygote is not None and self._zygote.alive else 0
+        return self._fork_server.process.pid if self._fork_server is not None and self._fork_server.alive else 0
 
-    async def start(self) -> Installed:
+    async def start(self) -> Imported:
         """Import the library now. Raises UnusableError; idempotent."""
         await self._ready()
         if self.installed is None:
@@ -84,7 +84,7 @@ class Worker:
 
     async def probe(
         self, host: str, port: int, client_id: int, deadline: float, spacing: float | None = None
-    ) -> ClientProbe:
+    ) -> WorkerResult:
         """One probe, over in `deadline` seconds and a moment. `spacing` overrides the pause between two requests."""
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline
@@ -95,13 +95,13 @@ class Worker:
             if not self._fork:
                 return await self._run(request | {"deadline": deadline}, until)
             async with asyncio.timeout_at(until):
-                zygote = await self._ready()
+                fork_server = await self._ready()
         except TimeoutError:
             detail = f"import {self._library.name} was not done after {deadline:g} s; it goes on"
-            return ClientProbe(unavailable(self.client, detail, Stage.IMPORTED))
+            return WorkerResult(unavailable(self.client, detail, Stage.IMPORTED))
         except UnusableError as error:
-            return ClientProbe(unavailable(self.client, str(error), Stage.IMPORTED))
-        return await self._climb(zygote, request | {"deadline": until - loop.time()}, until)
+            return WorkerResult(unavailable(self.client, str(error), Stage.IMPORTED))
+        return await self._climb(fork_server, request | {"deadline": until - loop.time()}, until)
 
     async def stop(self) -> None:
         """End the interpreter and everything in it."""
@@ -109,17 +109,17 @@ class Worker:
         if starting is not None:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-        zygote, self._zygote = self._zygote, None
-        if zygote is not None:
-            await zygote.stop()
+        fork_server, self._fork_server = self._fork_server, None
+        if fork_server is not None:
+            await fork_server.stop()
 
-    async def _ready(self) -> Zygote:
-        """The zygote, started if there is none; waiting for it may be given up without stopping the import."""
-        if self._zygote is not None and self._zygote.alive:
-            return self._zygote
-        if self._zygote is not None:
-            await self._zygote.stop()
-            self._zygote = None
+    async def _ready(self) -> ForkServer:
+        """The fork_server, started if there is none; waiting for it may be given up without stopping the import."""
+        if self._fork_server is not None and self._fork_server.alive:
+            return self._fork_server
+        if self._fork_server is not None:
+            await self._fork_server.stop()
+            self._fork_server = None
         if self._starting is None:
             self._interpreter()
             now = asyncio.get_running_loop().time()
@@ -128,17 +128,19 @@ class Worker:
             self._starting = asyncio.create_task(self._start())
         return await asyncio.shield(self._starting)
 
-    async def _start(self) -> Zygote:
+    async def _start(self) -> ForkServer:
         try:
-            zygote, self.installed = await start_zygote(self._interpreter(), self._library, self._import_limit)
+            fork_server, self.installed = await start_fork_server(
+                self._interpreter(), self._library, self._import_limit
+            )
         except UnusableError as error:
             self.unusable, self._failed_at = str(error), asyncio.get_running_loop().time()
             self.installed = None
             raise
         finally:
             self._starting = None
-        self.unusable, self._zygote = None, zygote
-        return zygote
+        self.unusable, self._fork_server = None, fork_server
+        return fork_server
 
     def _interpreter(self) -> str:
         """The interpreter's path. Raises UnusableError while nothing is installed."""
@@ -149,35 +151,35 @@ class Worker:
             raise UnusableError(self.unusable)
         return python
 
-    async def _climb(self, zygote: Zygote, request: Mapping[str, Any], until: float) -> ClientProbe:
-        """One probe in a copy of the zygote."""
+    async def _climb(self, fork_server: ForkServer, request: Mapping[str, Any], until: float) -> WorkerResult:
+        """One probe in a copy of the fork_server."""
         loop = asyncio.get_running_loop()
-        started, number, record, over = loop.time(), next(self._numbers), Record(), False
+        started, number, record, over = loop.time(), next(self._numbers), ProbeOutput(), False
         with Pipe(record.feed.take) as lines, Pipe(record.noise.take) as noise:
             try:
-                zygote.ask(number, request, _inlet(lines), _inlet(noise))
+                fork_server.ask(number, request, _inlet(lines), _inlet(noise))
                 lines.close_inlet()
                 noise.close_inlet()
                 over = await record.wait(until)
             except OSError:
-                zygote.kill()
+                fork_server.kill()
             finally:
                 elapsed = loop.time() - started
-                told = await asyncio.shield(zygote.reap(number)) if zygote.alive else {}
-        if not zygote.alive and find_end(record.lines) is None:
+                told = await asyncio.shield(fork_server.reap(number)) if fork_server.alive else {}
+        if not fork_server.alive and find_end(record.lines) is None:
             lost = unavailable(self.client, "the process that holds the library was lost")
-            return ClientProbe(lost, 1, noise=record.noise.text)
+            return WorkerResult(lost, 1, noise=record.noise.text)
         imported = self.installed is not None and self.installed.copied
-        return self._judge(record, elapsed, Death(not over, told.get("status"), imported), told)
+        return self._judge(record, elapsed, ExitStatus(not over, told.get("status"), imported), told)
 
-    async def _run(self, request: Mapping[str, Any], until: float) -> ClientProbe:
+    async def _run(self, request: Mapping[str, Any], until: float) -> WorkerResult:
         """One probe in a process of its own."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        record, killed, status = await run_fresh(self._interpreter(), self._library, request, until)
-        return self._judge(record, loop.time() - started, Death(killed, status, imported=False), {})
+        record, killed, status = await spawn_probe(self._interpreter(), self._library, request, until)
+        return self._judge(record, loop.time() - started, ExitStatus(killed, status, imported=False), {})
 
-    def _judge(self, record: Record, elapsed: float, death: Death, told: Mapping[str, Any]) -> ClientProbe:
+    def _judge(self, record: ProbeOutput, elapsed: float, death: ExitStatus, told: Mapping[str, Any]) -> WorkerResult:
         """The result, and from a library that was imported only now, its version."""
         said = next((line for line in record.lines if line.get("stage") == Stage.IMPORTED and "version" in line), None)
         if said is not None:
@@ -186,11 +188,11 @@ class Worker:
                 str(said.get("python", "")),
                 float(said.get("seconds", 0.0)),
             )
-            self.installed = Installed(self._library.name, version, python, seconds, copied=False)
+            self.installed = Imported(self._library.name, version, python, seconds, copied=False)
         result = read_result(self.client, record.lines, elapsed, death, record.noise.text)
         end = find_end(record.lines) or {"opened": result.outcome is not Outcome.UNAVAILABLE}
         opened = 1 if end.get("opened") else 0
-        return ClientProbe(result, opened, told.get("cpu"), told.get("strays", 0), record.noise.text)
+        return WorkerResult(result, opened, told.get("cpu"), told.get("strays", 0), record.noise.text)
 
 
 def open_worker(spec: ClientSpec, root: Path | None = None) -> Worker:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from exporter.config import endpoint
-from exporter.config.checks import Unfit
+from exporter.config.checks import InvalidValue
 from exporter.config.endpoint import target_for_endpoint
 from exporter.config.environment import read_listen, read_target
 from exporter.config.errors import ConfigError, Problem
@@ -59,7 +59,7 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     """HOST:PORT as (host, port), an IPv6 address in brackets: `[::1]:7497`. Raises ConfigError."""
     try:
         return endpoint.parse_endpoint(text)
-    except Unfit as fault:
+    except InvalidValue as fault:
         raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
 
 
@@ -67,7 +67,7 @@ def parse_listen(text: str) -> Listen:
     """Where to listen: `127.0.0.1:9497`, `[::]:9497`, or `:9497` for every address. Raises ConfigError."""
     try:
         return endpoint.parse_listen(text)
-    except Unfit as fault:
+    except InvalidValue as fault:
         raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
 
 

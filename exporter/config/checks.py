@@ -17,7 +17,7 @@ PORT_REMEDY = "Give a whole number from 1 to 65535; paper TWS listens on 7497"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Unfit(ValueError):  # noqa: N818 - a value that does not fit is not our error; it becomes a Problem
+class InvalidValue(ValueError):  # noqa: N818 - a value that does not fit is not our error; it becomes a Problem
     """A value that cannot be used: what is wrong with it, and what to do about it."""
 
     def __init__(self, message: str, remedy: str) -> None:
@@ -28,10 +28,10 @@ class Unfit(ValueError):  # noqa: N818 - a value that does not fit is not our er
 
 
 def parse_port(text: str) -> int:
-    """A port number, 1 to 65535, from text. Raises Unfit."""
+    """A port number, 1 to 65535, from text. Raises InvalidValue."""
     number = whole(text)
     if number is None or not 1 <= number <= MAX_PORT:
-        raise Unfit(f'"{text}" is not a port', PORT_REMEDY)
+        raise InvalidValue(f'"{text}" is not a port', PORT_REMEDY)
     return number
 
 
@@ -41,46 +41,50 @@ def whole(text: str) -> int | None:
 
 
 def check_port(number: int) -> int:
-    """The port if it is one. Raises Unfit."""
+    """The port if it is one. Raises InvalidValue."""
     if not 1 <= number <= MAX_PORT:
-        raise Unfit(f"{number} is not a port", PORT_REMEDY)
+        raise InvalidValue(f"{number} is not a port", PORT_REMEDY)
     return number
 
 
 def check_client_id(number: int) -> int:
-    """A client id that a trading program may have; 0 is one. Raises Unfit."""
+    """A client id that a trading program may have; 0 is one. Raises InvalidValue."""
     if not 0 <= number <= MAX_CLIENT_ID:
-        raise Unfit(f"{number} is not a client id", f"Give a whole number from 0 to {MAX_CLIENT_ID}")
+        raise InvalidValue(f"{number} is not a client id", f"Give a whole number from 0 to {MAX_CLIENT_ID}")
     return number
 
 
 def check_account(text: str) -> str:
-    """An account number, in capitals, such as DU1234567. Raises Unfit."""
+    """An account number, in capitals, such as DU1234567. Raises InvalidValue."""
     if not re.fullmatch(ACCOUNT.strip("^$"), text):
-        raise Unfit(f'"{text}" is not an account number', "Write it as TWS shows it, in capitals, such as DU1234567")
+        raise InvalidValue(
+            f'"{text}" is not an account number', "Write it as TWS shows it, in capitals, such as DU1234567"
+        )
     return text
 
 
 def check_host(host: str) -> str:
-    """The host if it is a host name or an IP address, and nothing besides. Raises Unfit."""
+    """The host if it is a host name or an IP address, and nothing besides. Raises InvalidValue."""
     if not host:
-        raise Unfit("the host is empty", "Give a host name or an IP address, for example 127.0.0.1")
+        raise InvalidValue("the host is empty", "Give a host name or an IP address, for example 127.0.0.1")
     if "://" in host:
-        raise Unfit(f'"{host}" is a URL, not a host', "Give the host name or IP address alone")
+        raise InvalidValue(f'"{host}" is a URL, not a host', "Give the host name or IP address alone")
     if any(character.isspace() for character in host):
-        raise Unfit(f'there is a space in the host "{host}"', "Remove it")
+        raise InvalidValue(f'there is a space in the host "{host}"', "Remove it")
     if host.startswith("["):
-        raise Unfit(f'"{host}" is in brackets', f"Write {host.strip('[]')} without them")
+        raise InvalidValue(f'"{host}" is in brackets', f"Write {host.strip('[]')} without them")
     if is_address(host):
         return host
     if host.count(":") == 1:
-        raise Unfit(f'there is a port in the host "{host}"', "Give it under port alone")
+        raise InvalidValue(f'there is a port in the host "{host}"', "Give it under port alone")
     if ":" in host:
-        raise Unfit(f'"{host}" is not an IPv6 address', "Write one as 2001:db8::1, or a host name")
+        raise InvalidValue(f'"{host}" is not an IPv6 address', "Write one as 2001:db8::1, or a host name")
     if re.fullmatch(r"[0-9.]+", host):
-        raise Unfit(f'"{host}" is not an IPv4 address', "Give four numbers from 0 to 255, for example 192.168.1.20")
+        raise InvalidValue(
+            f'"{host}" is not an IPv4 address', "Give four numbers from 0 to 255, for example 192.168.1.20"
+        )
     if not HOST_NAME.fullmatch(host):
-        raise Unfit(f'"{host}" is not a host name', "Use letters, digits, hyphens and dots alone")
+        raise InvalidValue(f'"{host}" is not a host name', "Use letters, digits, hyphens and dots alone")
     return host
 
 
@@ -103,18 +107,20 @@ def quoted(value: Any) -> str:
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds from a number of them, or from text such as `15s`, `2m`, `500ms`, `1h`. Raises Unfit."""
+    """Seconds from a number of them, or from text such as `15s`, `2m`, `500ms`, `1h`. Raises InvalidValue."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", value) if isinstance(value, str) else None
     if match is None:
-        raise Unfit(f"{quoted(value)} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
+        raise InvalidValue(f"{quoted(value)} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def parse_versions(text: Any) -> Hello:
-    """The range of API versions to announce, from `100..226` or `v100..226`. Raises Unfit."""
+    """The range of API versions to announce, from `100..226` or `v100..226`. Raises InvalidValue."""
     match = re.fullmatch(VERSIONS.strip("^$"), text) if isinstance(text, str) else None
     if match is None or not OLDEST_VERSION <= int(match[1]) <= int(match[2]):
-        raise Unfit(f"{quoted(text)} is not a range of API versions", "Write the lowest and the highest: 100..226")
+        raise InvalidValue(
+            f"{quoted(text)} is not a range of API versions", "Write the lowest and the highest: 100..226"
+        )
     return Hello(int(match[1]), int(match[2]))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from itertools import count, islice
 
-from exporter.config.checks import MAX_PORT, Unfit, check_host, parse_port, whole
+from exporter.config.checks import MAX_PORT, InvalidValue, check_host, parse_port, whole
 from exporter.config.maintenance import ibkr_windows
 from exporter.config.types import BUILT_IN, Defaults, Listen, usual_slow_after
 from exporter.model import Mode, Target
@@ -24,19 +24,21 @@ DRIFT = 4
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:
-    """HOST:PORT as (host, port), an IPv6 literal in brackets: `[::1]:7497`. Raises Unfit, a ValueError."""
+    """HOST:PORT as (host, port), an IPv6 literal in brackets: `[::1]:7497`. Raises InvalidValue, a ValueError."""
     host, port = split_endpoint(text)
     if not port:
-        raise Unfit(f'the port in "{text}" is missing', "Write HOST:PORT, for example 127.0.0.1:7497")
+        raise InvalidValue(f'the port in "{text}" is missing', "Write HOST:PORT, for example 127.0.0.1:7497")
     return check_host(host), parse_port(port)
 
 
 def parse_listen(text: str) -> Listen:
-    """An address to listen on: `127.0.0.1:9497`, `[::]:9497`, or `:9497` for every address. Raises Unfit."""
+    """An address to listen on: `127.0.0.1:9497`, `[::]:9497`, or `:9497` for every address. Raises InvalidValue."""
     host, port = split_endpoint(text)
     number = whole(port)
     if number is None or number > MAX_PORT:
-        raise Unfit(f'"{text}" is not an address to listen on', "Write HOST:PORT, such as 127.0.0.1:9497, or :9497")
+        raise InvalidValue(
+            f'"{text}" is not an address to listen on', "Write HOST:PORT, such as 127.0.0.1:9497, or :9497"
+        )
     return Listen(check_host(host) if host else "", number)
 
 
@@ -45,10 +47,10 @@ def split_endpoint(text: str) -> tuple[str, str]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise Unfit(f'the brackets in "{text}" are not closed', "Write an IPv6 address as [::1]:7497")
+            raise InvalidValue(f'the brackets in "{text}" are not closed', "Write an IPv6 address as [::1]:7497")
         return host, rest[1:]
     if text.count(":") > 1 and "://" not in text:
-        raise Unfit(f'the IPv6 address in "{text}" has no brackets', "Write an IPv6 address as [::1]:7497")
+        raise InvalidValue(f'the IPv6 address in "{text}" has no brackets', "Write an IPv6 address as [::1]:7497")
     if "://" in text:
         return check_host(text), ""
     host, _, port = text.partition(":")

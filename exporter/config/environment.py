@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from exporter.config.checks import Unfit, check_account, check_client_id, check_host, parse_port, whole
+from exporter.config.checks import InvalidValue, check_account, check_client_id, check_host, parse_port, whole
 from exporter.config.endpoint import free_client_ids, parse_listen, target_for_endpoint
 from exporter.config.errors import Problem
 from exporter.config.types import Listen
@@ -57,14 +57,16 @@ def read_listen(environ: Mapping[str, str], problems: list[Problem]) -> Listen:
 def _read(problems: list[Problem], name: str, parse: Callable[[str], T], text: str) -> T | None:
     try:
         return parse(text)
-    except Unfit as fault:
+    except InvalidValue as fault:
         problems.append(Problem("environment", None, None, name, fault.message, fault.remedy))
         return None
 
 
 def _port(text: str) -> int:
     if not text:
-        raise Unfit("is not set, though IB_HOST is", "Set IB_PORT to the API's socket port; paper TWS listens on 7497")
+        raise InvalidValue(
+            "is not set, though IB_HOST is", "Set IB_PORT to the API's socket port; paper TWS listens on 7497"
+        )
     return parse_port(text)
 
 
@@ -72,5 +74,5 @@ def _client_id(text: str) -> int:
     number = whole(text)
     if number is None:
         remedy = "Give the whole number that the trading program connects with, or leave it out"
-        raise Unfit(f'"{text}" is not a client id', remedy)
+        raise InvalidValue(f'"{text}" is not a client id', remedy)
     return check_client_id(number)

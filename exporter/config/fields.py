@@ -13,7 +13,7 @@ from exporter.config.checks import (
     MAX_CLIENT_ID,
     MAX_PORT,
     VERSIONS,
-    Unfit,
+    InvalidValue,
     check_account,
     check_client_id,
     check_host,
@@ -43,12 +43,12 @@ def unfit(message: str, remedy: str) -> PydanticCustomError:
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The check, with Unfit in pydantic's clothes."""
+    """The check, with InvalidValue in pydantic's clothes."""
 
     def run(value: Any) -> Any:
         try:
             return check(value)
-        except Unfit as fault:
+        except InvalidValue as fault:
             raise unfit(fault.message, fault.remedy) from None
 
     return run
@@ -71,9 +71,9 @@ def duration(least: float, meaning: str) -> Any:
     def check(value: Any) -> float:
         seconds = parse_duration(value)
         if seconds < least:
-            raise Unfit(f"{_shown(seconds)} is too short", f"Give {_shown(least)} or more: {meaning}")
+            raise InvalidValue(f"{_shown(seconds)} is too short", f"Give {_shown(least)} or more: {meaning}")
         if seconds > DAY:
-            raise Unfit(f"{_shown(seconds)} is longer than a day", "Give 24h or less")
+            raise InvalidValue(f"{_shown(seconds)} is longer than a day", "Give 24h or less")
         return seconds
 
     number = {"type": "number", "minimum": least, "maximum": DAY}
@@ -103,8 +103,10 @@ def _network(text: str) -> str:
         try:
             loose = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise Unfit(f'"{text}" is not a network', "Write it as 10.0.0.0/8, or one address as 10.0.0.5") from None
-        raise Unfit(f'"{text}" is an address in a network', f"Write {loose} for the network") from None
+            raise InvalidValue(
+                f'"{text}" is not a network', "Write it as 10.0.0.0/8, or one address as 10.0.0.5"
+            ) from None
+        raise InvalidValue(f'"{text}" is an address in a network', f"Write {loose} for the network") from None
     return text
 
 
@@ -115,20 +117,22 @@ def _zone(name: str) -> str:
 
 def _label(name: str) -> str:
     if not re.fullmatch(LABEL.strip("^$"), name):
-        raise Unfit(f'"{name}" is not a label name', "Use letters, digits and underscores, and no digit first")
+        raise InvalidValue(f'"{name}" is not a label name', "Use letters, digits and underscores, and no digit first")
     if name.startswith("__"):
-        raise Unfit(f'the label "{name}" begins with two underscores', "Prometheus keeps these to itself: rename it")
+        raise InvalidValue(
+            f'the label "{name}" begins with two underscores', "Prometheus keeps these to itself: rename it"
+        )
     if name in RESERVED_LABELS:
-        raise Unfit(f'the label "{name}" is used by the exporter or by Prometheus', "Choose another name")
+        raise InvalidValue(f'the label "{name}" is used by the exporter or by Prometheus', "Choose another name")
     return name
 
 
 def _client_id(number: int) -> int:
     if number == 0:
         remedy = "Choose another, such as 9001: id 0 binds the orders that are placed by hand"
-        raise Unfit("client id 0 is never used by probes", remedy)
+        raise InvalidValue("client id 0 is never used by probes", remedy)
     if not 0 < number <= MAX_CLIENT_ID:
-        raise Unfit(f"{number} is not a client id", f"Give a whole number from 1 to {MAX_CLIENT_ID}")
+        raise InvalidValue(f"{number} is not a client id", f"Give a whole number from 1 to {MAX_CLIENT_ID}")
     return number
 
 

@@ -6,7 +6,7 @@ from datetime import time, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
 
-from exporter.config.checks import Unfit
+from exporter.config.checks import InvalidValue
 from exporter.maintenance import IBKR_WINDOWS, RESTART, WEEK, Entry, Region, Window
 
 # IANA has them, with the offset of winter all year: a window in "EST" would be an hour off in summer.
@@ -28,15 +28,15 @@ class Calendar:
 
 
 def load_zone(name: str) -> ZoneInfo:
-    """The time zone. Raises Unfit."""
+    """The time zone. Raises InvalidValue."""
     if name in WITHOUT_SUMMER:
-        raise Unfit(f'"{name}" is a time zone without summer time', f"Write {WITHOUT_SUMMER[name]}")
+        raise InvalidValue(f'"{name}" is a time zone without summer time', f"Write {WITHOUT_SUMMER[name]}")
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):  # no name of a zone, a directory of zones, unknown
         near = get_close_matches(name, sorted(available_timezones()), n=1)
         remedy = f'Did you mean "{near[0]}"?' if near else EXAMPLE
-        raise Unfit(f'"{name}" is not a time zone', remedy) from None
+        raise InvalidValue(f'"{name}" is not a time zone', remedy) from None
 
 
 def parse_time(text: str) -> time:
@@ -50,7 +50,7 @@ def restart_window(at: str, timezone: str, seconds: float) -> Window:
 
 
 def calendar(entries: Iterable[Entry] = IBKR_WINDOWS) -> Calendar:
-    """The windows ready for use; IBKR's own by default. Raises Unfit where a time zone is unknown."""
+    """The windows ready for use; IBKR's own by default. Raises InvalidValue where a time zone is unknown."""
     return Calendar(
         tuple(
             (entry.region, Window(entry.name, frozenset(entry.days), entry.start, entry.end, load_zone(entry.zone)))
@@ -63,5 +63,5 @@ def ibkr_windows(region: Region = Region.NORTH_AMERICA) -> tuple[Window, ...]:
     """IBKR's windows for targets of which nothing is configured; none on a system that has no time zones."""
     try:
         return calendar().of(region)
-    except Unfit:
+    except InvalidValue:
         return ()

@@ -7,7 +7,7 @@ in themselves arrive here without the faulty keys (validate.py), so that the rul
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
-from exporter.config.checks import Unfit, is_address, parse_versions
+from exporter.config.checks import InvalidValue, is_address, parse_versions
 from exporter.config.endpoint import MODES, free_client_ids
 from exporter.config.maintenance import NO_ZONES, Calendar, calendar, parse_time, restart_window
 from exporter.config.schema import (
@@ -31,7 +31,7 @@ def resolve_calendar(settings: Settings, complain: Complain) -> Calendar:
     if settings.maintenance is None:
         try:
             return calendar()
-        except Unfit as fault:
+        except InvalidValue as fault:
             complain(("maintenance",), f"IBKR's own windows cannot be used: {fault.message}", NO_ZONES)
             return Calendar(())
     for index, window in enumerate(settings.maintenance):

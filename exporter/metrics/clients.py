@@ -9,15 +9,15 @@ from exporter.metrics import catalogue
 from exporter.metrics.text_format import escaped
 from exporter.model import LayerResult
 from exporter.state.target import CLIENT_BUCKETS, Histogram, TargetState
-from exporter.verdict.client_blame import Usability, speaks
+from exporter.verdict.client_blame import ClientStatus, is_conclusive
 
 
 def results(state: TargetState, now: float) -> list[LayerResult]:
     """What the last report holds of the clients, as far as it is not too old."""
-    if not state.trials or state.last is None:
+    if not state.client_probes or state.last is None:
         return []
-    held = {name for name, trial in state.trials.items() if now <= trial.expires}
-    return [result for result in state.last.results if result.client in held and speaks(result)]
+    held = {name for name, trial in state.client_probes.items() if now <= trial.expires}
+    return [result for result in state.last.results if result.client in held and is_conclusive(result)]
 
 
 def success(label: str, found: Iterable[tuple[str, LayerResult]]) -> str:
@@ -43,20 +43,20 @@ def times(state: TargetState) -> Iterator[tuple[str, Histogram]]:
         yield client, state.client_times.get(client) or Histogram.empty(CLIENT_BUCKETS)
 
 
-def info(usabilities: Iterable[tuple[str, Usability]]) -> str:
+def info(statuses: Iterable[tuple[str, ClientStatus]]) -> str:
     """What is being tested; only of clients that import. A foreign interpreter may say any version."""
     name = catalogue.CLIENT_INFO.name
     return "".join(
-        f'{name}{{client="{client}",library="{it.edition.library}",version="{escaped(it.edition.version)}",'
-        f'python="{escaped(it.edition.python)}"}} 1\n'
-        for client, it in usabilities
-        if it.edition is not None
+        f'{name}{{client="{client}",library="{it.installed.library}",version="{escaped(it.installed.version)}",'
+        f'python="{escaped(it.installed.python)}"}} 1\n'
+        for client, it in statuses
+        if it.installed is not None
     )
 
 
-def usable(usabilities: Iterable[tuple[str, Usability]]) -> str:
+def usable(statuses: Iterable[tuple[str, ClientStatus]]) -> str:
     """1 for a client that imports, 0 for one that does not."""
     return "".join(
-        f'{catalogue.CLIENT_USABLE.name}{{client="{client}"}} {int(it.edition is not None)}\n'
-        for client, it in usabilities
+        f'{catalogue.CLIENT_USABLE.name}{{client="{client}"}} {int(it.installed is not None)}\n'
+        for client, it in statuses
     )

@@ -29,7 +29,7 @@ from exporter.state.target import (
     claims,
     current_verdict,
 )
-from exporter.verdict.client_blame import Usability
+from exporter.verdict.client_blame import ClientStatus
 from exporter.verdict.rules import CONNECTABLE
 
 CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
@@ -45,7 +45,7 @@ class ExporterState:
     reloaded_at: float = 0.0
     lag: Histogram = field(default_factory=lambda: Histogram.empty(LAG_BUCKETS))
     skipped_ticks: int = 0
-    clients: tuple[Usability, ...] = ()
+    clients: tuple[ClientStatus, ...] = ()
 
 
 class View(NamedTuple):
@@ -85,7 +85,7 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
 def exporter_exposition(exporter: ExporterState, *, openmetrics: bool = False) -> Iterator[str]:
     """The families of the exporter itself."""
     build = f'version="{escaped(exporter.version)}",python="{escaped(exporter.python)}"'
-    clients = [(escaped(usability.client), usability) for usability in exporter.clients]
+    clients = [(escaped(status.client), status) for status in exporter.clients]
     values: tuple[tuple[Metric, str], ...] = (
         (catalogue.CLIENT_INFO, client_lines.info(clients)),
         (catalogue.CLIENT_USABLE, client_lines.usable(clients)),
@@ -169,7 +169,7 @@ def _of_clients(lines: Callable[[str, list[tuple[str, LayerResult]]], str], now:
     """A family of lines for each client of a target; absent with the target's claim."""
 
     def of(view: View) -> str:
-        if view.claim is None or not view.state.trials:
+        if view.claim is None or not view.state.client_probes:
             return ""
         return lines(view.label, [(escaped(r.client or ""), r) for r in client_lines.results(view.state, now)])
 

@@ -29,14 +29,14 @@ ENDS = frozenset({Cause.EOF, Cause.RESET})
 FLOOD = READ_SIZE  # bytes in one read: more may be waiting
 
 
-class Moment(NamedTuple):
+class Arrival(NamedTuple):
     """When something was sent: by the clock that never jumps (seconds) and by that of the kernel's stamps (unix ns)."""
 
     at: float
     wall: int
 
 
-class Dialogue:
+class ApiSession:
     """One session of ours. `facts` is what the gateway has told, `stages` how long each part took, in seconds."""
 
     def __init__(self, connection: Connection, version: int, client_id: int, clock: Callable[[], float]) -> None:
@@ -49,8 +49,8 @@ class Dialogue:
         self._version = version
         self._clock = clock
         self._inbox = Inbox(version)
-        self._began = Moment(clock(), time.time_ns())
-        self._asked: list[Moment] = []  # requests for the time that are not answered
+        self._began = Arrival(clock(), time.time_ns())
+        self._asked: list[Arrival] = []  # requests for the time that are not answered
         self._stamp: Stamp | None = None
         self._unreadable = ""
 
@@ -145,7 +145,7 @@ class Dialogue:
     def _take(self, message: Message, received: Received) -> Cause | None:
         """One message; a cause if it ends the session."""
         before = self.facts
-        self.facts = notices.heed(before, message)
+        self.facts = notices.apply_message(before, message)
         match message:
             case ApiError(_, code) if code in error_codes.FATAL:
                 return _cause_of_error(code)
@@ -180,12 +180,12 @@ class Dialogue:
             middle = asked.wall / 1e9 + self.stages[Stage.CURRENT_TIME] / 2
             self.facts = replace(self.facts, clock_offset=seconds + 0.5 - middle)
 
-    def _lap(self, stage: Stage, since: Moment, received: Received) -> None:
+    def _lap(self, stage: Stage, since: Arrival, received: Received) -> None:
         """Note how long a stage took, the first time it is passed."""
         if stage not in self.stages:
             self.stages[stage], self._stamp = self._since(since, received)
 
-    def _since(self, moment: Moment, received: Received) -> tuple[float, Stamp]:
+    def _since(self, moment: Arrival, received: Received) -> tuple[float, Stamp]:
         """Seconds from then to these bytes: by the kernel's stamp unless the wall clock was set meanwhile."""
         elapsed = self._clock() - moment.at
         stamped = None if received.stamp is None else (received.stamp - moment.wall) / 1e9
@@ -193,8 +193,8 @@ class Dialogue:
             return stamped, Stamp.KERNEL
         return elapsed, Stamp.USER
 
-    def _now(self) -> Moment:
-        return Moment(self._clock(), time.time_ns())
+    def _now(self) -> Arrival:
+        return Arrival(self._clock(), time.time_ns())
 
 
 def _cause_of_error(code: int) -> Cause:

@@ -9,7 +9,7 @@ from exporter.probes.resolver import Resolver
 
 
 @dataclass(slots=True)
-class Attempt:
+class ProbeContext:
     """One tick of one target, handed from layer to layer. `clock` is monotonic, in seconds.
 
     `server` is what the handshake learnt. `opened_before` counts the TCP connects of connections that came before the

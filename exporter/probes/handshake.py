@@ -4,7 +4,7 @@ import time
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.connection import Received
-from exporter.probes.context import Attempt
+from exporter.probes.context import ProbeContext
 from exporter.protocol import wire
 
 OUTCOMES = {
@@ -19,7 +19,7 @@ OUTCOMES = {
 }
 
 
-async def probe_handshake(attempt: Attempt) -> LayerResult:
+async def probe_handshake(attempt: ProbeContext) -> LayerResult:
     """Ask for the API's version. The duration is from the hello sent to the reply received, by the kernel's stamp."""
     connection, offer = attempt.connection, attempt.target.hello
     sent_at = time.time_ns()  # the clock of the kernel's stamps

@@ -64,7 +64,7 @@ class NotAFileError(OSError):
     """A directory, a pipe, a device."""
 
 
-def look(place: Place) -> Place:
+def read_tail(place: Place) -> Place:
     """Read what is new. What the file is or is not raises nothing: it is in the login's `problem`."""
     try:
         return _advanced(place)
@@ -81,14 +81,14 @@ def look(place: Place) -> Place:
     return Place(place.path, unreadable(place.login, problem))
 
 
-class Follower:
+class LogFollower:
     """Follows one log, a look at each tick. A look that hangs costs one thread, and one tick PATIENCE seconds."""
 
-    def __init__(self, path: str, patience: float = PATIENCE, look: Look = look) -> None:
+    def __init__(self, path: str, patience: float = PATIENCE, read_tail: Look = read_tail) -> None:
         """Open nothing yet."""
         self._place = Place(Path(path))
         self._patience = patience
-        self._look = look
+        self._look = read_tail
         self._looking: asyncio.Future[Place] | None = None
         self._hung = False
 
@@ -108,10 +108,10 @@ class Follower:
 
 async def read_login(path: str | None) -> Login | None:
     """The login as the log tells it, for one look; None without a path."""
-    return None if path is None else await Follower(path).login()
+    return None if path is None else await LogFollower(path).login()
 
 
-def _in_thread(look: Look, place: Place) -> asyncio.Future[Place]:
+def _in_thread(read_tail: Look, place: Place) -> asyncio.Future[Place]:
     """A look in a thread of its own, which may be left behind: a dead network mount cannot be told to give up."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Place] = loop.create_future()
@@ -126,7 +126,7 @@ def _in_thread(look: Look, place: Place) -> asyncio.Future[Place]:
 
     def run() -> None:
         try:
-            found: Place | Exception = look(place)
+            found: Place | Exception = read_tail(place)
         except Exception as error:  # noqa: BLE001 - our own fault; whoever waits gets it
             found = error
         with suppress(RuntimeError):  # the loop has been closed: nobody asks any more

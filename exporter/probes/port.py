@@ -3,7 +3,7 @@
 import asyncio
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
-from exporter.probes.context import Attempt
+from exporter.probes.context import ProbeContext
 from exporter.probes.resolver import Address, UnresolvedError
 
 OUTCOMES = {
@@ -17,7 +17,7 @@ OUTCOMES = {
 TELLING = (Cause.CONNECT_TIMEOUT, Cause.CONNECT_REFUSED, Cause.NO_ROUTE)
 
 
-async def probe_port(attempt: Attempt) -> LayerResult:
+async def probe_port(attempt: ProbeContext) -> LayerResult:
     """Connect to the first of the target's addresses that accepts, and leave the connection open in the attempt."""
     began = attempt.clock()
     addresses = attempt.resolver.literal(attempt.target)
@@ -33,7 +33,7 @@ async def probe_port(attempt: Attempt) -> LayerResult:
     return await _connect(attempt, addresses, resolved)
 
 
-async def _connect(attempt: Attempt, addresses: list[Address], resolved: float) -> LayerResult:
+async def _connect(attempt: ProbeContext, addresses: list[Address], resolved: float) -> LayerResult:
     connection = attempt.connection
     failures: dict[Cause, list[str]] = {}
     began = attempt.clock()
@@ -61,7 +61,7 @@ async def _connect(attempt: Attempt, addresses: list[Address], resolved: float) 
     return _failed(cause, attempt.clock() - began, Stage.CONNECT, detail)
 
 
-def _told(attempt: Attempt, address: Address, failures: dict[Cause, list[str]]) -> str:
+def _told(attempt: ProbeContext, address: Address, failures: dict[Cause, list[str]]) -> str:
     """Which address it was, where that is not plain from the configuration."""
     answered = str(address.sockaddr[0])
     if answered == attempt.target.host:

@@ -13,8 +13,8 @@ import asyncio
 from dataclasses import replace
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
-from exporter.probes.api_session import OUTCOMES, Dialogue
-from exporter.probes.context import Attempt
+from exporter.probes.api_session import OUTCOMES, ApiSession
+from exporter.probes.context import ProbeContext
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.protocol.messages import KNOWN_VERSION
@@ -26,7 +26,7 @@ NOTICES_QUIET = 0.1  # seconds without any after which no more are expected: the
 AGAIN = {Cause.CONNECT_REFUSED: Cause.RESET, Cause.CONNECT_TIMEOUT: Cause.SILENCE, Cause.BROKEN_OFF: Cause.EOF}
 
 
-async def probe_session(attempt: Attempt) -> LayerResult:
+async def probe_session(attempt: ProbeContext) -> LayerResult:
     """Begin a session with the first reserved client id that is not in use, have one request answered, and end it."""
     conflicts = 0
     result = _failed(Cause.CLIENT_ID_IN_USE)
@@ -49,12 +49,12 @@ async def probe_session(attempt: Attempt) -> LayerResult:
     return replace(result, detail=detail, session=replace(result.session, conflicts=conflicts))
 
 
-async def _converse(attempt: Attempt, client_id: int) -> LayerResult:
+async def _converse(attempt: ProbeContext, client_id: int) -> LayerResult:
     version = attempt.server.version if attempt.server else 0
     if version > KNOWN_VERSION:
         detail = f"server version {version} is newer than {KNOWN_VERSION}, the newest whose messages we know"
         return LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail=detail)
-    dialogue = Dialogue(attempt.connection, version, client_id, attempt.clock)
+    dialogue = ApiSession(attempt.connection, version, client_id, attempt.clock)
     failure = await dialogue.begin() or await dialogue.ask_time()
     if failure is not None:
         return failure
@@ -62,7 +62,7 @@ async def _converse(attempt: Attempt, client_id: int) -> LayerResult:
     return dialogue.result()
 
 
-async def _hear_notices(attempt: Attempt, dialogue: Dialogue) -> None:
+async def _hear_notices(attempt: ProbeContext, dialogue: ApiSession) -> None:
     """Take in what the gateway still tells unasked: until it is quiet, and not for long."""
     connection, now = attempt.connection, asyncio.get_running_loop().time
     until = now() + NOTICES_MOST
@@ -73,7 +73,7 @@ async def _hear_notices(attempt: Attempt, dialogue: Dialogue) -> None:
     connection.wait_until(connection.deadline)
 
 
-async def _connect_again(attempt: Attempt) -> LayerResult:
+async def _connect_again(attempt: ProbeContext) -> LayerResult:
     await attempt.renew()
     port = await probe_port(attempt)
     if not port.ok:

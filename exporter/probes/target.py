@@ -9,15 +9,15 @@ import structlog
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.connection import Connection
-from exporter.probes.context import Attempt
+from exporter.probes.context import ProbeContext
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import probe_session
 
-Probe = Callable[[Attempt], Awaitable[LayerResult]]
+Probe = Callable[[ProbeContext], Awaitable[LayerResult]]
 
-LADDER: tuple[tuple[Layer, Probe], ...] = (
+PROBES: tuple[tuple[Layer, Probe], ...] = (
     (Layer.PORT, probe_port),
     (Layer.HANDSHAKE, probe_handshake),
     (Layer.SESSION, probe_session),  # only where client ids are reserved for us
@@ -39,12 +39,12 @@ async def probe_target(
     at, began = time.time(), time.perf_counter()
     limit = target.deadline if deadline is None else deadline
     connection = Connection(asyncio.get_running_loop().time() + limit)
-    attempt = Attempt(target, connection, resolver, time.perf_counter)
+    attempt = ProbeContext(target, connection, resolver, time.perf_counter)
     results: tuple[LayerResult, ...] = ()
     fault = None
     try:
         try:
-            results = await _climb(attempt)
+            results = await _probe_layers(attempt)
         finally:
             await attempt.connection.close()
     except asyncio.CancelledError:
@@ -57,9 +57,9 @@ async def probe_target(
     return Report(target.name, at, time.perf_counter() - began, results, attempt.opened, fault)
 
 
-async def _climb(attempt: Attempt) -> tuple[LayerResult, ...]:
+async def _probe_layers(attempt: ProbeContext) -> tuple[LayerResult, ...]:
     results: list[LayerResult] = []
-    for layer, probe in LADDER:
+    for layer, probe in PROBES:
         if layer is Layer.SESSION and not attempt.target.probe_ids:
             continue
         if results and not results[-1].ok:

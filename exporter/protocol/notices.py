@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _DIGITS = re.compile(r"[0-9]+")
 
 
-def heed(facts: SessionFacts, message: Message) -> SessionFacts:
+def apply_message(facts: SessionFacts, message: Message) -> SessionFacts:
     """The facts after one more message; the gateway's clock is no fact without ours, so times change nothing here."""
     match message:
         case NextValidId(order_id):
@@ -45,7 +45,7 @@ def heed(facts: SessionFacts, message: Message) -> SessionFacts:
         case ManagedAccounts(accounts):
             return replace(facts, accounts=accounts)
         case ApiError():
-            return _heed_notice(facts, message)
+            return _apply_notice(facts, message)
         case _:
             return facts
 
@@ -58,7 +58,7 @@ def farm_name(text: str) -> str:
     return name if _NAME.fullmatch(name) else UNNAMED
 
 
-def completed(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
+def fill_gaps(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
     """The facts, and of others what these do not say about the link to IBKR and the farms.
 
     Whoever is told of farms of a kind is told of all of them: one of that kind that only the others know is no more.
@@ -71,7 +71,7 @@ def completed(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
     return replace(facts, upstream=others.upstream, farms=farms, errors=errors)
 
 
-def renewed(known: SessionFacts, before: SessionFacts, now: SessionFacts) -> SessionFacts:
+def merge_newer(known: SessionFacts, before: SessionFacts, now: SessionFacts) -> SessionFacts:
     """What is known, after what one session was told between two moments: only the difference is news.
 
     What a session was told before, others may know better since.
@@ -90,7 +90,7 @@ def renewed(known: SessionFacts, before: SessionFacts, now: SessionFacts) -> Ses
     )
 
 
-def _heed_notice(facts: SessionFacts, notice: ApiError) -> SessionFacts:
+def _apply_notice(facts: SessionFacts, notice: ApiError) -> SessionFacts:
     code = notice.code
     if code in RESTORED:
         # Farms that are still disconnected are told of again; the others not always.

@@ -16,12 +16,12 @@ from typing import Any
 
 import structlog
 
-from exporter.clients.pool import Member
-from exporter.clients.probe import Turn, interrupted, not_tried, passed_over, try_client
+from exporter.clients.pool import PooledClient
+from exporter.clients.probe import EndpointLease, interrupted, probe_client, skip, unusable
 from exporter.model import Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.service import schedule
-from exporter.verdict.client_blame import CONVINCING, Trial, answered, believe, speaks
+from exporter.verdict.client_blame import CONVINCING, ClientProbe, answered, confirm, is_conclusive
 
 AROUND = 1.0  # seconds of a try beside the client's own, at a gateway that answers quickly
 
@@ -37,15 +37,15 @@ class Ground:
     """
 
     resolver: Resolver
-    turn: Callable[[], AbstractAsyncContextManager[Turn]]
+    turn: Callable[[], AbstractAsyncContextManager[EndpointLease]]
     probe: Callable[[], Coroutine[Any, Any, Report]]
-    tell: Callable[[Trial], bool]
+    tell: Callable[[ClientProbe], bool]
     due: Callable[[], float]
     ticked: asyncio.Event
     answering: Callable[[], bool]
 
 
-async def keep(target: Target, members: Sequence[Member], ground: Ground, origin: float) -> None:
+async def run(target: Target, members: Sequence[PooledClient], ground: Ground, origin: float) -> None:
     """Try the clients for ever, each along its own grid that starts at `origin` (the loop's clock)."""
     loop = asyncio.get_running_loop()
     queue = [(origin, place) for place in range(len(members))]
@@ -54,35 +54,35 @@ async def keep(target: Target, members: Sequence[Member], ground: Ground, origin
         await asyncio.sleep(due - loop.time())
         soon = False
         try:
-            soon = await try_once(target, members[place], ground)
+            soon = await probe_once(target, members[place], ground)
         except Exception:  # noqa: BLE001 - our own fault: it ends this try, not the clock
             structlog.get_logger(__name__).exception("trial failed", target=target.name)
         following = schedule.next_tick(origin, members[place].spec.interval, loop.time(), due).due
         heapq.heappush(queue, (min(following, loop.time() + target.interval) if soon else following, place))
 
 
-async def try_once(target: Target, member: Member, ground: Ground) -> bool:
+async def probe_once(target: Target, member: PooledClient, ground: Ground) -> bool:
     """One client, once: its failure is believed only if the whole wire still answers right after it.
 
     Returns whether it is to be tried again soon.
     """
     problem = await member.ready()
     if problem is not None:
-        return ground.tell(not_tried(member, problem))
+        return ground.tell(unusable(member, problem))
     until = await _room(target, member.spec.deadline, ground)
     if not ground.answering():
-        return ground.tell(passed_over(member))
+        return ground.tell(skip(member))
     turn = None
     try:
         async with ground.turn() as turn:
-            trying = try_client(target, member, ground.resolver, member.spec.deadline, turn, until=until)
+            trying = probe_client(target, member, ground.resolver, member.spec.deadline, turn, until=until)
             trial = await turn.work(asyncio.create_task(trying))
         if trial is None:
             return ground.tell(interrupted(member, target, turn))
-        failed = speaks(trial.result) and not trial.result.ok
+        failed = is_conclusive(trial.result) and not trial.result.ok
         fallen = trial.before is not None and not answered(trial.before)
         if failed or fallen:
-            trial = believe(trial, await ground.probe())
+            trial = confirm(trial, await ground.probe())
     except asyncio.CancelledError:
         if turn is not None:  # the configuration changes, or the process ends: what was opened is counted all the same
             ground.tell(interrupted(member, target, turn))

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from exporter.clients.probe import Turn
+from exporter.clients.probe import EndpointLease
 from exporter.model import Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
 from exporter.state.target import cut_short
 
 
-class Endpoints:
+class EndpointLock:
     """Who is at which endpoint, by host and port."""
 
     def __init__(self, resolver: Resolver) -> None:
@@ -23,7 +23,7 @@ class Endpoints:
         self._resolver = resolver
         self._asking: dict[tuple[str, int], Target] = {}
         self._under_way: dict[tuple[str, int], asyncio.Future[Report | None]] = {}
-        self._turns: dict[tuple[str, int], Turn] = {}
+        self._turns: dict[tuple[str, int], EndpointLease] = {}
 
     @property
     def busy(self) -> bool:
@@ -62,7 +62,7 @@ class Endpoints:
         return self._under_way.get(endpoint)
 
     @asynccontextmanager
-    async def turn(self, endpoint: tuple[str, int]) -> AsyncIterator[Turn]:
+    async def turn(self, endpoint: tuple[str, int]) -> AsyncIterator[EndpointLease]:
         """A target for one client alone."""
         while True:
             if (other := self._turns.get(endpoint)) is not None:
@@ -71,7 +71,7 @@ class Endpoints:
                 await asyncio.shield(under_way)
             else:
                 break
-        turn = self._turns[endpoint] = Turn()
+        turn = self._turns[endpoint] = EndpointLease()
         try:
             yield turn
         finally:

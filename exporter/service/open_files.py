@@ -16,11 +16,11 @@ if sys.platform != "win32":
 MOST = 65_536
 WITH_SELECT = 512  # the most that select() takes on Windows
 OWN = 64  # the log, the resolver, the event loop, the pipes of the client libraries
-VISITORS = 512  # connections of scrapers and browsers
+CONNECTIONS = 512  # connections of scrapers and browsers
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class FileBudget:
     """Who may have how many open files at a time, of all that are `permitted`."""
 
     permitted: int
@@ -29,20 +29,20 @@ class Shares:
     visitors: int  # HTTP connections; each may need a second file, for the /probe that it asks for
 
 
-def share(permitted: int) -> Shares:
+def budget(permitted: int) -> FileBudget:
     """The open files divided, whatever is configured: a reload changes nothing about it."""
-    own, visitors = min(OWN, permitted // 4), min(VISITORS, permitted // 8)
+    own, visitors = min(OWN, permitted // 4), min(CONNECTIONS, permitted // 8)
     rest = max(1, permitted - own - 2 * visitors)
-    return Shares(permitted, rest - rest // 2, rest // 2, visitors)
+    return FileBudget(permitted, rest - rest // 2, rest // 2, visitors)
 
 
-def lacking(shares: Shares, targets: Sequence[Target]) -> int:
+def shortfall(shares: FileBudget, targets: Sequence[Target]) -> int:
     """How many more open files it would take to watch all these targets and to probe them all at once."""
     watched = sum(target.watch_id is not None for target in targets)
     return max(0, len(targets) - shares.places) + max(0, watched - shares.watches)
 
 
-def bounded(targets: Sequence[Target], watches: int) -> tuple[Target, ...]:
+def limit_watches(targets: Sequence[Target], watches: int) -> tuple[Target, ...]:
     """The targets, of which only so many are watched: the first ones, so that a reload leaves it at that.
 
     A watch gives way to a probe: without a watch less is seen, without probes nothing.

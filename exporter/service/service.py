@@ -14,21 +14,27 @@ from types import MappingProxyType
 
 import structlog
 
-from exporter.clients.pool import Crew
+from exporter.clients.pool import ClientPool
 from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Doubt, Report, Target, Verdict
 from exporter.probes import timestamps
-from exporter.probes.launcher_log import Follower
+from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
 from exporter.protocol.launcher_log import Login, LogProblem
 from exporter.service import client_loop, schedule, watch
-from exporter.service.endpoint_lock import Endpoints
+from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.wakeup import Bell
-from exporter.state.fold_client import fold_trial
-from exporter.state.fold_watch import fold_sighting, probe_at_once, undisturbed, with_sightings, working_session
+from exporter.state.fold_client import fold_client
+from exporter.state.fold_watch import (
+    discount_if_disconnected,
+    fold_watch_event,
+    merge_watch,
+    probe_at_once,
+    working_session,
+)
 from exporter.state.target import TargetState, count, expired, fold, reconfigured, revise
-from exporter.state.watch_events import Sighting
-from exporter.verdict.client_blame import Trial, answered, weigh, with_clients
+from exporter.state.watch_events import WatchEvent
+from exporter.verdict.client_blame import ClientProbe, answered, require_repeat, with_clients
 from exporter.verdict.evidence import masked
 from exporter.verdict.rules import explain, judge
 
@@ -41,8 +47,8 @@ class Service:
         exporter: ExporterState,
         *,
         most_at_once: int = 1000,
-        pace: watch.Pace = watch.PACE,
-        crew: Crew | None = None,
+        pace: watch.HeartbeatTimings = watch.HEARTBEAT_TIMINGS,
+        crew: ClientPool | None = None,
     ) -> None:
         """Make one that watches nothing yet and has at most `most_at_once` probes under way.
 
@@ -54,11 +60,11 @@ class Service:
         self._skipped = exporter.skipped_ticks
         self._states: dict[str, TargetState] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
-        self._crew = crew or Crew()
+        self._crew = crew or ClientPool()
         self._clients: Mapping[str, ClientSpec] = {}
-        self._logins: dict[str, Follower] = {}
+        self._logins: dict[str, LogFollower] = {}
         self._resolver = Resolver()
-        self._endpoints = Endpoints(self._resolver)
+        self._endpoints = EndpointLock(self._resolver)
         self._places = asyncio.Semaphore(most_at_once)
         self._stamp_keeper = timestamps.keep_enabled()
         self._log = structlog.get_logger(__name__).bind()
@@ -66,7 +72,7 @@ class Service:
     @property
     def exporter(self) -> ExporterState:
         """What there is to know of the exporter itself."""
-        return replace(self._exporter, lag=self._lag, skipped_ticks=self._skipped, clients=self._crew.usabilities)
+        return replace(self._exporter, lag=self._lag, skipped_ticks=self._skipped, clients=self._crew.statuses)
 
     def reloaded(self, at: float | None) -> None:
         """The configuration was read again, with success at this moment (unix seconds); None: it was refused."""
@@ -94,7 +100,7 @@ class Service:
             if wanted.get(name) != state.target or not other.isdisjoint(state.target.clients)
         ]
         await self._stop(changed)
-        await self._crew.employ(clients)
+        await self._crew.configure(clients)
         self._clients = clients
         for name in changed:
             self._logins.pop(name, None)
@@ -135,9 +141,9 @@ class Service:
         if before.last is not None and before.last.at == report.at:
             state = self._states[report.target] = replace(before, connections=before.connections + report.connections)
             return state
-        report = with_sightings(report, before)
-        if before.trials:
-            report = with_clients(report, before.target.clients, before.trials, report.at)
+        report = merge_watch(report, before)
+        if before.client_probes:
+            report = with_clients(report, before.target.clients, before.client_probes, report.at)
         verdict = judge(report, before.target)
         state = self._states[report.target] = fold(before, report, verdict)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
@@ -154,11 +160,11 @@ class Service:
             state = self._states[report.target] = count(state, report, report.results)
         return revise(state, report, judge(report, state.target))
 
-    def _see(self, name: str, bell: Bell, sighting: Sighting) -> None:
+    def _see(self, name: str, bell: Bell, sighting: WatchEvent) -> None:
         """Fold what the watch saw into the target's state; have the target probed at once where that calls for it."""
         before = self._states[name]
-        state = self._states[name] = fold_sighting(before, sighting)
-        self._log.debug("seen", target=name, sight=sighting.sight.value)
+        state = self._states[name] = fold_watch_event(before, sighting)
+        self._log.debug("seen", target=name, kind=sighting.kind.value)
         self._announce(before, state)
         deadline = probe_at_once(before, sighting)
         if deadline is not None:
@@ -170,14 +176,14 @@ class Service:
         self.record(report)
         return report
 
-    def _tried(self, name: str, trial: Trial) -> bool:
+    def _tried(self, name: str, trial: ClientProbe) -> bool:
         """Fold what a client showed into the target's state; whether another try is to follow soon."""
         before, client = self._states[name], trial.result.client or ""
-        trial = weigh(undisturbed(trial, before.watched), before.trials.get(client))
-        state = self._states[name] = fold_trial(before, trial)
+        trial = require_repeat(discount_if_disconnected(trial, before.watched), before.client_probes.get(client))
+        state = self._states[name] = fold_client(before, trial)
         self._log.debug("tried", target=name, client=client, outcome=trial.result.outcome.value)
         self._announce(before, state)
-        latest = state.trials.get(client)
+        latest = state.client_probes.get(client)
         return latest is not None and latest.result.doubt is Doubt.ONCE
 
     def _answering(self, name: str) -> bool:
@@ -200,13 +206,13 @@ class Service:
             group.create_task(self._tick(target, due, origin, bell))
             if target.watch_id is not None:
                 group.create_task(
-                    watch.keep(
+                    watch.run(
                         target, self._resolver, bell.working, partial(self._see, target.name, bell), pace=self._pace
                     )
                 )
             members = [member for name in target.clients if (member := self._crew.member(name)) is not None]
             if members and target.probe_ids:
-                group.create_task(client_loop.keep(target, members, self._ground(target, bell), origin))
+                group.create_task(client_loop.run(target, members, self._ground(target, bell), origin))
 
     def _ground(self, target: Target, bell: Bell) -> client_loop.Ground:
         return client_loop.Ground(
@@ -268,7 +274,7 @@ class Service:
 
     async def _follow_login(self, target: Target) -> None:
         """See what the gateway's launcher log tells now."""
-        follower = self._logins.setdefault(target.name, Follower(target.launcher_log or ""))
+        follower = self._logins.setdefault(target.name, LogFollower(target.launcher_log or ""))
         try:
             login = await follower.login()
         except Exception:  # noqa: BLE001 - ours, and no reason to lose what the probe found

@@ -29,27 +29,27 @@ from dataclasses import dataclass
 import structlog
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Target
-from exporter.probes.api_session import Dialogue
+from exporter.probes.api_session import ApiSession
 from exporter.probes.connection import Connection
-from exporter.probes.context import Attempt
+from exporter.probes.context import ProbeContext
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
 from exporter.protocol.messages import KNOWN_VERSION
-from exporter.state.watch_events import Sight, Sighting
+from exporter.state.watch_events import WatchEvent, WatchEventKind
 
-Tell = Callable[[Sighting], object]
+Tell = Callable[[WatchEvent], object]
 
 CLOSING = 0.5  # seconds for an orderly end
 SETTLED = 10  # intervals after which a session that ends was a good one, and the next may follow soon
 MOST_DOUBLINGS = 5
-NEWS = frozenset({Sight.BEGAN, Sight.TOLD})  # what passes on the facts
+NEWS = frozenset({WatchEventKind.BEGAN, WatchEventKind.TOLD})  # what passes on the facts
 TOLERANCE = 2  # times the usual: within that an answer is not late
 FADING = 0.8  # of the usual is left after each quicker answer
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class HeartbeatTimings:
     """Seconds from one request to the next, from a request to what its silence leads to, and from news to news."""
 
     heartbeat: float = 2.0
@@ -67,16 +67,16 @@ class Pace:
         return self.heartbeat, self.late + more, self.again + more, self.given_up + more
 
 
-PACE = Pace()
+HEARTBEAT_TIMINGS = HeartbeatTimings()
 
 
-async def keep(
+async def run(
     target: Target,
     resolver: Resolver,
     working: asyncio.Event,
     tell: Tell,
     *,
-    pace: Pace = PACE,
+    pace: HeartbeatTimings = HEARTBEAT_TIMINGS,
     share: Callable[[], float] = random.random,
 ) -> None:
     """Watch the target for ever: a session whenever `working` is set, and a pause after each.
@@ -104,16 +104,16 @@ def pause(interval: float, short: int, share: float) -> float:
     return float(interval * 2 ** min(max(0, short - 1), MOST_DOUBLINGS) * (1 + share / 2))
 
 
-def accustomed(usual: float, took: float) -> float:
+def smoothed(usual: float, took: float) -> float:
     """How long answers usually take (seconds), after one more: the slowest of late, for a slow one is soon followed."""
     return max(took, FADING * usual)
 
 
-async def _watch_once(target: Target, client_id: int, resolver: Resolver, tell: Tell, pace: Pace) -> None:
+async def _watch_once(target: Target, client_id: int, resolver: Resolver, tell: Tell, pace: HeartbeatTimings) -> None:
     """One session, from the connect to its end in order."""
     connection = Connection(asyncio.get_running_loop().time() + target.deadline)
-    attempt = Attempt(target, connection, resolver, time.perf_counter)
-    vigil = Vigil(attempt, client_id, tell, pace)
+    attempt = ProbeContext(target, connection, resolver, time.perf_counter)
+    vigil = WatchSession(attempt, client_id, tell, pace)
     ended: LayerResult | None = None
     try:
         ended = await vigil.stay()
@@ -122,19 +122,19 @@ async def _watch_once(target: Target, client_id: int, resolver: Resolver, tell: 
         try:
             await connection.close()
         finally:
-            vigil.say(Sight.ENDED, ended)
+            vigil.say(WatchEventKind.ENDED, ended)
 
 
-class Vigil:
+class WatchSession:
     """One session of the watch."""
 
-    def __init__(self, attempt: Attempt, client_id: int, tell: Tell, pace: Pace) -> None:
+    def __init__(self, attempt: ProbeContext, client_id: int, tell: Tell, pace: HeartbeatTimings) -> None:
         """Nothing is opened yet."""
         self._attempt = attempt
         self._client_id = client_id
         self._tell = tell
         self._pace = pace
-        self._dialogue: Dialogue | None = None
+        self._dialogue: ApiSession | None = None
         self._counted = 0  # connections that were told of
         self._usual = 0.0  # seconds that answers took of late, the slowest counting most
         self._told = SessionFacts()
@@ -151,26 +151,26 @@ class Vigil:
             return handshake
         if handshake.server.version > KNOWN_VERSION:
             return LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
-        dialogue = Dialogue(attempt.connection, handshake.server.version, self._client_id, attempt.clock)
+        dialogue = ApiSession(attempt.connection, handshake.server.version, self._client_id, attempt.clock)
         self._dialogue = dialogue
         failure = await dialogue.begin() or await dialogue.ask_time()
         if failure is not None:
             return failure
         self._get_used(dialogue)
-        self.say(Sight.BEGAN)
+        self.say(WatchEventKind.BEGAN)
         return await self._listen(dialogue)
 
-    def say(self, sight: Sight, result: LayerResult | None = None) -> None:
+    def say(self, kind: WatchEventKind, result: LayerResult | None = None) -> None:
         """Tell of one thing, with what is known at this moment."""
         connection, dialogue = self._attempt.connection, self._dialogue
         opened, self._counted = connection.opened - self._counted, connection.opened
         facts = SessionFacts() if dialogue is None else dialogue.facts
         since = None if dialogue is None else dialogue.asked_at
-        if sight in NEWS:
+        if kind in NEWS:
             self._told = facts
-        self._tell(Sighting(sight, time.time(), facts, since, result, opened))
+        self._tell(WatchEvent(kind, time.time(), facts, since, result, opened))
 
-    async def _listen(self, dialogue: Dialogue) -> LayerResult:
+    async def _listen(self, dialogue: ApiSession) -> LayerResult:
         """Hear what comes, and see to it that requests are answered."""
         attempt, pace, now = self._attempt, self._pace, asyncio.get_running_loop().time
         waits = pace.waits(self._usual, attempt.target.deadline)
@@ -196,29 +196,29 @@ class Vigil:
                 asked, step = (now() if late else asked), 0  # never two requests within 1.1 s
                 self._get_used(dialogue)
                 waits = pace.waits(self._usual, attempt.target.deadline)
-                self.say(Sight.ANSWERED)
+                self.say(WatchEventKind.ANSWERED)
 
-    def _step(self, dialogue: Dialogue, step: int) -> Cause | None:
+    def _step(self, dialogue: ApiSession, step: int) -> Cause | None:
         """What is due after the wait of this step: a request, suspicion, or the same request once more."""
         if step == 1:
-            self.say(Sight.UNANSWERED)
+            self.say(WatchEventKind.UNANSWERED)
             return None
         return dialogue.send_time_request()
 
-    def _pass_on(self, dialogue: Dialogue, *, at_once: bool) -> None:
+    def _pass_on(self, dialogue: ApiSession, *, at_once: bool) -> None:
         """Tell the news: before another sighting takes it for known, else no sooner than a moment after the last."""
         now = asyncio.get_running_loop().time()
         if self._news(dialogue) and (at_once or now >= self._quiet_until):
             self._quiet_until = now + self._pace.news
-            self.say(Sight.TOLD)
+            self.say(WatchEventKind.TOLD)
 
-    def _news(self, dialogue: Dialogue) -> bool:
+    def _news(self, dialogue: ApiSession) -> bool:
         """The gateway has told more than was passed on."""
         return _word(dialogue.facts) != _word(self._told)
 
-    def _get_used(self, dialogue: Dialogue) -> None:
+    def _get_used(self, dialogue: ApiSession) -> None:
         """Take in how long the last answer took."""
-        self._usual = accustomed(self._usual, dialogue.stages.get(Stage.CURRENT_TIME, 0.0))
+        self._usual = smoothed(self._usual, dialogue.stages.get(Stage.CURRENT_TIME, 0.0))
 
 
 def _word(facts: SessionFacts) -> tuple[object, ...]:

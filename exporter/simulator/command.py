@@ -16,8 +16,8 @@ from typing import TextIO
 from exporter.simulator.gateway import DEFAULT_SETUP, Gateway
 from exporter.simulator.http_control import LOOPBACK, control
 from exporter.simulator.modes import MODES
-from exporter.simulator.settings import Setup
-from exporter.simulator.timeline import Turn, play_timeline, read_timeline
+from exporter.simulator.settings import GatewaySettings
+from exporter.simulator.timeline import ModeChange, play_timeline, read_timeline
 
 if sys.platform != "win32":
     import resource
@@ -41,7 +41,7 @@ def run(
     port: int,
     mode: str = "ok",
     host: str = "127.0.0.1",
-    setup: Setup = DEFAULT_SETUP,
+    setup: GatewaySettings = DEFAULT_SETUP,
     control_port: int | None = None,
     script: str | None = None,
     keyboard: TextIO | None = None,
@@ -79,7 +79,7 @@ def run(
 async def simulate(
     gateway: Gateway,
     *,
-    turns: Sequence[Turn] = (),
+    turns: Sequence[ModeChange] = (),
     control_port: int | None = None,
     keyboard: TextIO | None = None,
     say: Say = print,

@@ -15,11 +15,11 @@ from enum import Enum, auto
 from exporter.protocol.wire import Request, split_frame
 from exporter.simulator import messages, responses
 from exporter.simulator.messages import ClientHello, Message
-from exporter.simulator.modes import Accept, Door, Hello, Mode, Start
-from exporter.simulator.passive_reader import Ear
-from exporter.simulator.recorder import KEPT_BYTES, ClientEnd, ConnectionRecord, Ledger
+from exporter.simulator.modes import AcceptBehaviour, HelloBehaviour, Mode, PortBehaviour, StartBehaviour
+from exporter.simulator.passive_reader import PassiveReader
+from exporter.simulator.recorder import KEPT_BYTES, ClientEnd, ConnectionRecord, Recorder
 from exporter.simulator.responses import Ending, Script, Step
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 
 READ_MOST = 8192  # bytes at a time: keeps cutting frames off the buffer cheap
 DRAIN_SECONDS = 2.0  # after our end of stream, how long the client may take to end its own
@@ -39,13 +39,13 @@ class Phase(Enum):
 
 
 @dataclass(slots=True)
-class House:
+class SharedState:
     """What all connections of one gateway share."""
 
-    setup: Setup
+    setup: GatewaySettings
     mode: Mode
     loop: asyncio.AbstractEventLoop
-    ledger: Ledger = field(default_factory=Ledger)
+    recorder: Recorder = field(default_factory=Recorder)
     connections: "set[Connection]" = field(default_factory=set)
     client_ids: "dict[int, Connection]" = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ class House:
         """Another mode from now on; live sessions are told what such a change means to them."""
         self.mode = mode
         for connection in tuple(self.connections):
-            if mode.door is Door.REFUSED:
+            if mode.door is PortBehaviour.REFUSED:
                 connection.play(responses.RESET, at_once=True)
             elif mode.answering:
                 connection.tell_change()
@@ -71,10 +71,10 @@ class Connection:
     __slots__ = (
         "_buffer",
         "_ear",
-        "_house",
         "_outbox",
         "_phase",
         "_reading",
+        "_shared",
         "_sock",
         "_timer",
         "_told",
@@ -82,22 +82,22 @@ class Connection:
         "record",
     )
 
-    def __init__(self, house: House, sock: socket.socket, address: str) -> None:
+    def __init__(self, house: SharedState, sock: socket.socket, address: str) -> None:
         """Take over an accepted, non-blocking socket, and do what the mode does at once."""
-        self._house = house
+        self._shared = house
         self._sock = sock
         self._buffer = b""
-        self._ear: Ear | None = None
+        self._ear: PassiveReader | None = None
         self._outbox: deque[Step] = deque()
         self._phase = Phase.HELLO
         self._reading = self._writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._told: Mode = house.mode  # what the client knows about our links
-        self.record: ConnectionRecord = house.ledger.open(address, house.mode.name, time.time_ns())
+        self.record: ConnectionRecord = house.recorder.open(address, house.mode.name, time.time_ns())
         house.connections.add(self)
-        if house.mode.accept in (Accept.CLOSE, Accept.BANNER):
+        if house.mode.accept in (AcceptBehaviour.CLOSE, AcceptBehaviour.BANNER):
             self._phase = Phase.DEAF
-        if house.mode.accept is not Accept.RELAY:  # a relay closes with the hello unread
+        if house.mode.accept is not AcceptBehaviour.RELAY:  # a relay closes with the hello unread
             self._read(on=True)
         self.play(responses.at_accept(house.mode))
 
@@ -115,10 +115,10 @@ class Connection:
 
     def tell_change(self) -> None:
         """Tell a live session of links lost and restored since it was last told."""
-        mode = self._house.mode
+        mode = self._shared.mode
         if self._phase is Phase.SESSION:
             version = self.record.version or 0
-            self.play(responses.at_change(self._told, mode, self._house.setup, version, self._house.now()))
+            self.play(responses.at_change(self._told, mode, self._shared.setup, version, self._shared.now()))
             self._told = mode
 
     def freeze(self) -> None:
@@ -139,7 +139,7 @@ class Connection:
                 self._leave(ClientEnd.RESET)
                 return
             self._stop_timer()
-            self._timer = self._house.loop.call_later(DRAIN_SECONDS, self._leave)
+            self._timer = self._shared.loop.call_later(DRAIN_SECONDS, self._leave)
             self._read(on=True)
             return
         if ending is Ending.RESET:
@@ -176,16 +176,16 @@ class Connection:
         if self.record.complaint:
             return
         if self._ear is None:
-            self._ear = Ear(greeted=bool(self.record.hello_ns))
+            self._ear = PassiveReader(greeted=bool(self.record.hello_ns))
         for message in self._ear.hear(data):
-            self._house.ledger.overhear(self.record, message)
+            self._shared.recorder.overhear(self.record, message)
 
     def _listen(self) -> None:
         """Act on all that is complete in the buffer."""
         if self._phase is Phase.HELLO:
-            if self._house.mode.hello is Hello.FOREIGN:  # such a service answers whatever it is sent
+            if self._shared.mode.hello is HelloBehaviour.FOREIGN:  # such a service answers whatever it is sent
                 self._phase = Phase.DEAF
-                self.play((Step(self._house.mode.banner, ending=Ending.CLOSE),))
+                self.play((Step(self._shared.mode.banner, ending=Ending.CLOSE),))
                 return
             read = messages.read_hello(self._buffer)
             if read is None:
@@ -202,10 +202,12 @@ class Connection:
             self._receive(payload)
 
     def _greet(self, hello: ClientHello) -> None:
-        house, mode = self._house, self._house.mode
+        house, mode = self._shared, self._shared.mode
         self.record.hello_ns = time.time_ns()
         version = (
-            responses.OLD_VERSION if mode.hello is Hello.TOO_OLD else min(house.setup.server_version, hello.maximum)
+            responses.OLD_VERSION
+            if mode.hello is HelloBehaviour.TOO_OLD
+            else min(house.setup.server_version, hello.maximum)
         )
         if hello.minimum > house.setup.server_version:
             self.record.complaint = f"it wants at least version {hello.minimum}"
@@ -222,19 +224,19 @@ class Connection:
         try:
             message = messages.read_message(payload, version)
         finally:
-            self._house.ledger.receive(self.record, payload, message, time.time_ns())
+            self._shared.recorder.receive(self.record, payload, message, time.time_ns())
         if message.id == Request.START_API:
             if self._phase is Phase.START:
                 self._start(messages.client_id(message), version)
         elif self._phase is Phase.SESSION:
-            house = self._house
+            house = self._shared
             self._say(responses.at_request(house.mode, house.setup, version, message, house.now()))
 
     def _start(self, client_id: int, version: int) -> None:
-        house, mode = self._house, self._house.mode
-        house.ledger.start(self.record, client_id)
+        house, mode = self._shared, self._shared.mode
+        house.recorder.start(self.record, client_id)
         taken = client_id in house.setup.taken_client_ids or client_id in house.client_ids
-        if taken and mode.start is not Start.NOTHING:
+        if taken and mode.start is not StartBehaviour.NOTHING:
             self.play(responses.refusal(version, house.now()))
             return
         if mode.start in responses.SESSIONS:
@@ -247,7 +249,7 @@ class Connection:
         """The client sent rubbish. A real gateway resets a connection that starts with it."""
         self.record.complaint = complaint
         self._buffer = b""
-        if self._house.mode.hello is Hello.NOTHING:
+        if self._shared.mode.hello is HelloBehaviour.NOTHING:
             self._phase = Phase.DEAF
         else:
             self.play(responses.RESET if self._phase is Phase.HELLO else responses.CLOSE)
@@ -255,7 +257,7 @@ class Connection:
     # --- what goes out
 
     def _say(self, steps: Script) -> None:
-        if self._house.mode.hello is Hello.BYTEWISE:
+        if self._shared.mode.hello is HelloBehaviour.BYTEWISE:
             steps = responses.bytewise(steps, SESSION_BYTE_PAUSE)
         self.play(steps)
         if len(self._outbox) > OUTBOX_MOST:
@@ -267,7 +269,7 @@ class Connection:
             step = self._outbox.popleft()
             if step.delay:
                 self._outbox.appendleft(replace(step, delay=0.0))
-                self._timer = self._house.loop.call_later(step.delay, self._resume)
+                self._timer = self._shared.loop.call_later(step.delay, self._resume)
                 return
             if step.times > 1:
                 self._outbox.appendleft(replace(step, times=step.times - 1))
@@ -310,17 +312,17 @@ class Connection:
         if on != self._reading:
             self._reading = on
             if on:
-                self._house.loop.add_reader(self._sock, self._readable)
+                self._shared.loop.add_reader(self._sock, self._readable)
             else:
-                self._house.loop.remove_reader(self._sock)
+                self._shared.loop.remove_reader(self._sock)
 
     def _write(self, *, on: bool) -> None:
         if on != self._writing:
             self._writing = on
             if on:
-                self._house.loop.add_writer(self._sock, self._pump)
+                self._shared.loop.add_writer(self._sock, self._pump)
             else:
-                self._house.loop.remove_writer(self._sock)
+                self._shared.loop.remove_writer(self._sock)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -338,10 +340,10 @@ class Connection:
         self._sock.close()
         self._buffer = b""
         self._outbox.clear()
-        house, record = self._house, self.record
+        house, record = self._shared, self.record
         house.connections.discard(self)
         if record.client_id is not None and house.client_ids.get(record.client_id) is self:
             del house.client_ids[record.client_id]
         if client_end is not None:
             record.client_end = client_end
-        house.ledger.close(record, time.time_ns())
+        house.recorder.close(record, time.time_ns())

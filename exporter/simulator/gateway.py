@@ -11,14 +11,14 @@ Every mode is a row of modes.py; what the gateway is beside that (version, accou
 import asyncio
 from typing import Self
 
-from exporter.simulator.connection import Connection, House
+from exporter.simulator.connection import Connection, SharedState
 from exporter.simulator.listener import Listener
-from exporter.simulator.modes import MODES, Door, Mode, find_mode
-from exporter.simulator.recorder import KEPT_CONNECTIONS, Ledger
+from exporter.simulator.modes import MODES, Mode, PortBehaviour, find_mode
+from exporter.simulator.recorder import KEPT_CONNECTIONS, Recorder
 from exporter.simulator.responses import Ending
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 
-DEFAULT_SETUP = Setup()
+DEFAULT_SETUP = GatewaySettings()
 
 
 class Gateway:
@@ -30,17 +30,17 @@ class Gateway:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        setup: Setup = DEFAULT_SETUP,
+        setup: GatewaySettings = DEFAULT_SETUP,
         kept: int = KEPT_CONNECTIONS,
     ) -> None:
         """Nothing is opened yet. `kept` bounds the connection records. Raises ValueError for an unknown mode."""
         self.host = host
         self.setup = setup
-        self.ledger = Ledger(kept)
+        self.recorder = Recorder(kept)
         self._asked = find_mode(mode)
         find_mode(setup.flap_mode)
         self._wanted_port = port
-        self._house: House | None = None
+        self._shared: SharedState | None = None
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,14 +60,14 @@ class Gateway:
     @property
     def acting(self) -> str:
         """The mode that is played at the moment: another than the one asked for if that changes by itself."""
-        return self._house.mode.name if self._house is not None else self._asked.name
+        return self._shared.mode.name if self._shared is not None else self._asked.name
 
     async def start(self) -> None:
         """Take the port and begin to play. Raises OSError if the port is in use."""
         loop = asyncio.get_running_loop()
-        house = House(self.setup, self._asked, loop, self.ledger)
+        house = SharedState(self.setup, self._asked, loop, self.recorder)
         self._listener = Listener(loop, self.host, self._wanted_port, lambda sock, peer: Connection(house, sock, peer))
-        self._house = house
+        self._shared = house
         try:
             await self.set_mode(self._asked.name)
         except ValueError:
@@ -80,10 +80,10 @@ class Gateway:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        if self._house is not None:
-            for connection in tuple(self._house.connections):
+        if self._shared is not None:
+            for connection in tuple(self._shared.connections):
                 connection.end(Ending.DROP)
-            self._house = None
+            self._shared = None
 
     async def __aenter__(self) -> Self:
         """Start it."""
@@ -113,15 +113,15 @@ class Gateway:
 
     def _act(self, mode: Mode) -> None:
         """Play this row: first the port, so that nobody is accepted into the old mode."""
-        if self._listener is None or self._house is None:
+        if self._listener is None or self._shared is None:
             return
-        if mode.door is Door.OPEN:
+        if mode.door is PortBehaviour.OPEN:
             self._listener.open()
-        elif mode.door is Door.FULL:
+        elif mode.door is PortBehaviour.FULL:
             self._listener.fill()
         else:
             self._listener.refuse()
-        self._house.change(mode)
+        self._shared.change(mode)
 
     def _after(self, seconds: float, mode: Mode) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._turn, mode)

@@ -57,7 +57,7 @@ async def control(gateway: Gateway, port: int) -> AsyncIterator[int]:
 
 def state(gateway: Gateway) -> dict[str, Any]:
     """What a simulated gateway does and has seen, as JSON values. Moments are unix nanoseconds."""
-    ledger = gateway.ledger
+    recorder = gateway.recorder
     return {
         "mode": gateway.mode,
         "acting": gateway.acting,
@@ -66,14 +66,14 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "server_version": gateway.setup.server_version,
         "accounts": list(gateway.setup.accounts),
         "connections": {
-            "opened": ledger.opened,
-            "open": ledger.open_now,
-            "open_most": ledger.open_most,
-            "open_most_by_client_id": {str(number): most for number, most in sorted(ledger.most_as.items())},
+            "opened": recorder.opened,
+            "open": recorder.open_now,
+            "open_most": recorder.open_most,
+            "open_most_by_client_id": {str(number): most for number, most in sorted(recorder.most_as.items())},
         },
-        "forbidden": ledger.forbidden,
-        "messages": {str(number): count for number, count in sorted(ledger.messages.items())},
-        "last": [_connection(record) for record in ledger.last(LAST_CONNECTIONS)],
+        "forbidden": recorder.forbidden,
+        "messages": {str(number): count for number, count in sorted(recorder.messages.items())},
+        "last": [_connection(record) for record in recorder.last(LAST_CONNECTIONS)],
     }
 
 

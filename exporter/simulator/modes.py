@@ -20,7 +20,7 @@ from types import MappingProxyType
 from exporter.model import Layer, Verdict
 
 
-class Door(StrEnum):
+class PortBehaviour(StrEnum):
     """What the port itself does with a TCP connect."""
 
     OPEN = "open"
@@ -28,7 +28,7 @@ class Door(StrEnum):
     FULL = "full"  # listens, but the accept queue is full: no answer to the connect
 
 
-class Accept(StrEnum):
+class AcceptBehaviour(StrEnum):
     """What happens as soon as a connection is accepted."""
 
     WAIT = "wait"
@@ -38,7 +38,7 @@ class Accept(StrEnum):
     BANNER = "banner"  # another service speaks first
 
 
-class Hello(StrEnum):
+class HelloBehaviour(StrEnum):
     """How the hello is answered."""
 
     REPLY = "reply"
@@ -58,7 +58,7 @@ class Hello(StrEnum):
     CLOSE = "close"
 
 
-class Start(StrEnum):
+class StartBehaviour(StrEnum):
     """How startApi is answered."""
 
     SESSION = "session"
@@ -72,7 +72,7 @@ class Start(StrEnum):
     NO_NEXT_VALID_ID = "no_next_valid_id"
 
 
-class Upstream(StrEnum):
+class UpstreamBehaviour(StrEnum):
     """The simulated gateway's own link to IBKR's servers."""
 
     CONNECTED = "connected"
@@ -92,12 +92,12 @@ class Mode:
     sees: str
     verdict: Verdict
     layer: Layer = Layer.HANDSHAKE
-    door: Door = Door.OPEN
-    accept: Accept = Accept.WAIT
-    hello: Hello = Hello.REPLY
-    start: Start = Start.SESSION
+    door: PortBehaviour = PortBehaviour.OPEN
+    accept: AcceptBehaviour = AcceptBehaviour.WAIT
+    hello: HelloBehaviour = HelloBehaviour.REPLY
+    start: StartBehaviour = StartBehaviour.SESSION
     answering: bool = True  # requests after startApi
-    upstream: Upstream = Upstream.CONNECTED
+    upstream: UpstreamBehaviour = UpstreamBehaviour.CONNECTED
     farm_broken: bool = False
     wrong_account: bool = False
     clock_off: bool = False
@@ -127,94 +127,106 @@ TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected message
 _TABLE = (
     Mode("ok", "everything works", Verdict.HEALTHY),
     # the port
-    Mode("refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, door=Door.REFUSED),
+    Mode("refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, door=PortBehaviour.REFUSED),
     Mode(
         "backlog_full",
         "no answer to the TCP connect: the accept queue is full (Linux only)",
         Verdict.UNREACHABLE,
-        door=Door.FULL,
+        door=PortBehaviour.FULL,
     ),
     # before the reply
     Mode(
         "silent",
         "connected, then nothing at all; live sessions freeze too",
         Verdict.API_SILENT,
-        hello=Hello.NOTHING,
-        start=Start.NOTHING,
+        hello=HelloBehaviour.NOTHING,
+        start=StartBehaviour.NOTHING,
         answering=False,
     ),
     Mode(
         "close_at_once",
         "connected, then end of stream before anything is read",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
-        accept=Accept.CLOSE,
+        accept=AcceptBehaviour.CLOSE,
     ),
-    Mode("reset_at_once", "connected, then reset by the peer", Verdict.CLOSED_BEFORE_HANDSHAKE, accept=Accept.RESET),
+    Mode(
+        "reset_at_once",
+        "connected, then reset by the peer",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        accept=AcceptBehaviour.RESET,
+    ),
     Mode(
         "relay",
         "connected, then end of stream or reset: a relay like socat with no gateway behind it",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
-        accept=Accept.RELAY,
+        accept=AcceptBehaviour.RELAY,
     ),
     Mode(
         "close_after_hello",
         "the hello is read, then end of stream without a byte",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
-        hello=Hello.CLOSE,
+        hello=HelloBehaviour.CLOSE,
     ),
     # the reply
-    Mode("slow", "the reply comes after --slow seconds", Verdict.SLOW, hello=Hello.SLOW),
-    Mode("bytewise", "everything comes one byte at a time", Verdict.HEALTHY, hello=Hello.BYTEWISE),
-    Mode("split_reply", "the reply comes in two segments, 50 ms apart", Verdict.HEALTHY, hello=Hello.SPLIT),
-    Mode("half_reply", "half a reply, then nothing more", Verdict.API_SILENT, hello=Hello.HALF),
+    Mode("slow", "the reply comes after --slow seconds", Verdict.SLOW, hello=HelloBehaviour.SLOW),
+    Mode("bytewise", "everything comes one byte at a time", Verdict.HEALTHY, hello=HelloBehaviour.BYTEWISE),
+    Mode("split_reply", "the reply comes in two segments, 50 ms apart", Verdict.HEALTHY, hello=HelloBehaviour.SPLIT),
+    Mode("half_reply", "half a reply, then nothing more", Verdict.API_SILENT, hello=HelloBehaviour.HALF),
     Mode(
         "eof_mid_reply",
         "half a reply, then end of stream",
         Verdict.API_SILENT,
-        hello=Hello.HALF_CLOSE,
+        hello=HelloBehaviour.HALF_CLOSE,
     ),
-    Mode("garbage", "a well-framed reply of random bytes", Verdict.NOT_TWS_API, hello=Hello.GARBAGE),
-    Mode("huge_length", "a length of two gigabytes, then nothing", Verdict.NOT_TWS_API, hello=Hello.HUGE_LENGTH),
-    Mode("flood", "100 MB of the letter x", Verdict.NOT_TWS_API, hello=Hello.FLOOD),
+    Mode("garbage", "a well-framed reply of random bytes", Verdict.NOT_TWS_API, hello=HelloBehaviour.GARBAGE),
+    Mode(
+        "huge_length", "a length of two gigabytes, then nothing", Verdict.NOT_TWS_API, hello=HelloBehaviour.HUGE_LENGTH
+    ),
+    Mode("flood", "100 MB of the letter x", Verdict.NOT_TWS_API, hello=HelloBehaviour.FLOOD),
     # other services
     Mode(
         "http",
         "an HTTP server's 400, then end of stream",
         Verdict.NOT_TWS_API,
-        hello=Hello.FOREIGN,
+        hello=HelloBehaviour.FOREIGN,
         banner=HTTP_COMPLAINT,
     ),
     Mode(
         "vnc",
         "a VNC server's banner, unasked",
         Verdict.NOT_TWS_API,
-        accept=Accept.BANNER,
+        accept=AcceptBehaviour.BANNER,
         banner=VNC_BANNER,
-        hello=Hello.NOTHING,
+        hello=HelloBehaviour.NOTHING,
     ),
     Mode(
         "ssh",
         "an SSH server's banner, unasked",
         Verdict.NOT_TWS_API,
-        accept=Accept.BANNER,
+        accept=AcceptBehaviour.BANNER,
         banner=SSH_BANNER,
-        hello=Hello.NOTHING,
+        hello=HelloBehaviour.NOTHING,
     ),
     Mode(
         "tls",
         "a TLS server's alert, then end of stream",
         Verdict.NOT_TWS_API,
-        hello=Hello.FOREIGN,
+        hello=HelloBehaviour.FOREIGN,
         banner=TLS_ALERT,
     ),
     # clear refusals
-    Mode("redirect", "a reply with version -1 and another address", Verdict.SERVER_REDIRECT, hello=Hello.REDIRECT),
-    Mode("too_old", "a reply with server version 20", Verdict.SERVER_TOO_OLD, hello=Hello.TOO_OLD),
+    Mode(
+        "redirect",
+        "a reply with version -1 and another address",
+        Verdict.SERVER_REDIRECT,
+        hello=HelloBehaviour.REDIRECT,
+    ),
+    Mode("too_old", "a reply with server version 20", Verdict.SERVER_TOO_OLD, hello=HelloBehaviour.TOO_OLD),
     Mode(
         "update_needed",
         "error 503 (the TWS is out of date) instead of a version, then end of stream",
         Verdict.SERVER_TOO_OLD,
-        hello=Hello.UPDATE_NEEDED,
+        hello=HelloBehaviour.UPDATE_NEEDED,
     ),
     # startApi
     Mode(
@@ -222,41 +234,57 @@ _TABLE = (
         "the hello is answered, startApi is not",
         Verdict.SESSION_SILENT,
         Layer.SESSION,
-        start=Start.NOTHING,
+        start=StartBehaviour.NOTHING,
         answering=False,
     ),
-    Mode("id_in_use", "error 326, then end of stream", Verdict.CLIENT_ID_IN_USE, Layer.SESSION, start=Start.ID_IN_USE),
+    Mode(
+        "id_in_use",
+        "error 326, then end of stream",
+        Verdict.CLIENT_ID_IN_USE,
+        Layer.SESSION,
+        start=StartBehaviour.ID_IN_USE,
+    ),
     Mode(
         "id_in_use_open",
         "error 326, and the connection stays open",
         Verdict.CLIENT_ID_IN_USE,
         Layer.SESSION,
-        start=Start.ID_IN_USE_OPEN,
+        start=StartBehaviour.ID_IN_USE_OPEN,
     ),
     Mode(
-        "bad_message", "error 507, then end of stream", Verdict.SESSION_REFUSED, Layer.SESSION, start=Start.BAD_MESSAGE
+        "bad_message",
+        "error 507, then end of stream",
+        Verdict.SESSION_REFUSED,
+        Layer.SESSION,
+        start=StartBehaviour.BAD_MESSAGE,
     ),
     Mode(
         "close_after_start_api",
         "end of stream after startApi",
         Verdict.SESSION_REFUSED,
         Layer.SESSION,
-        start=Start.CLOSE,
+        start=StartBehaviour.CLOSE,
     ),
-    Mode("reset_after_start_api", "reset after startApi", Verdict.SESSION_REFUSED, Layer.SESSION, start=Start.RESET),
+    Mode(
+        "reset_after_start_api",
+        "reset after startApi",
+        Verdict.SESSION_REFUSED,
+        Layer.SESSION,
+        start=StartBehaviour.RESET,
+    ),
     Mode(
         "no_accounts",
         "nextValidId comes, managedAccounts never",
         Verdict.SESSION_STALLED,
         Layer.SESSION,
-        start=Start.NO_ACCOUNTS,
+        start=StartBehaviour.NO_ACCOUNTS,
     ),
     Mode(
         "no_next_valid_id",
         "managedAccounts comes, nextValidId never",
         Verdict.SESSION_STALLED,
         Layer.SESSION,
-        start=Start.NO_NEXT_VALID_ID,
+        start=StartBehaviour.NO_NEXT_VALID_ID,
     ),
     # the session
     Mode(
@@ -271,14 +299,14 @@ _TABLE = (
         "1100: the gateway lost IBKR's servers (1102 when the mode ends)",
         Verdict.UPSTREAM_DOWN,
         Layer.SESSION,
-        upstream=Upstream.LOST,
+        upstream=UpstreamBehaviour.LOST,
     ),
     Mode(
         "upstream_broken",
         "2110: the gateway's link to IBKR's servers is broken (1102 when the mode ends)",
         Verdict.UPSTREAM_DOWN,
         Layer.SESSION,
-        upstream=Upstream.BROKEN,
+        upstream=UpstreamBehaviour.BROKEN,
     ),
     Mode(
         "farm_broken",

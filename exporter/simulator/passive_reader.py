@@ -11,7 +11,7 @@ from exporter.simulator import messages
 from exporter.simulator.messages import Message
 
 
-class Ear:
+class PassiveReader:
     """Reads frames without knowing which version the client believes in: a text begins with a digit, a raw id never."""
 
     def __init__(self, *, greeted: bool) -> None:

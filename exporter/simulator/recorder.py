@@ -28,7 +28,7 @@ class ClientEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedMessage:
     """One message of a client. `payload` is the frame without its length, at most KEPT_BYTES of its `size`."""
 
     at_ns: int  # unix nanoseconds
@@ -58,7 +58,7 @@ class ConnectionRecord:
     received: int = 0  # messages after the hello
     overheard: int = 0  # messages to a gateway that answers no more, or never did
     forbidden: int = 0
-    messages: deque[Received] = field(default_factory=lambda: deque(maxlen=KEPT_MESSAGES))
+    messages: deque[ReceivedMessage] = field(default_factory=lambda: deque(maxlen=KEPT_MESSAGES))
 
     @property
     def ids(self) -> tuple[int | None, ...]:
@@ -67,7 +67,7 @@ class ConnectionRecord:
 
 
 @dataclass(slots=True)
-class Ledger:
+class Recorder:
     """All connections: counters for ever, records of the last `kept`.
 
     `most_as` tells of each of the first KEPT_IDS client ids how many connections that gave it were open at a time.
@@ -119,7 +119,7 @@ class Ledger:
         """A message came; `message` is None if it could not be read."""
         identity = message.id if message else None
         forbidden = _forbidden(message)
-        record.messages.append(Received(at_ns, payload[:KEPT_BYTES], len(payload), identity, forbidden))
+        record.messages.append(ReceivedMessage(at_ns, payload[:KEPT_BYTES], len(payload), identity, forbidden))
         record.received += 1
         record.forbidden += forbidden
         self.forbidden += forbidden

@@ -7,8 +7,8 @@ from enum import StrEnum
 from exporter.protocol.wire import Request, frame
 from exporter.simulator import contract_details, messages
 from exporter.simulator.messages import Message
-from exporter.simulator.modes import Accept, Hello, Mode, Start, Upstream
-from exporter.simulator.settings import Setup
+from exporter.simulator.modes import AcceptBehaviour, HelloBehaviour, Mode, StartBehaviour, UpstreamBehaviour
+from exporter.simulator.settings import GatewaySettings
 
 FLOOD_CHUNK = b"x" * 65_536
 FLOOD_CHUNKS = 1_526  # 100 MB
@@ -32,8 +32,12 @@ BROKEN = (2110, "Connectivity between Trader Workstation and server is broken. I
 
 
 # the answers to a hello after which a client may go on, and the answers to startApi after which there is a session
-GREETINGS = frozenset({Hello.REPLY, Hello.SLOW, Hello.BYTEWISE, Hello.SPLIT, Hello.TOO_OLD})
-SESSIONS = frozenset({Start.SESSION, Start.NOTHING, Start.NO_ACCOUNTS, Start.NO_NEXT_VALID_ID})
+GREETINGS = frozenset(
+    {HelloBehaviour.REPLY, HelloBehaviour.SLOW, HelloBehaviour.BYTEWISE, HelloBehaviour.SPLIT, HelloBehaviour.TOO_OLD}
+)
+SESSIONS = frozenset(
+    {StartBehaviour.SESSION, StartBehaviour.NOTHING, StartBehaviour.NO_ACCOUNTS, StartBehaviour.NO_NEXT_VALID_ID}
+)
 
 
 class Ending(StrEnum):
@@ -63,76 +67,76 @@ RESET: Script = (Step(ending=Ending.RESET),)
 def at_accept(mode: Mode) -> Script:
     """What is said and done as soon as a connection is accepted."""
     match mode.accept:
-        case Accept.CLOSE:
+        case AcceptBehaviour.CLOSE:
             return CLOSE
-        case Accept.RESET:
+        case AcceptBehaviour.RESET:
             return RESET
-        case Accept.RELAY:
+        case AcceptBehaviour.RELAY:
             return (Step(delay=RELAY_PAUSE, ending=Ending.DROP),)
-        case Accept.BANNER:
+        case AcceptBehaviour.BANNER:
             return (Step(mode.banner),)
         case _:
             return SILENCE
 
 
-def at_hello(mode: Mode, setup: Setup, version: int, now: float) -> Script:
+def at_hello(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
     """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
     whole = messages.reply(version, setup.time_text(now))
     half = len(whole) // 2
     steps: Script
     match mode.hello:
-        case Hello.REPLY | Hello.TOO_OLD:
+        case HelloBehaviour.REPLY | HelloBehaviour.TOO_OLD:
             steps = (Step(whole),)
-        case Hello.SLOW:
+        case HelloBehaviour.SLOW:
             steps = (Step(whole, delay=setup.slow),)
-        case Hello.BYTEWISE:
+        case HelloBehaviour.BYTEWISE:
             steps = bytewise((Step(whole),), setup.byte_pause)
-        case Hello.SPLIT:
+        case HelloBehaviour.SPLIT:
             steps = (Step(whole[:half]), Step(whole[half:], delay=setup.split_pause))
-        case Hello.HALF:
+        case HelloBehaviour.HALF:
             steps = (Step(whole[:half]),)
-        case Hello.HALF_CLOSE:
+        case HelloBehaviour.HALF_CLOSE:
             steps = (Step(whole[:half], ending=Ending.CLOSE),)
         case _:
             steps = _unusable_reply(mode, setup)
     return steps
 
 
-def _unusable_reply(mode: Mode, setup: Setup) -> Script:
+def _unusable_reply(mode: Mode, setup: GatewaySettings) -> Script:
     steps: Script
     match mode.hello:
-        case Hello.GARBAGE:
+        case HelloBehaviour.GARBAGE:
             steps = (Step(frame(GARBAGE)),)
-        case Hello.HUGE_LENGTH:
+        case HelloBehaviour.HUGE_LENGTH:
             steps = (Step(HUGE_LENGTH),)
-        case Hello.FLOOD:
+        case HelloBehaviour.FLOOD:
             steps = (Step(FLOOD_CHUNK, times=FLOOD_CHUNKS, ending=Ending.CLOSE),)
-        case Hello.REDIRECT:
+        case HelloBehaviour.REDIRECT:
             steps = (Step(frame(f"-1\0{setup.redirect_to}\0".encode())),)
-        case Hello.UPDATE_NEEDED:
+        case HelloBehaviour.UPDATE_NEEDED:
             steps = (Step(messages.error(OLD_VERSION, messages.NO_REQUEST, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),)
-        case Hello.CLOSE:
+        case HelloBehaviour.CLOSE:
             steps = CLOSE
         case _:
             steps = SILENCE
     return steps
 
 
-def at_start(mode: Mode, setup: Setup, version: int, now: float) -> Script:
+def at_start(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
     """The answer to a startApi whose client id is free."""
     steps: Script
     match mode.start:
-        case Start.SESSION | Start.NO_ACCOUNTS | Start.NO_NEXT_VALID_ID:
+        case StartBehaviour.SESSION | StartBehaviour.NO_ACCOUNTS | StartBehaviour.NO_NEXT_VALID_ID:
             steps = tuple(Step(data) for data in _opening(mode, setup, version, now))
-        case Start.ID_IN_USE:
+        case StartBehaviour.ID_IN_USE:
             steps = refusal(version, now)
-        case Start.ID_IN_USE_OPEN:
+        case StartBehaviour.ID_IN_USE_OPEN:
             steps = (Step(_error(version, now, ID_IN_USE)),)
-        case Start.BAD_MESSAGE:
+        case StartBehaviour.BAD_MESSAGE:
             steps = (Step(_error(version, now, BAD_MESSAGE), ending=Ending.CLOSE),)
-        case Start.CLOSE:
+        case StartBehaviour.CLOSE:
             steps = CLOSE
-        case Start.RESET:
+        case StartBehaviour.RESET:
             steps = RESET
         case _:
             steps = SILENCE
@@ -144,7 +148,7 @@ def refusal(version: int, now: float) -> Script:
     return (Step(_error(version, now, ID_IN_USE), ending=Ending.CLOSE),)
 
 
-def at_request(mode: Mode, setup: Setup, version: int, message: Message, now: float) -> Script:
+def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Message, now: float) -> Script:
     """The answer to a request within a session; silence for what this gateway does not know.
 
     Requests that probes never send, but programs do when they connect, get an empty answer. Raises ValueError if the
@@ -157,20 +161,20 @@ def at_request(mode: Mode, setup: Setup, version: int, message: Message, now: fl
             return (Step(messages.current_time(version, int(now)), delay=setup.thinking()),)
         case Request.REQ_IDS:
             return (Step(messages.next_valid_id(version, setup.next_order_id)),)
-        case Request.REQ_MANAGED_ACCOUNTS if mode.start is not Start.NO_ACCOUNTS:
+        case Request.REQ_MANAGED_ACCOUNTS if mode.start is not StartBehaviour.NO_ACCOUNTS:
             return (Step(messages.managed_accounts(version, _accounts(mode, setup))),)
-        case Request.REQ_CONTRACT_DETAILS if mode.upstream is Upstream.CONNECTED:
+        case Request.REQ_CONTRACT_DETAILS if mode.upstream is UpstreamBehaviour.CONNECTED:
             return tuple(Step(data) for data in contract_details.details(version, message, now))
         case _:
             return tuple(Step(data) for data in messages.nothing_to_report(version, message))
 
 
-def at_change(before: Mode, after: Mode, setup: Setup, version: int, now: float) -> Script:
+def at_change(before: Mode, after: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
     """What a live session is told when the gateway's mode changes: links lost and restored."""
     messages = []
     if before.upstream is not after.upstream:
         farms = "; ".join(farm.name for farm in setup.farms)
-        code, text = {Upstream.LOST: LOST, Upstream.BROKEN: BROKEN}.get(after.upstream, RESTORED)
+        code, text = {UpstreamBehaviour.LOST: LOST, UpstreamBehaviour.BROKEN: BROKEN}.get(after.upstream, RESTORED)
         messages.append((code, text.format(farms)))
     if before.farm_broken is not after.farm_broken:
         messages += [farm.notice(broken=after.farm_broken) for farm in setup.farms if farm.name == setup.broken_farm]
@@ -186,22 +190,22 @@ def bytewise(script: Script, pause: float) -> Script:
     )
 
 
-def _opening(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[bytes]:
+def _opening(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
     """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links."""
-    if mode.start is not Start.NO_ACCOUNTS:
+    if mode.start is not StartBehaviour.NO_ACCOUNTS:
         yield messages.managed_accounts(version, _accounts(mode, setup))
-    if mode.start is not Start.NO_NEXT_VALID_ID:
+    if mode.start is not StartBehaviour.NO_NEXT_VALID_ID:
         yield messages.next_valid_id(version, setup.next_order_id)
     yield from _notices(mode, setup, version, now)
 
 
-def _accounts(mode: Mode, setup: Setup) -> tuple[str, ...]:
+def _accounts(mode: Mode, setup: GatewaySettings) -> tuple[str, ...]:
     return setup.other_accounts if mode.wrong_account else setup.accounts
 
 
-def _notices(mode: Mode, setup: Setup, version: int, now: float) -> Iterable[bytes]:
-    if mode.upstream is not Upstream.CONNECTED:
-        yield _error(version, now, LOST if mode.upstream is Upstream.LOST else BROKEN)
+def _notices(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
+    if mode.upstream is not UpstreamBehaviour.CONNECTED:
+        yield _error(version, now, LOST if mode.upstream is UpstreamBehaviour.LOST else BROKEN)
         return
     for farm in setup.farms:
         yield _error(version, now, farm.notice(broken=mode.farm_broken and farm.name == setup.broken_farm))

@@ -39,7 +39,7 @@ FARMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class GatewaySettings:
     """The simulated gateway. Durations and offsets are in seconds.
 
     The hello's time text is `clock()` moved by `utc_offset` with `zone_text` behind it, whatever that says: real

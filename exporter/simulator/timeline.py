@@ -16,16 +16,16 @@ _ENTRY = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)\s*:\s*([\w-]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ModeChange:
     """At so many seconds from the start, this mode; `repeat` instead of one begins again."""
 
     at: float
     mode: str
 
 
-def read_timeline(text: str) -> tuple[Turn, ...]:
+def read_timeline(text: str) -> tuple[ModeChange, ...]:
     """The turns of a timeline. Raises ValueError that names the entry which is wrong."""
-    turns: list[Turn] = []
+    turns: list[ModeChange] = []
     for entry in text.split(","):
         match = _ENTRY.fullmatch(entry.strip())
         if match is None:
@@ -36,7 +36,7 @@ def read_timeline(text: str) -> tuple[Turn, ...]:
         if turns and (at <= turns[-1].at or turns[-1].mode == REPEAT):
             msg = f"{entry.strip()!r} does not come after {turns[-1].at:g}s:{turns[-1].mode}"
             raise ValueError(msg)
-        turns.append(Turn(at, mode))
+        turns.append(ModeChange(at, mode))
     if turns[0].mode == REPEAT:
         msg = "a timeline cannot start with repeat"
         raise ValueError(msg)
@@ -44,7 +44,7 @@ def read_timeline(text: str) -> tuple[Turn, ...]:
 
 
 async def play_timeline(
-    turns: Sequence[Turn],
+    turns: Sequence[ModeChange],
     set_mode: Callable[[str], Awaitable[None]],
     *,
     now: Callable[[], float] | None = None,

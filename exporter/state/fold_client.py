@@ -5,17 +5,17 @@ from dataclasses import replace
 
 from exporter.model import LayerResult, Outcome, Report
 from exporter.state.target import CLIENT_BUCKETS, Histogram, TargetState, count, kept, revise
-from exporter.verdict.client_blame import Trial, with_clients
+from exporter.verdict.client_blame import ClientProbe, with_clients
 from exporter.verdict.rules import WORKING, judge
 
 
-def fold_trial(state: TargetState, trial: Trial) -> TargetState:
+def fold_client(state: TargetState, trial: ClientProbe) -> TargetState:
     """The state after one more trial, judged anew where there is a report that it can be put beside."""
     known = _counted(state, trial)
     last = state.last
     if last is None or last.fault is not None:
         return known
-    report = with_clients(last, state.target.clients, known.trials, trial.at)
+    report = with_clients(last, state.target.clients, known.client_probes, trial.at)
     verdict = judge(report, state.target)
     if verdict is not state.verdict:
         return revise(known, replace(report, at=max(last.at, trial.at), seconds=0.0, connections=0), verdict)
@@ -26,12 +26,12 @@ def fold_trial(state: TargetState, trial: Trial) -> TargetState:
     return replace(known, last=report, recent=(*state.recent[:-1], judged), failures=failures)
 
 
-def _counted(state: TargetState, trial: Trial) -> TargetState:
+def _counted(state: TargetState, trial: ClientProbe) -> TargetState:
     """The trial kept and counted, and the handshake before it."""
     name, result = trial.result.client or "", trial.result
     known = replace(
         state,
-        trials={**state.trials, name: trial} if trial.expires > trial.at else state.trials,
+        client_probes={**state.client_probes, name: trial} if trial.expires > trial.at else state.client_probes,
         connections=state.connections + trial.connections,
         conflicts=state.conflicts + trial.conflicts,
         client_times=_observed(state.client_times, name, result),

@@ -15,10 +15,10 @@ would have been told otherwise.
 from dataclasses import replace
 
 from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts
-from exporter.protocol.notices import completed, renewed
+from exporter.protocol.notices import fill_gaps, merge_newer
 from exporter.state.target import TargetState, revise
-from exporter.state.watch_events import Sight, Sighting, Watched, look
-from exporter.verdict.client_blame import Trial, speaks, withdrawn
+from exporter.state.watch_events import WatchEvent, WatchEventKind, WatchState, apply_event
+from exporter.verdict.client_blame import ClientProbe, discard, is_conclusive
 from exporter.verdict.rules import judge
 
 SEEN = "seen by the watch"
@@ -31,12 +31,12 @@ MEANWHILE = "the gateway ended the watch's session meanwhile; the library had en
 NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the target, when a session ends so
 
 
-def fold_sighting(state: TargetState, sighting: Sighting) -> TargetState:
+def fold_watch_event(state: TargetState, sighting: WatchEvent) -> TargetState:
     """The state after one more sighting, judged anew where that changes what is known of the target."""
     refused = sighting.result is not None and sighting.result.cause is Cause.CLIENT_ID_IN_USE
     known = replace(
         state,
-        watched=look(state.watched, sighting),
+        watched=apply_event(state.watched, sighting),
         connections=state.connections + sighting.opened,
         conflicts=state.conflicts + refused,
     )
@@ -44,7 +44,7 @@ def fold_sighting(state: TargetState, sighting: Sighting) -> TargetState:
     return known if report is None else revise(known, report, judge(report, state.target))
 
 
-def with_sightings(report: Report, before: TargetState) -> Report:
+def merge_watch(report: Report, before: TargetState) -> Report:
     """A probe's report, with what is known beside it: what it was told nothing of, or what goes with its failure."""
     watched, session = before.watched, working_session(report)
     if session is None:
@@ -54,9 +54,9 @@ def with_sightings(report: Report, before: TargetState) -> Report:
         return report
     last = working_session(before.last)
     known = last.session if last is not None and last.session is not None else watched.facts
-    facts = completed(session.session, known)
+    facts = fill_gaps(session.session, known)
     if watched.told_at is not None and watched.told_at >= report.at:  # the probe's session may have been over by then
-        facts = renewed(facts, SessionFacts(), watched.facts)
+        facts = merge_newer(facts, SessionFacts(), watched.facts)
     return _with_facts(report, session, facts, COMPLETED) or report
 
 
@@ -66,7 +66,7 @@ def working_session(report: Report | None) -> LayerResult | None:
     return session if session is not None and session.ok else None
 
 
-def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
+def probe_at_once(before: TargetState, sighting: WatchEvent) -> float | None:
     """The deadline in seconds of a probe that this sighting calls for at once; None: the clock goes on as ever.
 
     A late heartbeat calls for a short one: silence for that long beside a request unanswered for a second is a freeze,
@@ -76,22 +76,22 @@ def probe_at_once(before: TargetState, sighting: Sighting) -> float | None:
     has passed is known at once.
     """
     target, watched = before.target, before.watched
-    match sighting.sight:
-        case Sight.UNANSWERED if _request_seconds(before.last) >= SLOW_REQUEST:
+    match sighting.kind:
+        case WatchEventKind.UNANSWERED if _request_seconds(before.last) >= SLOW_REQUEST:
             return None
-        case Sight.UNANSWERED:
+        case WatchEventKind.UNANSWERED:
             handshake = None if before.last is None else before.last.layer(Layer.HANDSHAKE)
             usual = (handshake.seconds if handshake else None) or 0.0
             return min(target.deadline, max(CONFIRMATION, MANY_HANDSHAKES * usual))
-        case Sight.ANSWERED if watched.late and working_session(before.last) is None:
+        case WatchEventKind.ANSWERED if watched.late and working_session(before.last) is None:
             return target.deadline
-        case Sight.ENDED if sighting.result is not None and sighting.result.cause not in NO_NEWS:
+        case WatchEventKind.ENDED if sighting.result is not None and sighting.result.cause not in NO_NEWS:
             return target.deadline
         case _:
             return None
 
 
-def undisturbed(trial: Trial, watched: Watched) -> Trial:
+def discount_if_disconnected(trial: ClientProbe, watched: WatchState) -> ClientProbe:
     """The trial as it counts beside the watch: what ended the watch's session meanwhile may have ended the client's.
 
     A gateway that drops every connection and answers again at once looks well both before and after.
@@ -99,9 +99,9 @@ def undisturbed(trial: Trial, watched: Watched) -> Trial:
     ended, result = watched.ended, trial.result
     if ended is None or ended.cause in NO_NEWS or trial.before is None or (watched.since or 0.0) < trial.before.at:
         return trial
-    if result.ok or not speaks(result):
+    if result.ok or not is_conclusive(result):
         return trial
-    return replace(trial, result=withdrawn(result, MEANWHILE.format(result.outcome.value)))
+    return replace(trial, result=discard(result, MEANWHILE.format(result.outcome.value)))
 
 
 def _request_seconds(last: Report | None) -> float:
@@ -110,17 +110,17 @@ def _request_seconds(last: Report | None) -> float:
     return 0.0 if session is None else session.waited
 
 
-def _revised(state: TargetState, sighting: Sighting) -> Report | None:
+def _revised(state: TargetState, sighting: WatchEvent) -> Report | None:
     """The last report with what was seen since; None where that changes nothing."""
     last = state.last
     session = working_session(last)
     if last is None or session is None or session.session is None:
         return None
-    if sighting.sight in (Sight.BEGAN, Sight.TOLD):
-        before = state.watched.facts if sighting.sight is Sight.TOLD else SessionFacts()
-        report = _with_facts(last, session, renewed(session.session, before, sighting.facts), SEEN)
+    if sighting.kind in (WatchEventKind.BEGAN, WatchEventKind.TOLD):
+        before = state.watched.facts if sighting.kind is WatchEventKind.TOLD else SessionFacts()
+        report = _with_facts(last, session, merge_newer(session.session, before, sighting.facts), SEEN)
         return report and replace(report, at=sighting.at, seconds=0.0, connections=0)
-    if sighting.sight is Sight.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
+    if sighting.kind is WatchEventKind.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
         if sighting.since is None or sighting.since <= last.at <= sighting.at:  # one from the future is an older one:
             return None  # the clock was set back since
         stalled = replace(sighting.result, detail=SEEN)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
-from exporter.state.watch_events import Watched
-from exporter.verdict.client_blame import Trial
+from exporter.state.watch_events import WatchState
+from exporter.verdict.client_blame import ClientProbe
 from exporter.verdict.rules import CLAIMLESS, WORKING, Explanation, explain, judge
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
@@ -86,8 +86,8 @@ class TargetState:
     connections: int = 0
     login: Login | None = None  # what the launcher log tells; None: none is configured
     conflicts: int = 0  # client ids of ours that were refused with error 326
-    watched: Watched = field(default_factory=Watched)
-    trials: Mapping[str, Trial] = field(default_factory=dict)  # the latest of each client
+    watched: WatchState = field(default_factory=WatchState)
+    client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
 
 
@@ -134,12 +134,12 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     kept, so that no reload leaves labels behind that no configuration has.
     """
     kept = {"", *target.clients}
-    trials = {name: trial for name, trial in state.trials.items() if name in kept and name not in other}
+    client_probes = {name: trial for name, trial in state.client_probes.items() if name in kept and name not in other}
     known = replace(
         state,
         target=target,
         login=None,
-        trials=trials,
+        client_probes=client_probes,
         probes={key: count for key, count in state.probes.items() if key[1] in kept},
         failed={key: count for key, count in state.failed.items() if key[1] in kept},
         probed_at={key: at for key, at in state.probed_at.items() if key[1] in kept},
@@ -147,7 +147,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     )
     if state.last is None:
         return known
-    results = tuple(result for result in state.last.results if result.client is None or result.client in trials)
+    results = tuple(result for result in state.last.results if result.client is None or result.client in client_probes)
     report = replace(state.last, results=results)
     verdict = judge(report, target)
     return replace(known, last=report) if verdict is state.verdict else revise(known, report, verdict)

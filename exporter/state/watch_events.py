@@ -6,7 +6,7 @@ from enum import StrEnum
 from exporter.model import LayerResult, SessionFacts
 
 
-class Sight(StrEnum):
+class WatchEventKind(StrEnum):
     """One kind of thing that the watch can see."""
 
     BEGAN = "began"  # its session has begun, and a request was answered
@@ -17,14 +17,14 @@ class Sight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class WatchEvent:
     """One thing that the watch saw, at unix time `at`.
 
     `since` is when the request was sent that is still unanswered, in unix seconds. `result` says how a session ended;
     None where we ended it. `opened` counts the TCP connections opened since the sighting before.
     """
 
-    sight: Sight
+    kind: WatchEventKind
     at: float
     facts: SessionFacts = field(default_factory=SessionFacts)
     since: float | None = None
@@ -33,7 +33,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchState:
     """What the watch of one target knows.
 
     `at` is its last sign of life, `since` when it was connected or lost, `told_at` when it last heard something new.
@@ -48,21 +48,21 @@ class Watched:
     ended: LayerResult | None = None
 
 
-def look(watched: Watched, sighting: Sighting) -> Watched:
+def apply_event(watched: WatchState, sighting: WatchEvent) -> WatchState:
     """What is known after one more sighting."""
-    match sighting.sight:
-        case Sight.BEGAN:
+    match sighting.kind:
+        case WatchEventKind.BEGAN:
             at = sighting.at
-            return Watched(connected=True, at=at, since=at, told_at=at, facts=sighting.facts)
-        case Sight.ENDED:
-            return Watched(at=watched.at, since=sighting.at, facts=sighting.facts, ended=sighting.result)
+            return WatchState(connected=True, at=at, since=at, told_at=at, facts=sighting.facts)
+        case WatchEventKind.ENDED:
+            return WatchState(at=watched.at, since=sighting.at, facts=sighting.facts, ended=sighting.result)
         case _:
-            late = sighting.sight is Sight.UNANSWERED
-            return Watched(
+            late = sighting.kind is WatchEventKind.UNANSWERED
+            return WatchState(
                 connected=True,
                 at=watched.at if late else sighting.at,
                 since=watched.since,
-                told_at=sighting.at if sighting.sight is Sight.TOLD else watched.told_at,
+                told_at=sighting.at if sighting.kind is WatchEventKind.TOLD else watched.told_at,
                 late=late,
                 facts=sighting.facts,
             )

@@ -216,7 +216,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
 }
 
 
-def fill(text: str, target: Target) -> str:
+def format_for(text: str, target: Target) -> str:
     """A text of the table with the target's own values in its fields."""
     return text.format(
         endpoint=target.endpoint,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.model import Cause, Doubt, Edition, Layer, LayerResult, Outcome, Report, Stage
+from exporter.model import Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
 
 EXPIRY = 3  # intervals of the client
 CONVINCING = 5.0  # seconds; a try that was given less than this and than its deadline accuses nobody of being late
@@ -22,7 +22,7 @@ SHARED = frozenset({Outcome.CLOSED, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.RE
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ClientProbe:
     """A client's result at unix time `at`; it claims nothing after `expires`.
 
     `before` is the handshake that was made right before. `connections` counts the client's own, `conflicts` the client
@@ -39,15 +39,15 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Usability:
+class ClientStatus:
     """Whether a client's interpreter starts and imports the library: what it is, or why it cannot be used."""
 
     client: str
-    edition: Edition | None = None
+    installed: InstalledVersion | None = None
     problem: str | None = None
 
 
-def speaks(result: LayerResult) -> bool:
+def is_conclusive(result: LayerResult) -> bool:
     """The result says something of the client: it was tried, and neither our ids nor an installation was in the way."""
     return result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is not Cause.CLIENT_ID_IN_USE
 
@@ -69,29 +69,29 @@ def enough(limit: float, deadline: float) -> bool:
     return limit >= NEARLY * min(deadline, CONVINCING)
 
 
-def believe(trial: Trial, after: Report) -> Trial:
+def confirm(trial: ClientProbe, after: Report) -> ClientProbe:
     """The trial as it counts after one more probe: a failure holds only if the whole wire still answers.
 
     While it does not, the failure is shown beside that, and nothing is left of it when the wire recovers.
     """
     result = trial.result
-    if result.ok or not speaks(result):
+    if result.ok or not is_conclusive(result):
         return trial
     if not answered(after):
         said = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
-        return replace(trial, result=withdrawn(result, said))
+        return replace(trial, result=discard(result, said))
     if not wire_ok(after) or _cut_off(after):
         return replace(trial, result=replace(result, doubt=Doubt.WIRE))
     if result.outcome is Outcome.TIMEOUT and trial.limit < PATIENT * after.seconds:
         said = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {trial.limit:.1f} s were too few"
-        return replace(trial, result=withdrawn(result, said))
+        return replace(trial, result=discard(result, said))
     return trial
 
 
-def weigh(trial: Trial, earlier: Trial | None) -> Trial:
+def require_repeat(trial: ClientProbe, earlier: ClientProbe | None) -> ClientProbe:
     """The trial as it counts after the one before: what the gateway may have part in counts at the second time."""
     result = trial.result
-    if result.outcome not in SHARED or not speaks(result) or result.doubt is not None:
+    if result.outcome not in SHARED or not is_conclusive(result) or result.doubt is not None:
         return trial
     began = trial.at if trial.before is None else trial.before.at
     if earlier is not None and began <= earlier.expires and _failed(earlier.result):
@@ -99,27 +99,27 @@ def weigh(trial: Trial, earlier: Trial | None) -> Trial:
     return replace(trial, result=replace(result, doubt=Doubt.ONCE))
 
 
-def withdrawn(result: LayerResult, why: str) -> LayerResult:
+def discard(result: LayerResult, why: str) -> LayerResult:
     """The result as one that says nothing, for this reason."""
     return replace(result, outcome=Outcome.UNAVAILABLE, cause=None, code=None, detail=why)
 
 
-def skipped(client: str, edition: Edition | None = None) -> LayerResult:
+def skipped(client: str, installed: InstalledVersion | None = None) -> LayerResult:
     """A client that was not tried."""
-    return LayerResult(Layer.CLIENT, Outcome.SKIPPED, client=client, edition=edition)
+    return LayerResult(Layer.CLIENT, Outcome.SKIPPED, client=client, installed=installed)
 
 
-def with_clients(report: Report, names: Iterable[str], trials: Mapping[str, Trial], now: float) -> Report:
+def with_clients(report: Report, names: Iterable[str], client_probes: Mapping[str, ClientProbe], now: float) -> Report:
     """A report of the wire with the latest results of these clients that still hold.
 
     An earlier success claims nothing once the wire fails; an earlier failure agrees with that.
     """
-    latest = [trials[name] for name in names if name in trials and now <= trials[name].expires]
+    latest = [client_probes[name] for name in names if name in client_probes and now <= client_probes[name].expires]
     if not latest:
         return report
     working = wire_ok(report)
     results = tuple(
-        skipped(trial.result.client or "", trial.result.edition) if trial.result.ok and not working else trial.result
+        skipped(trial.result.client or "", trial.result.installed) if trial.result.ok and not working else trial.result
         for trial in latest
     )
     return replace(report, results=(*(result for result in report.results if result.client is None), *results))
@@ -127,15 +127,15 @@ def with_clients(report: Report, names: Iterable[str], trials: Mapping[str, Tria
 
 def failures(report: Report) -> tuple[LayerResult, ...]:
     """The clients of a report that were tried and failed."""
-    return tuple(result for result in report.results if result.client and speaks(result) and not result.ok)
+    return tuple(result for result in report.results if result.client and is_conclusive(result) and not result.ok)
 
 
-def culprits(report: Report) -> tuple[LayerResult, ...]:
+def blamed(report: Report) -> tuple[LayerResult, ...]:
     """Of these the ones whose failure is held against them."""
     return tuple(result for result in failures(report) if result.doubt is None)
 
 
-def proven(report: Report, result: LayerResult) -> bool:
+def clearly_at_fault(report: Report, result: LayerResult) -> bool:
     """It crashed, or something else got as far as it did not: another client, or we ourselves on the wire.
 
     We never ask for a contract.
@@ -149,7 +149,7 @@ def proven(report: Report, result: LayerResult) -> bool:
 
 def _failed(result: LayerResult) -> bool:
     """It speaks against the client, if only together with another."""
-    return speaks(result) and not result.ok and result.doubt is not Doubt.WIRE
+    return is_conclusive(result) and not result.ok and result.doubt is not Doubt.WIRE
 
 
 def _cut_off(report: Report) -> bool:

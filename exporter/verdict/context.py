@@ -29,7 +29,7 @@ AFTER_WEEKLY_LOGIN = 24 * 3600.0  # seconds: a gateway restarts itself once a da
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class Context:
     """Lines of evidence and actions. `decisive`: the actions stand for all others, because the cause is known."""
 
     evidence: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PhaseText:
     """What a phase says, with {when} for its time, and what to do."""
 
     evidence: str
@@ -47,7 +47,7 @@ class Told:
 
 
 BY_LOG = "By the launcher log "
-MISSED = Told(
+MISSED = PhaseText(
     BY_LOG + "nobody approved the two-factor push within its 180 s, at {when}: the login was given up.",
     (
         "Start the login again (restart the gateway) with the phone at hand, and approve the push within 180 s.",
@@ -56,56 +56,56 @@ MISSED = Told(
 )
 
 # Sources: docs/facts.md: resets, and docs/facts.md: launcher log.
-PHASES: Mapping[LoginPhase, Told] = {
-    LoginPhase.RESTARTING: Told(
+PHASES: Mapping[LoginPhase, PhaseText] = {
+    LoginPhase.RESTARTING: PhaseText(
         BY_LOG + "the gateway is restarting, since {when}.",
         ("Wait: a restart takes 35 to 90 seconds, and the API 30 to 90 more.",),
         decisive=False,
     ),
-    LoginPhase.LOGGING_IN: Told(
+    LoginPhase.LOGGING_IN: PhaseText(
         BY_LOG + "the login is under way, since {when}.",
         ("Wait for the login. If it takes more than two minutes, look at the gateway's window: a dialog may be open.",),
         decisive=False,
     ),
-    LoginPhase.WAITING_TWO_FACTOR: Told(
+    LoginPhase.WAITING_TWO_FACTOR: PhaseText(
         BY_LOG + "the login waits for two-factor approval, since {when}.",
         ("Approve the IB Key push in IBKR Mobile on the phone now: its window is 180 s. The gateway itself is well.",),
     ),
     LoginPhase.TWO_FACTOR_EXPIRED: MISSED,
-    LoginPhase.THROTTLED: Told(
+    LoginPhase.THROTTLED: PhaseText(
         BY_LOG + "IBKR refused the login, at {when}: too many had failed before.",
         (
             "Stop whatever repeats the login (a restart policy, the controller), wait five minutes, then log in once.",
             "Find out why the logins failed: the password, or a two-factor push that nobody approved.",
         ),
     ),
-    LoginPhase.REJECTED: Told(
+    LoginPhase.REJECTED: PhaseText(
         BY_LOG + "IBKR rejected the user name or password, at {when}.",
         (
             "Correct the user name and password where the gateway gets them (.env, a secret; in YAML with quotes).",
             "Do not let it repeat the login before: IBKR throttles failed logins.",
         ),
     ),
-    LoginPhase.SAVED_SESSION_REFUSED: Told(
+    LoginPhase.SAVED_SESSION_REFUSED: PhaseText(
         BY_LOG + "the gateway restarted itself and IBKR did not accept its saved session, at {when}.",
         (
             "Log in by hand with two-factor approval (a cold restart of the gateway).",
             "If this is no Sunday: see whether the gateway's public IP address changes; IBKR ends saved sessions then.",
         ),
     ),
-    LoginPhase.NETWORK_ERROR: Told(
+    LoginPhase.NETWORK_ERROR: PhaseText(
         BY_LOG + "the gateway does not reach IBKR's servers, since {when}.",
         (
             "Look at the network, DNS and firewall of the gateway's machine.",
             "Look at IBKR's system status page. The gateway tries again by itself.",
         ),
     ),
-    LoginPhase.LOGGED_IN: Told(
+    LoginPhase.LOGGED_IN: PhaseText(
         BY_LOG + "the login was completed, at {when}; it says nothing after a login.",
         ("See whether the gateway still runs. If it does, it is logged in: look at its API settings and its relay.",),
         decisive=False,
     ),
-    LoginPhase.IDLE: Told(
+    LoginPhase.IDLE: PhaseText(
         BY_LOG + "the gateway runs and nobody logs in, since {when}.",
         ("Log in: the gateway waits for user name and password. With a controller (IBC), read its log.",),
     ),
@@ -119,59 +119,59 @@ PROBLEMS: Mapping[LogProblem, str] = {
 }
 
 
-def circumstances(
+def context(
     verdict: Verdict, target: Target, at: float, login: Login | None = None, since: float | None = None
-) -> Circumstances:
+) -> Context:
     """What is to be added to a verdict at a time, for a target that has been failing `since` then (unix seconds)."""
     began = at if since is None else since
     calendar = _by_calendar(verdict, target.windows, began, at)
     weekly = _by_weekly_login(verdict, target.windows, began)
-    log = _by_login(login, at) if login and verdict in LOGIN_SHOWS else Circumstances()
+    log = _by_login(login, at) if login and verdict in LOGIN_SHOWS else Context()
     evidence = (*log.evidence, *calendar.evidence, *weekly.evidence)
     if log.decisive:  # then it is neither to be waited for nor to be searched for
         return replace(log, evidence=evidence)
-    return Circumstances(evidence, (*calendar.actions, *weekly.actions, *log.actions))
+    return Context(evidence, (*calendar.actions, *weekly.actions, *log.actions))
 
 
-def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: float) -> Circumstances:
+def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: float) -> Context:
     if verdict not in OF_RESTART | OF_RESET:
-        return Circumstances()
+        return Context()
     windows = tuple(windows)
     open_now = expected_until(since, at, (one for one in windows if verdict in OF_RESET or one.name == RESTART))
     if open_now:
         end = utc(open_now.end)
         said = f"The maintenance window {open_now.name} is open until {end}, and this is expected in it."
-        return Circumstances((said,), (f"Wait until {end}.",))
+        return Context((said,), (f"Wait until {end}.",))
     late = overdue(since, at, windows)
     if late is None:
-        return Circumstances()
+        return Context()
     minutes = int(at - late.end) // 60
     ago = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - an hour
-    return Circumstances(
+    return Context(
         (f"It began in the maintenance window {late.name}, which ended {ago} ago: the recovery is overdue.",),
         ("Do not wait any longer: the gateway may be stuck at its login. Look at its window, then restart it.",),
     )
 
 
-def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) -> Circumstances:
+def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) -> Context:
     ends = [latest(since, window) for window in windows if window.name == WEEKLY_LOGIN]
     if verdict not in LOGIN_SHOWS or not any(span and since < span.begin + AFTER_WEEKLY_LOGIN for span in ends):
-        return Circumstances()
-    return Circumstances(
+        return Context()
+    return Context(
         ("IBKR ended all logins less than a day before, as on each Sunday at 01:00 New York time.",),
         ("Log in by hand with two-factor approval: no automatic restart can.",),
     )
 
 
-def _by_login(login: Login, at: float) -> Circumstances:
+def _by_login(login: Login, at: float) -> Context:
     if login.problem:
-        return Circumstances((f"The launcher log tells nothing: {PROBLEMS[login.problem]}.",))
+        return Context((f"The launcher log tells nothing: {PROBLEMS[login.problem]}.",))
     if login.phase not in PHASES:
-        return Circumstances(("The launcher log has no line that tells of a login.",))
+        return Context(("The launcher log has no line that tells of a login.",))
     told = PHASES[login.phase]
     if login.phase is LoginPhase.WAITING_TWO_FACTOR and login.at is not None and at - login.at > TWO_FACTOR_SECONDS:
         told = MISSED
     evidence = [told.evidence.format(when="an unknown time" if login.at is None else utc(login.at))]
     if login.automatic and login.phase in (LoginPhase.WAITING_TWO_FACTOR, LoginPhase.TWO_FACTOR_EXPIRED):
         evidence.append("It had restarted itself, and IBKR did not accept its saved session.")
-    return Circumstances(tuple(evidence), told.actions, told.decisive)
+    return Context(tuple(evidence), told.actions, told.decisive)

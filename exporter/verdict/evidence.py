@@ -8,8 +8,8 @@ from collections.abc import Callable
 from exporter.model import (
     Cause,
     Doubt,
-    Edition,
     FarmKind,
+    InstalledVersion,
     Layer,
     LayerResult,
     Outcome,
@@ -110,14 +110,14 @@ def masked(account: str) -> str:
     return f"{account[:2]}…{account[-3:]}" if len(account) >= MASKABLE else "…"
 
 
-def release(edition: Edition) -> str:
+def release(installed: InstalledVersion) -> str:
     """What exactly was tried: ibapi 9.81.1 on Python 3.13.0."""
-    return f"{edition.library} {edition.version} on Python {edition.python}"
+    return f"{installed.library} {installed.version} on Python {installed.python}"
 
 
 def _client(result: LayerResult) -> str:
     """How far a client library got."""
-    who = f"{result.client} ({release(result.edition)})" if result.edition else str(result.client)
+    who = f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
     took = "" if result.seconds is None else f" after {duration(result.seconds)}"
     if result.ok:
         return f"{who} connected and was answered{took.replace(' after ', ' in ')}"

@@ -32,9 +32,9 @@ from enum import StrEnum
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
 from exporter.protocol.error_codes import PORT_RESET
 from exporter.protocol.launcher_log import Login
-from exporter.verdict.actions import MOVED, REMEDIES, VERIFY, fill
-from exporter.verdict.client_blame import culprits, failures, proven, wire_ok
-from exporter.verdict.context import circumstances
+from exporter.verdict.actions import MOVED, REMEDIES, VERIFY, format_for
+from exporter.verdict.client_blame import blamed, clearly_at_fault, failures, wire_ok
+from exporter.verdict.context import context
 from exporter.verdict.evidence import release, sentence
 
 Rule = Callable[[Report, Target], bool]
@@ -114,16 +114,16 @@ def explain(
     port = _new_port(report)
     if port is not None:
         evidence.append(f"The gateway said that its API port is {port} from now on (error {PORT_RESET}).")
-    added = circumstances(verdict, target, report.at, login, since)
+    added = context(verdict, target, report.at, login, since)
     usual = (VERIFY,) if added.decisive else remedy.actions
-    moved = [] if port is None or port == target.port else [fill(MOVED, target).format(new_port=port)]
-    headline = fill(remedy.headline, target)
+    moved = [] if port is None or port == target.port else [format_for(MOVED, target).format(new_port=port)]
+    headline = format_for(remedy.headline, target)
     if verdict is Verdict.CLIENT_FAULT:
-        headline = f"{_named(culprits(report))} at fault, not the gateway at {target.endpoint}"
+        headline = f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
     return Explanation(
         headline,
         (*evidence, *added.evidence),
-        (*moved, *added.actions, *(fill(action, target) for action in usual)),
+        (*moved, *added.actions, *(format_for(action, target) for action in usual)),
     )
 
 
@@ -177,20 +177,21 @@ def _answered(report: Report, _: Target) -> bool:
 
 def _clients_failing(report: Report, target: Target) -> bool:
     """Whoever was tried and is believed failed; and if that is a single one, nothing shows that it is the library."""
-    failed, passed = culprits(report), any(result.ok for result in report.results if result.client)
+    failed, passed = blamed(report), any(result.ok for result in report.results if result.client)
     if not failed or passed or not _answered(report, target):
         return False
-    return len(failed) > 1 or not proven(report, failed[0])
+    return len(failed) > 1 or not clearly_at_fault(report, failed[0])
 
 
 def _client_fault(report: Report, target: Target) -> bool:
-    return bool(culprits(report)) and _answered(report, target)
+    return bool(blamed(report)) and _answered(report, target)
 
 
 def _named(failed: tuple[LayerResult, ...]) -> str:
     """The clients that fail, each with its version."""
     names = [
-        f"{result.client} ({release(result.edition)})" if result.edition else str(result.client) for result in failed
+        f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
+        for result in failed
     ]
     return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
 

@@ -22,7 +22,7 @@ from exporter.service.service import Service
 from exporter.state.target import TargetState, cut_short, explanation, fold
 from exporter.verdict.rules import CONNECTABLE, judge
 from exporter.web import pages
-from exporter.web.streaming import Bodies
+from exporter.web.streaming import Streamer
 
 GRACE = 0.25  # seconds of that for a probe to close its connection
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
@@ -76,7 +76,7 @@ class Routes:
         self._registry = CollectorRegistry()  # of this process, never the library's global one
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._bodies = Bodies()
+        self._bodies = Streamer()
 
     async def close(self, _: web.Application) -> None:
         """Let go of what the answers are made with."""

@@ -17,7 +17,7 @@ TAKING = 30.0  # seconds without progress in which whoever asked takes nothing o
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Door:
+class ConnectionLimiter:
     """Lets connections in to `server`, at most `most` at a time. Its call is an asyncio protocol factory."""
 
     def __init__(self, server: Callable[[], asyncio.Protocol], most: int, asking: float = ASKING) -> None:
@@ -25,39 +25,39 @@ class Door:
         self.asking = asking
         self._server = server
         self._most = most
-        self._inside: set[Visitor] = set()
-        self._idle: dict[Visitor, None] = {}  # in the order in which they fell idle
+        self._inside: set[LimitedConnection] = set()
+        self._idle: dict[LimitedConnection, None] = {}  # in the order in which they fell idle
 
-    def __call__(self) -> "Visitor":
+    def __call__(self) -> "LimitedConnection":
         """A new connection, before it is known from whom."""
-        return Visitor(self, self._server())
+        return LimitedConnection(self, self._server())
 
-    def enter(self, visitor: "Visitor") -> bool:
+    def enter(self, connection: "LimitedConnection") -> bool:
         """Let one in, where need be by sending away who is idle longest; False: all others are busy."""
         if len(self._inside) >= self._most:
             if not self._idle:
                 return False
             next(iter(self._idle)).send_away()
-        self._inside.add(visitor)
-        self._idle[visitor] = None
+        self._inside.add(connection)
+        self._idle[connection] = None
         return True
 
-    def leave(self, visitor: "Visitor") -> None:
+    def leave(self, connection: "LimitedConnection") -> None:
         """One has gone, or is as good as gone."""
-        self._inside.discard(visitor)
-        self._idle.pop(visitor, None)
+        self._inside.discard(connection)
+        self._idle.pop(connection, None)
 
-    def note(self, visitor: "Visitor", *, busy: bool) -> None:
+    def note(self, connection: "LimitedConnection", *, busy: bool) -> None:
         """One asks, or has been answered."""
-        self._idle.pop(visitor, None)
-        if not busy and visitor in self._inside:
-            self._idle[visitor] = None
+        self._idle.pop(connection, None)
+        if not busy and connection in self._inside:
+            self._idle[connection] = None
 
 
-class Visitor(asyncio.Protocol):
+class LimitedConnection(asyncio.Protocol):
     """One connection: hands all on to aiohttp's own protocol, and watches the time."""
 
-    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
+    def __init__(self, door: ConnectionLimiter, inner: asyncio.Protocol) -> None:
         """Not connected yet."""
         self._door = door
         self._inner = inner
@@ -148,10 +148,10 @@ class Visitor(asyncio.Protocol):
 
 
 @web.middleware
-async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def limit_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tell the connection that its request is being answered."""
-    visitor = None if request.transport is None else request.transport.get_protocol()
-    if not isinstance(visitor, Visitor):
+    connection = None if request.transport is None else request.transport.get_protocol()
+    if not isinstance(connection, LimitedConnection):
         return await handler(request)
-    with visitor.answering():
+    with connection.answering():
         return await handler(request)

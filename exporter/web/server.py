@@ -18,11 +18,11 @@ from aiohttp import web
 from exporter import __version__
 from exporter.config import Config, ConfigError
 from exporter.metrics.exposition import ExporterState
-from exporter.service.open_files import Shares, bounded, lacking, raise_limit, share
+from exporter.service.open_files import FileBudget, budget, limit_watches, raise_limit, shortfall
 from exporter.service.service import Service
 from exporter.web import pages
 from exporter.web.app import Reload, application
-from exporter.web.connection_limit import Door, attend
+from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
 
 BACKLOG = 128  # connections that wait to be accepted
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
@@ -74,7 +74,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
     """The service on its port: gives its URL and its reload. Raises ListenError before anything is probed."""
     log = structlog.get_logger(__name__)
     listening = _listen(config.listen_host, config.listen_port, advice)
-    shares = share(raise_limit())
+    shares = budget(raise_limit())
     _warn_if_scarce(shares, config)
     service = Service(
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
@@ -99,19 +99,19 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
             return problems
         if len(loaded.targets) != len(present.targets):
             _warn_if_scarce(shares, loaded)
-        await service.watch(bounded(loaded.targets, shares.watches), loaded.clients)
+        await service.watch(limit_watches(loaded.targets, shares.watches), loaded.clients)
         present = loaded
         service.reloaded(time.time())
         log.info("configuration reloaded", targets=len(loaded.targets))
         return []
 
     app = application(service, reload, lambda: present)
-    app.middlewares.insert(0, attend)
+    app.middlewares.insert(0, limit_middleware)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     try:
         await runner.setup()
         await _open(listening, runner, shares.visitors)
-        await service.watch(bounded(config.targets, shares.watches), config.clients)
+        await service.watch(limit_watches(config.targets, shares.watches), config.clients)
         host, port = listening.getsockname()[:2]
         pages.prepare()
         settle_memory()
@@ -148,12 +148,14 @@ async def _open(listening: socket.socket, runner: web.AppRunner, most: int) -> N
         msg = "the runner is not set up"
         raise RuntimeError(msg)
     # The loop accepts as many at once as its backlog says, before the first of them can be sent away.
-    await asyncio.get_running_loop().create_server(Door(server, most), sock=listening, backlog=max(1, most // 4))
+    await asyncio.get_running_loop().create_server(
+        ConnectionLimiter(server, most), sock=listening, backlog=max(1, most // 4)
+    )
     listening.listen(BACKLOG)
 
 
-def _warn_if_scarce(shares: Shares, config: Config) -> None:
-    missing = lacking(shares, config.targets)
+def _warn_if_scarce(shares: FileBudget, config: Config) -> None:
+    missing = shortfall(shares, config.targets)
     if missing:
         structlog.get_logger(__name__).warning(
             "too few open files",

@@ -12,7 +12,7 @@ FASTEST = 1  # metric text shrinks twenty-fold at any level
 HOLD = 0.001  # seconds that a scrape or page holds the event loop; whoever is next in line may meet three such turns
 
 
-class Bodies:
+class Streamer:
     """Makes the bodies of answers; has a thread that compresses."""
 
     def __init__(self) -> None:

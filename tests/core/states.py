@@ -4,9 +4,9 @@ from typing import Any
 
 from exporter.model import (
     Cause,
-    Edition,
     Farm,
     FarmKind,
+    InstalledVersion,
     Layer,
     LayerResult,
     Mode,
@@ -18,9 +18,9 @@ from exporter.model import (
     Stamp,
     Target,
 )
-from exporter.state.fold_client import fold_trial
+from exporter.state.fold_client import fold_client
 from exporter.state.target import TargetState, fold
-from exporter.verdict.client_blame import EXPIRY, Trial
+from exporter.verdict.client_blame import EXPIRY, ClientProbe
 from exporter.verdict.rules import judge
 
 T0 = 1_795_226_400.0  # unix seconds
@@ -62,8 +62,8 @@ SESSION_OK = LayerResult(
         conflicts=1,
     ),
 )
-INSYNC = Edition("ib_insync", "0.9.86", "3.13.0")
-NAUTILUS = Edition("nautilus_trader", "1.220.0", "3.12.4")
+INSYNC = InstalledVersion("ib_insync", "0.9.86", "3.13.0")
+NAUTILUS = InstalledVersion("nautilus_trader", "1.220.0", "3.12.4")
 CLIENT_OK = LayerResult(
     Layer.CLIENT,
     Outcome.OK,
@@ -72,7 +72,7 @@ CLIENT_OK = LayerResult(
     stages=((Stage.CONNECTED, 0.011), (Stage.READY, 0.004), (Stage.TIME, 0.002), (Stage.CONTRACT, 0.026)),
     server=ServerHello(176, ""),
     client="ib_insync",
-    edition=INSYNC,
+    installed=INSYNC,
 )
 CLIENT_HUNG = LayerResult(
     Layer.CLIENT,
@@ -82,7 +82,7 @@ CLIENT_HUNG = LayerResult(
     None,
     "the whole reply to the hello arrived, and the library still waits for it",
     client="nautilus",
-    edition=NAUTILUS,
+    installed=NAUTILUS,
 )
 NOT_REACHED = LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED)
 
@@ -107,15 +107,15 @@ def report(
     return Report(target.name, at, 0.005, results, connections=1, fault=fault)
 
 
-def trial(result: LayerResult, at: float = T0 + 5.0, interval: float = 60.0, **more: Any) -> Trial:
+def trial(result: LayerResult, at: float = T0 + 5.0, interval: float = 60.0, **more: Any) -> ClientProbe:
     """A client's result, from a try between two answers of the gateway."""
-    return Trial(result, at, at + EXPIRY * interval, report(HEALTHY, at - 1.0), 1, **more)
+    return ClientProbe(result, at, at + EXPIRY * interval, report(HEALTHY, at - 1.0), 1, **more)
 
 
 def tried(state: TargetState, *results: LayerResult, at: float = T0 + 5.0) -> TargetState:
     """The state after these clients were tried."""
     for result in results:
-        state = fold_trial(state, trial(result, at))
+        state = fold_client(state, trial(result, at))
     return state
 
 

@@ -9,7 +9,7 @@ from exporter.model import Cause, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
 from exporter.state.target import TargetState, explanation, failing_since, fold
 from exporter.verdict.actions import REMEDIES
-from exporter.verdict.context import PHASES, PROBLEMS, Circumstances, circumstances
+from exporter.verdict.context import PHASES, PROBLEMS, Context, context
 from exporter.verdict.rules import explain
 from tests.core.states import HEALTHY, handshake_failed, port_failed, report
 
@@ -32,7 +32,7 @@ WAITING = Login(LoginPhase.WAITING_TWO_FACTOR, NOON - 40)
 
 
 def test_without_a_log_and_windows_nothing_is_added() -> None:
-    assert all(circumstances(verdict, PLAIN, NOON) == Circumstances() for verdict in Verdict)
+    assert all(context(verdict, PLAIN, NOON) == Context() for verdict in Verdict)
 
 
 def test_every_phase_but_unknown_and_every_problem_has_its_words() -> None:
@@ -43,7 +43,7 @@ def test_every_phase_but_unknown_and_every_problem_has_its_words() -> None:
 @pytest.mark.parametrize("verdict", [SHUT, CLOSED])
 @pytest.mark.parametrize("phase", list(PHASES))
 def test_each_phase_is_evidence_for_a_shut_door_with_its_time(verdict: Verdict, phase: LoginPhase) -> None:
-    added = circumstances(verdict, PLAIN, NOON, Login(phase, NOON - 5))
+    added = context(verdict, PLAIN, NOON, Login(phase, NOON - 5))
     assert added.evidence[0].startswith("By the launcher log ")
     assert "2026-12-09 16:59:55 UTC" in added.evidence[0]
     assert added.actions
@@ -52,7 +52,7 @@ def test_each_phase_is_evidence_for_a_shut_door_with_its_time(verdict: Verdict, 
 
 def test_a_login_is_no_evidence_for_what_it_cannot_cause() -> None:
     others = set(Verdict) - {SHUT, CLOSED}
-    assert all(circumstances(verdict, PLAIN, NOON, WAITING) == Circumstances() for verdict in others)
+    assert all(context(verdict, PLAIN, NOON, WAITING) == Context() for verdict in others)
 
 
 def test_while_a_push_waits_the_first_action_is_to_approve_it_and_none_distracts_from_it() -> None:
@@ -67,12 +67,12 @@ def test_while_a_push_waits_the_first_action_is_to_approve_it_and_none_distracts
 
 
 def test_a_push_older_than_its_window_has_been_missed() -> None:
-    assert "approve the push within 180 s" in circumstances(SHUT, PLAIN, WAITING.at + 181, WAITING).actions[0]  # type: ignore[operator]
-    assert circumstances(SHUT, PLAIN, WAITING.at + 180, WAITING).actions[0].startswith("Approve")  # type: ignore[operator]
+    assert "approve the push within 180 s" in context(SHUT, PLAIN, WAITING.at + 181, WAITING).actions[0]  # type: ignore[operator]
+    assert context(SHUT, PLAIN, WAITING.at + 180, WAITING).actions[0].startswith("Approve")  # type: ignore[operator]
 
 
 def test_a_push_after_an_automatic_restart_tells_of_the_saved_session() -> None:
-    said = circumstances(CLOSED, PLAIN, NOON, replace(WAITING, automatic=True)).evidence
+    said = context(CLOSED, PLAIN, NOON, replace(WAITING, automatic=True)).evidence
     assert said[1] == "It had restarted itself, and IBKR did not accept its saved session."
 
 
@@ -83,39 +83,37 @@ def test_a_phase_that_decides_nothing_leaves_the_usual_actions() -> None:
 
 @pytest.mark.parametrize("problem", list(LogProblem))
 def test_a_log_that_cannot_be_read_is_said_and_decides_nothing(problem: LogProblem) -> None:
-    added = circumstances(SHUT, PLAIN, NOON, Login(problem=problem))
-    assert added == Circumstances((f"The launcher log tells nothing: {PROBLEMS[problem]}.",))
+    added = context(SHUT, PLAIN, NOON, Login(problem=problem))
+    assert added == Context((f"The launcher log tells nothing: {PROBLEMS[problem]}.",))
 
 
 def test_a_log_without_a_known_line_is_said() -> None:
-    assert circumstances(SHUT, PLAIN, NOON, Login()).evidence == (
-        "The launcher log has no line that tells of a login.",
-    )
+    assert context(SHUT, PLAIN, NOON, Login()).evidence == ("The launcher log has no line that tells of a login.",)
 
 
 def test_an_outage_in_the_targets_own_restart_window_is_expected_until_its_end() -> None:
     began = at("2026-12-09 23:45:10")
-    added = circumstances(SHUT, TARGET, began + 60, None, began)
+    added = context(SHUT, TARGET, began + 60, None, began)
     assert "restart is open until 2026-12-10 04:50:00 UTC, and this is expected" in added.evidence[0]
     assert added.actions == ("Wait until 2026-12-10 04:50:00 UTC.",)
 
 
 def test_an_outage_that_outlasts_the_restart_window_is_overdue() -> None:
     began = at("2026-12-09 23:45:10")
-    added = circumstances(CLOSED, TARGET, at("2026-12-10 03:55"), None, began)
+    added = context(CLOSED, TARGET, at("2026-12-10 03:55"), None, began)
     assert "restart, which ended 4 h 5 min ago: the recovery is overdue" in added.evidence[0]
     assert added.actions[0].startswith("Do not wait any longer")
 
 
 def test_a_reset_of_ibkrs_servers_explains_a_lost_upstream_but_no_closed_port() -> None:
     began = at("2026-12-09 00:20")
-    assert "this is expected" in circumstances(LOST, TARGET, began, None, began).evidence[0]
-    assert circumstances(SHUT, TARGET, began, None, began) == Circumstances()
+    assert "this is expected" in context(LOST, TARGET, began, None, began).evidence[0]
+    assert context(SHUT, TARGET, began, None, began) == Context()
 
 
 @pytest.mark.parametrize("verdict", [LOST, SHUT])
 def test_what_began_in_a_reset_and_outlasts_it_is_overdue_whatever_it_is(verdict: Verdict) -> None:
-    added = circumstances(verdict, TARGET, at("2026-12-09 02:00"), None, at("2026-12-09 00:20"))
+    added = context(verdict, TARGET, at("2026-12-09 02:00"), None, at("2026-12-09 00:20"))
     assert "north_america, which ended 15 min ago: the recovery is overdue" in added.evidence[0]
 
 
@@ -128,22 +126,22 @@ def test_the_calendar_says_nothing_of_wrong_addresses_and_accounts() -> None:
         Verdict.HEALTHY,
         Verdict.UNKNOWN,
     ):
-        assert circumstances(verdict, TARGET, began, None, began) == Circumstances()
+        assert context(verdict, TARGET, began, None, began) == Context()
 
 
 def test_a_door_that_is_shut_within_a_day_after_sunday_one_oclock_may_be_the_weekly_login() -> None:
     sunday = at("2026-12-13 23:47")
-    added = circumstances(SHUT, TARGET, sunday + 7200, None, sunday)
+    added = context(SHUT, TARGET, sunday + 7200, None, sunday)
     assert any("Sunday at 01:00 New York time" in line for line in added.evidence)
     assert any(line.startswith("Log in by hand") for line in added.actions)
     monday = at("2026-12-14 01:00")
-    assert circumstances(SHUT, TARGET, monday, None, monday) == Circumstances()
-    assert not any("Sunday" in line for line in circumstances(LOST, TARGET, sunday, None, sunday).evidence)
+    assert context(SHUT, TARGET, monday, None, monday) == Context()
+    assert not any("Sunday" in line for line in context(LOST, TARGET, sunday, None, sunday).evidence)
 
 
 def test_a_decisive_login_keeps_the_calendars_evidence_but_not_its_patience() -> None:
     began = at("2026-12-09 23:45:10")
-    added = circumstances(SHUT, TARGET, began + 60, Login(LoginPhase.WAITING_TWO_FACTOR, began + 50), began)
+    added = context(SHUT, TARGET, began + 60, Login(LoginPhase.WAITING_TWO_FACTOR, began + 50), began)
     assert len(added.evidence) == 2
     assert not any(line.startswith("Wait until") for line in added.actions)
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.config import from_environment, load, target_for_endpoint
-from exporter.config.checks import Unfit
+from exporter.config.checks import InvalidValue
 from exporter.config.maintenance import calendar, ibkr_windows, load_zone
 from exporter.maintenance import WEEK, Day, Region, Window, names
 from exporter.model import Target
@@ -76,7 +76,7 @@ def test_without_a_file_ibkrs_windows_apply(tmp_path: Path) -> None:
     "name", ["", "Nowhere", "../../etc/passwd", "/etc/localtime", "America", "a\0b", "x" * 300, "EST"]
 )
 def test_what_is_no_time_zone_is_unfit(name: str) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(InvalidValue):
         load_zone(name)
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import Cause, Farm, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Target, Verdict
-from exporter.state.fold_watch import SEEN, fold_sighting, probe_at_once, undisturbed, with_sightings
+from exporter.state.fold_watch import SEEN, discount_if_disconnected, fold_watch_event, merge_watch, probe_at_once
 from exporter.state.target import TargetState, current_verdict, expired, fold
-from exporter.state.watch_events import Sight, Sighting, Watched
-from exporter.verdict.client_blame import Trial, culprits
+from exporter.state.watch_events import WatchEvent, WatchEventKind, WatchState
+from exporter.verdict.client_blame import ClientProbe, blamed
 from exporter.verdict.evidence import masked
 from exporter.verdict.rules import explain, judge
 from tests.core.states import (
@@ -33,10 +33,10 @@ RESET = LayerResult(Layer.SESSION, Outcome.CLOSED, 9.0, Stage.CURRENT_TIME, Caus
 
 def working() -> TargetState:
     """A target whose session works and whose watch is connected."""
-    return fold_sighting(grown(TRADING, target=WATCHED), Sighting(Sight.BEGAN, T0 + 1, UP, opened=1))
+    return fold_watch_event(grown(TRADING, target=WATCHED), WatchEvent(WatchEventKind.BEGAN, T0 + 1, UP, opened=1))
 
 
-def known(watched: Watched) -> TargetState:
+def known(watched: WatchState) -> TargetState:
     """A target of which only the watch has told something."""
     return TargetState(WATCHED, watched=watched)
 
@@ -108,18 +108,18 @@ def test_other_accounts_are_in_the_evidence_in_part_and_the_configured_one_whole
 
 
 def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_told_and_so_is_their_return() -> None:
-    lost = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, DOWN))
+    lost = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, DOWN))
     assert (lost.verdict, lost.since) == (Verdict.UPSTREAM_DOWN, T0 + 3)
     assert lost.last is not None
     assert "1100" in explain(lost.last, WATCHED, lost.verdict).evidence[-1]
     assert SEEN in explain(lost.last, WATCHED, lost.verdict).evidence[-1]
-    back = fold_sighting(lost, Sighting(Sight.TOLD, T0 + 9, UP))
+    back = fold_watch_event(lost, WatchEvent(WatchEventKind.TOLD, T0 + 9, UP))
     assert (back.verdict, back.since) == (Verdict.HEALTHY, T0 + 9)
 
 
 def test_a_farm_told_of_is_put_beside_those_that_the_probe_was_told_of() -> None:
     facts = replace(UP, farms=BROKEN_FARM)
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, facts))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, facts))
     assert state.verdict is Verdict.FARM_DOWN
     session = state.last.layer(Layer.SESSION) if state.last else None
     assert session is not None
@@ -129,12 +129,12 @@ def test_a_farm_told_of_is_put_beside_those_that_the_probe_was_told_of() -> None
 
 def test_what_changes_nothing_makes_no_report() -> None:
     before = working()
-    after = fold_sighting(before, Sighting(Sight.TOLD, T0 + 3, UP))
+    after = fold_watch_event(before, WatchEvent(WatchEventKind.TOLD, T0 + 3, UP))
     assert (after.last, after.recent) == (before.last, before.recent)
 
 
 def test_a_sighting_counts_no_probe() -> None:
-    before, after = working(), fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, DOWN))
+    before, after = working(), fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, DOWN))
     assert (after.probes, after.probed_at, after.connections) == (before.probes, before.probed_at, before.connections)
 
 
@@ -143,12 +143,12 @@ def test_a_target_that_failed_a_probe_is_not_made_well_by_the_watch(results: tup
     state = working()
     made = report(results, T0 + 5, WATCHED)
     state = fold(state, made, judge(made, WATCHED))
-    after = fold_sighting(state, Sighting(Sight.TOLD, T0 + 6, UP))
+    after = fold_watch_event(state, WatchEvent(WatchEventKind.TOLD, T0 + 6, UP))
     assert (after.verdict, after.last) == (state.verdict, state.last)
 
 
 def test_heartbeats_unanswered_make_the_session_stalled_when_no_probe_has_looked_since() -> None:
-    frozen = fold_sighting(working(), Sighting(Sight.ENDED, T0 + 6, UP, since=T0 + 3.8, result=SILENT))
+    frozen = fold_watch_event(working(), WatchEvent(WatchEventKind.ENDED, T0 + 6, UP, since=T0 + 3.8, result=SILENT))
     assert frozen.verdict is Verdict.SESSION_STALLED
     assert not frozen.watched.connected
     assert frozen.last is not None
@@ -159,27 +159,32 @@ def test_heartbeats_unanswered_change_nothing_when_a_probe_has_looked_since() ->
     state = working()
     looked = report(TRADING, T0 + 4, WATCHED)
     state = fold(state, looked, judge(looked, WATCHED))
-    after = fold_sighting(state, Sighting(Sight.ENDED, T0 + 6, UP, since=T0 + 3.8, result=SILENT))
+    after = fold_watch_event(state, WatchEvent(WatchEventKind.ENDED, T0 + 6, UP, since=T0 + 3.8, result=SILENT))
     assert after.verdict is Verdict.HEALTHY
 
 
 def test_heartbeats_unanswered_count_although_the_clock_was_set_back_since_the_last_probe() -> None:
     back = T0 - 3600
-    frozen = fold_sighting(working(), Sighting(Sight.ENDED, back + 6, UP, since=back + 3.8, result=SILENT))
+    frozen = fold_watch_event(
+        working(), WatchEvent(WatchEventKind.ENDED, back + 6, UP, since=back + 3.8, result=SILENT)
+    )
     assert (frozen.verdict, frozen.since) == (Verdict.SESSION_STALLED, back + 6)
 
 
 def test_a_reset_is_no_verdict_by_itself() -> None:
-    assert fold_sighting(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=RESET)).verdict is Verdict.HEALTHY
+    assert (
+        fold_watch_event(working(), WatchEvent(WatchEventKind.ENDED, T0 + 6, UP, result=RESET)).verdict
+        is Verdict.HEALTHY
+    )
 
 
 @pytest.mark.parametrize("result", [RESET, SILENT])
 def test_an_end_calls_for_a_probe_with_the_full_deadline(result: LayerResult) -> None:
-    assert probe_at_once(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=result)) == WATCHED.deadline
+    assert probe_at_once(working(), WatchEvent(WatchEventKind.ENDED, T0 + 6, UP, result=result)) == WATCHED.deadline
 
 
 def test_a_late_heartbeat_calls_for_a_probe_of_one_second_unless_the_gateway_is_known_to_be_slow() -> None:
-    late = Sighting(Sight.UNANSWERED, T0 + 4, UP, since=T0 + 3)
+    late = WatchEvent(WatchEventKind.UNANSWERED, T0 + 4, UP, since=T0 + 3)
     assert probe_at_once(working(), late) == 1.0
     slow = grown((PORT_OK, replace(HANDSHAKE_OK, seconds=0.3), SESSION_OK), target=WATCHED)
     assert probe_at_once(slow, late) == 3.0
@@ -188,45 +193,45 @@ def test_a_late_heartbeat_calls_for_a_probe_of_one_second_unless_the_gateway_is_
 
 
 def test_a_late_heartbeat_calls_for_no_probe_where_requests_are_slow_by_habit() -> None:
-    late = Sighting(Sight.UNANSWERED, T0 + 4, UP, since=T0 + 3)
+    late = WatchEvent(WatchEventKind.UNANSWERED, T0 + 4, UP, since=T0 + 3)
     lazy = replace(SESSION_OK, stages=((Stage.CURRENT_TIME, 1.3),))
     assert probe_at_once(grown((PORT_OK, HANDSHAKE_OK, lazy), target=WATCHED), late) is None
 
 
-def trial(outcome: Outcome, cause: Cause | None) -> Trial:
+def trial(outcome: Outcome, cause: Cause | None) -> ClientProbe:
     result = LayerResult(Layer.CLIENT, outcome, 0.1, Stage.TIME, cause, client="ib_insync")
-    return Trial(result, T0 + 8, T0 + 99, report(TRADING, T0 + 5, WATCHED))
+    return ClientProbe(result, T0 + 8, T0 + 99, report(TRADING, T0 + 5, WATCHED))
 
 
-def lost(at: float, cause: Cause = Cause.RESET) -> Watched:
-    return Watched(at=T0, since=at, ended=replace(RESET, cause=cause))
+def lost(at: float, cause: Cause = Cause.RESET) -> WatchState:
+    return WatchState(at=T0, since=at, ended=replace(RESET, cause=cause))
 
 
 def test_a_library_is_not_accused_of_an_end_that_the_watch_met_as_well() -> None:
     closed = trial(Outcome.CLOSED, Cause.RESET)
-    counted = undisturbed(closed, lost(T0 + 6)).result
+    counted = discount_if_disconnected(closed, lost(T0 + 6)).result
     assert counted.outcome is Outcome.UNAVAILABLE
     assert "watch" in counted.detail
-    assert culprits(report((*TRADING, counted))) == ()
+    assert blamed(report((*TRADING, counted))) == ()
 
 
 @pytest.mark.parametrize(
     "watched",
-    [lost(T0 + 4), lost(T0 + 6, Cause.CLIENT_ID_IN_USE), Watched(connected=True, at=T0, since=T0 + 6)],
+    [lost(T0 + 4), lost(T0 + 6, Cause.CLIENT_ID_IN_USE), WatchState(connected=True, at=T0, since=T0 + 6)],
 )
-def test_an_end_of_the_watch_at_another_time_or_of_its_own_acquits_no_library(watched: Watched) -> None:
+def test_an_end_of_the_watch_at_another_time_or_of_its_own_acquits_no_library(watched: WatchState) -> None:
     closed = trial(Outcome.CLOSED, Cause.RESET)
-    assert undisturbed(closed, watched) is closed
+    assert discount_if_disconnected(closed, watched) is closed
 
 
 def test_a_library_that_got_through_is_not_doubted_for_an_end_of_the_watch() -> None:
     passed = trial(Outcome.OK, None)
-    assert undisturbed(passed, lost(T0 + 6)) is passed
+    assert discount_if_disconnected(passed, lost(T0 + 6)) is passed
 
 
 def test_a_heartbeat_answered_late_calls_for_a_probe_where_the_verdict_was_bad_meanwhile() -> None:
-    late = fold_sighting(working(), Sighting(Sight.UNANSWERED, T0 + 4, UP, since=T0 + 3))
-    answered = Sighting(Sight.ANSWERED, T0 + 5, UP)
+    late = fold_watch_event(working(), WatchEvent(WatchEventKind.UNANSWERED, T0 + 4, UP, since=T0 + 3))
+    answered = WatchEvent(WatchEventKind.ANSWERED, T0 + 5, UP)
     assert probe_at_once(late, answered) is None
     made = report(handshake_failed(Cause.SILENCE), T0 + 4, WATCHED)
     assert probe_at_once(fold(late, made, judge(made, WATCHED)), answered) == WATCHED.deadline
@@ -234,59 +239,59 @@ def test_a_heartbeat_answered_late_calls_for_a_probe_where_the_verdict_was_bad_m
 
 @pytest.mark.parametrize("result", [None, replace(RESET, cause=Cause.CLIENT_ID_IN_USE, outcome=Outcome.REJECTED)])
 def test_an_end_that_says_nothing_new_calls_for_no_probe(result: LayerResult | None) -> None:
-    assert probe_at_once(working(), Sighting(Sight.ENDED, T0 + 6, UP, result=result)) is None
+    assert probe_at_once(working(), WatchEvent(WatchEventKind.ENDED, T0 + 6, UP, result=result)) is None
 
 
 def test_the_connections_and_conflicts_of_the_watch_are_counted() -> None:
     refused = replace(RESET, cause=Cause.CLIENT_ID_IN_USE, outcome=Outcome.REJECTED)
     state = grown(TRADING, target=WATCHED)
-    after = fold_sighting(state, Sighting(Sight.ENDED, T0 + 1, result=refused, opened=1))
+    after = fold_watch_event(state, WatchEvent(WatchEventKind.ENDED, T0 + 1, result=refused, opened=1))
     assert (after.connections, after.conflicts) == (state.connections + 1, state.conflicts + 1)
 
 
 def test_a_probe_that_is_told_nothing_of_the_link_takes_the_word_of_the_watch() -> None:
-    watched = Watched(connected=True, at=T0, facts=DOWN)
+    watched = WatchState(connected=True, at=T0, facts=DOWN)
     silent_on_it = report(told(upstream=None, farms=()), target=WATCHED)
-    assert judge(with_sightings(silent_on_it, known(watched)), WATCHED) is Verdict.UPSTREAM_DOWN
-    assert judge(with_sightings(silent_on_it, known(replace(watched, connected=False))), WATCHED) is Verdict.HEALTHY
+    assert judge(merge_watch(silent_on_it, known(watched)), WATCHED) is Verdict.UPSTREAM_DOWN
+    assert judge(merge_watch(silent_on_it, known(replace(watched, connected=False))), WATCHED) is Verdict.HEALTHY
 
 
 def test_a_probe_that_fails_while_a_heartbeat_is_late_has_that_in_its_evidence() -> None:
     made = report(handshake_failed(Cause.SILENCE), target=WATCHED)
-    late = with_sightings(made, known(Watched(connected=True, at=T0, late=True, facts=UP)))
+    late = merge_watch(made, known(WatchState(connected=True, at=T0, late=True, facts=UP)))
     verdict = judge(late, WATCHED)
     assert verdict is Verdict.API_SILENT
     assert (
         "the watch's request for the time, in its own session, is unanswered too"
         in explain(late, WATCHED, verdict).evidence[-1]
     )
-    assert with_sightings(made, known(Watched(connected=True, at=T0, facts=UP))) == made
+    assert merge_watch(made, known(WatchState(connected=True, at=T0, facts=UP))) == made
 
 
 def test_what_the_watch_was_told_while_the_probe_went_on_is_the_newer_word() -> None:
     """The probe's own session may have been over by then, and the watch will not be told again."""
     lost = replace(DOWN, farms=BROKEN_FARM)
     for told_at, verdict in ((T0 + 4, Verdict.HEALTHY), (T0 + 5.1, Verdict.UPSTREAM_DOWN)):
-        state = fold_sighting(working(), Sighting(Sight.TOLD, told_at, lost))
-        state = fold_sighting(state, Sighting(Sight.ANSWERED, T0 + 5.2, lost))
-        made = with_sightings(report(told(farms=OTHER_FARM), T0 + 5, WATCHED), state)
+        state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, told_at, lost))
+        state = fold_watch_event(state, WatchEvent(WatchEventKind.ANSWERED, T0 + 5.2, lost))
+        made = merge_watch(report(told(farms=OTHER_FARM), T0 + 5, WATCHED), state)
         assert judge(made, WATCHED) is verdict
 
 
 def test_a_probe_that_is_told_of_the_link_has_the_newer_word() -> None:
-    watched = Watched(connected=True, at=T0, facts=DOWN)
-    assert judge(with_sightings(report(TRADING, target=WATCHED), known(watched)), WATCHED) is Verdict.HEALTHY
+    watched = WatchState(connected=True, at=T0, facts=DOWN)
+    assert judge(merge_watch(report(TRADING, target=WATCHED), known(watched)), WATCHED) is Verdict.HEALTHY
 
 
 def test_a_state_does_not_expire_while_the_watch_is_answered() -> None:
     state = working()
     later = T0 + 60
     assert expired(state, later)
-    state = fold_sighting(state, Sighting(Sight.ANSWERED, later - 2, UP))
+    state = fold_watch_event(state, WatchEvent(WatchEventKind.ANSWERED, later - 2, UP))
     assert current_verdict(state, later) is Verdict.HEALTHY
-    late = fold_sighting(state, Sighting(Sight.UNANSWERED, later - 1, UP))
+    late = fold_watch_event(state, WatchEvent(WatchEventKind.UNANSWERED, later - 1, UP))
     assert expired(late, later - 2 + 3 * WATCHED.interval + 0.1)
-    ended = fold_sighting(state, Sighting(Sight.ENDED, later - 1, UP))
+    ended = fold_watch_event(state, WatchEvent(WatchEventKind.ENDED, later - 1, UP))
     assert expired(ended, later)
 
 
@@ -318,7 +323,7 @@ def session_facts(state: TargetState) -> SessionFacts:
 
 
 def probed(state: TargetState, at: float, **changes: object) -> TargetState:
-    made = with_sightings(report(told(**changes), at, WATCHED), state)
+    made = merge_watch(report(told(**changes), at, WATCHED), state)
     return fold(state, made, judge(made, WATCHED))
 
 
@@ -327,37 +332,40 @@ OTHER_FARM = (Farm(FarmKind.MARKET, "usfarm.nj", connected=True),)
 
 def test_a_farm_that_a_probe_is_not_told_of_any_more_is_forgotten_whatever_the_watch_was_told_once() -> None:
     broken = replace(UP, farms=BROKEN_FARM)
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, broken))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, broken))
     assert state.verdict is Verdict.FARM_DOWN
     state = probed(state, T0 + 60, farms=OTHER_FARM)
     assert state.verdict is Verdict.HEALTHY
     other = replace(broken, farms=(*BROKEN_FARM, Farm(FarmKind.HISTORICAL, "euhmds", connected=True)))
-    state = fold_sighting(state, Sighting(Sight.TOLD, T0 + 61, other))
+    state = fold_watch_event(state, WatchEvent(WatchEventKind.TOLD, T0 + 61, other))
     assert state.verdict is Verdict.HEALTHY
     assert probed(state, T0 + 120, farms=()).verdict is Verdict.HEALTHY
-    again = fold_sighting(
-        fold_sighting(state, Sighting(Sight.TOLD, T0 + 62, UP)), Sighting(Sight.TOLD, T0 + 63, broken)
+    again = fold_watch_event(
+        fold_watch_event(state, WatchEvent(WatchEventKind.TOLD, T0 + 62, UP)),
+        WatchEvent(WatchEventKind.TOLD, T0 + 63, broken),
     )
     assert again.verdict is Verdict.FARM_DOWN
 
 
 def test_a_farm_that_is_disconnected_stays_so_where_a_probe_is_told_of_other_kinds_only() -> None:
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
     state = probed(state, T0 + 60, farms=(Farm(FarmKind.HISTORICAL, "euhmds", connected=True),))
     assert state.verdict is Verdict.FARM_DOWN
     assert probed(state, T0 + 120, farms=()).verdict is Verdict.FARM_DOWN
 
 
 def test_the_first_word_of_a_new_session_counts_whole() -> None:
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
     state = probed(state, T0 + 9, farms=OTHER_FARM)
-    state = fold_sighting(state, Sighting(Sight.ENDED, T0 + 10, replace(UP, farms=BROKEN_FARM), result=RESET))
-    state = fold_sighting(state, Sighting(Sight.BEGAN, T0 + 30, replace(UP, farms=BROKEN_FARM)))
+    state = fold_watch_event(
+        state, WatchEvent(WatchEventKind.ENDED, T0 + 10, replace(UP, farms=BROKEN_FARM), result=RESET)
+    )
+    state = fold_watch_event(state, WatchEvent(WatchEventKind.BEGAN, T0 + 30, replace(UP, farms=BROKEN_FARM)))
     assert state.verdict is Verdict.FARM_DOWN
 
 
 def test_errors_that_the_watch_is_told_are_shown_with_what_they_mean_until_the_next_probe() -> None:
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(UP, errors=(10197, 4711))))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(UP, errors=(10197, 4711))))
     assert state.verdict is Verdict.HEALTHY
     assert state.last is not None
     said = explain(state.last, WATCHED, state.verdict).evidence[-1]
@@ -367,7 +375,7 @@ def test_errors_that_the_watch_is_told_are_shown_with_what_they_mean_until_the_n
 
 
 def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, replace(DOWN, errors=(321, 1100))))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(DOWN, errors=(321, 1100))))
     assert state.last is not None
     said = explain(state.last, WATCHED, state.verdict).evidence[-1]
     assert "lost IBKR's servers (error 1100)" in said
@@ -376,10 +384,10 @@ def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
 
 def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_begins_there_again() -> None:
     moved = replace(UP, errors=(1300,), new_port=4005)
-    state = fold_sighting(working(), Sighting(Sight.TOLD, T0 + 3, moved))
-    state = fold_sighting(state, Sighting(Sight.ENDED, T0 + 3, moved, result=RESET))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, moved))
+    state = fold_watch_event(state, WatchEvent(WatchEventKind.ENDED, T0 + 3, moved, result=RESET))
     for at in (T0 + 4, T0 + 19):
-        closed = with_sightings(report(port_failed(Cause.CONNECT_REFUSED), at, WATCHED), state)
+        closed = merge_watch(report(port_failed(Cause.CONNECT_REFUSED), at, WATCHED), state)
         state = fold(state, closed, judge(closed, WATCHED))
         said = explain(closed, WATCHED, state.verdict)
         assert state.verdict is Verdict.PORT_CLOSED
@@ -387,8 +395,8 @@ def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_
         assert said.actions[0].endswith(
             "point the target paper and your programs at port 4005, else set it back to 7497."
         )
-    state = fold_sighting(probed(state, T0 + 40), Sighting(Sight.BEGAN, T0 + 41, UP))
-    closed = with_sightings(report(port_failed(Cause.CONNECT_REFUSED), T0 + 60, WATCHED), state)
+    state = fold_watch_event(probed(state, T0 + 40), WatchEvent(WatchEventKind.BEGAN, T0 + 41, UP))
+    closed = merge_watch(report(port_failed(Cause.CONNECT_REFUSED), T0 + 60, WATCHED), state)
     assert "4005" not in " ".join(explain(closed, WATCHED, Verdict.PORT_CLOSED).evidence)
 
 

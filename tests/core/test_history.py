@@ -122,7 +122,7 @@ def test_of_a_client_that_is_no_longer_configured_no_label_is_left() -> None:
     assert {client for _, client in after.probes} == {"", "ibapi"}
     assert {client for _, client, _ in after.failed} == {"ibapi"}
     assert {client for _, client in after.probed_at} == {"", "ibapi"}
-    assert set(after.trials) == {"ibapi"}
+    assert set(after.client_probes) == {"ibapi"}
     assert after.last is not None
     assert {result.client for result in after.last.results} == {None, "ibapi"}
     assert "gone" not in "".join(exposition([after], T0 + 1))

@@ -16,7 +16,7 @@ from exporter.metrics.exposition import ExporterState, exporter_exposition, expo
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase
 from exporter.state.target import Histogram, TargetState, fold
-from exporter.verdict.client_blame import Usability
+from exporter.verdict.client_blame import ClientStatus
 from exporter.verdict.rules import judge
 from tests.core.states import (
     CLIENT_HUNG,
@@ -37,9 +37,9 @@ from tests.core.states import (
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = T0 + 31.0
 USABILITIES = (
-    Usability("ib_insync", INSYNC),
-    Usability("nautilus", NAUTILUS),
-    Usability('usable?"', problem="not installed"),
+    ClientStatus("ib_insync", INSYNC),
+    ClientStatus("nautilus", NAUTILUS),
+    ClientStatus('usable?"', problem="not installed"),
 )
 EXPORTER = ExporterState(
     "0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2, clients=USABILITIES

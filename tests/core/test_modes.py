@@ -6,7 +6,7 @@ import pytest
 
 from exporter.model import Verdict
 from exporter.simulator.modes import MODES, find_mode
-from exporter.simulator.timeline import Turn, play_timeline, read_timeline
+from exporter.simulator.timeline import ModeChange, play_timeline, read_timeline
 
 ASKED_FOR = """
     ok refused backlog_full silent close_at_once reset_at_once close_after_hello slow bytewise split_reply garbage
@@ -49,10 +49,10 @@ def test_a_mode_is_found_with_hyphens_too_and_an_unknown_one_is_told_the_names()
 
 def test_a_timeline_counts_from_the_start() -> None:
     assert read_timeline("0s:ok, 30s:silent,2m:close-at-once,1h:repeat") == (
-        Turn(0, "ok"),
-        Turn(30, "silent"),
-        Turn(120, "close_at_once"),
-        Turn(3600, "repeat"),
+        ModeChange(0, "ok"),
+        ModeChange(30, "silent"),
+        ModeChange(120, "close_at_once"),
+        ModeChange(3600, "repeat"),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from exporter.model import Farm, FarmKind, SessionFacts
 from exporter.protocol.messages import ApiError, CurrentTime, ManagedAccounts, NextValidId
-from exporter.protocol.notices import MOST_ERRORS, MOST_FARMS, completed, farm_name, heed, renewed
+from exporter.protocol.notices import MOST_ERRORS, MOST_FARMS, apply_message, farm_name, fill_gaps, merge_newer
 
 NOTHING = SessionFacts()
 
@@ -15,7 +15,7 @@ def notice(code: int, text: str = "", request: int = -1) -> ApiError:
 
 def told(*notices: ApiError, before: SessionFacts = NOTHING) -> SessionFacts:
     for one in notices:
-        before = heed(before, one)
+        before = apply_message(before, one)
     return before
 
 
@@ -109,26 +109,28 @@ def test_farms_are_bounded_and_disconnected_ones_stay() -> None:
 
 
 def test_the_accounts_and_the_order_id_are_facts_and_the_time_is_not() -> None:
-    facts = heed(heed(heed(NOTHING, ManagedAccounts(("DU1234567",))), NextValidId(9)), CurrentTime(5))
+    facts = apply_message(
+        apply_message(apply_message(NOTHING, ManagedAccounts(("DU1234567",))), NextValidId(9)), CurrentTime(5)
+    )
     assert facts == SessionFacts(accounts=("DU1234567",), next_valid_id=9)
 
 
 def test_account_numbers_are_in_no_repr() -> None:
-    assert "DU1234567" not in repr(heed(NOTHING, ManagedAccounts(("DU1234567",))))
+    assert "DU1234567" not in repr(apply_message(NOTHING, ManagedAccounts(("DU1234567",))))
 
 
 def test_facts_are_completed_by_others_only_where_they_say_nothing() -> None:
     up, down = told(notice(2104, ":a")), told(notice(1100), notice(2103, ":a"), notice(2103, ":b"))
-    assert completed(NOTHING, down).upstream is False
-    assert completed(NOTHING, down).errors == (1100,)
-    both = completed(up, told(notice(2105, ":c"), before=down))
+    assert fill_gaps(NOTHING, down).upstream is False
+    assert fill_gaps(NOTHING, down).errors == (1100,)
+    both = fill_gaps(up, told(notice(2105, ":c"), before=down))
     assert both.upstream is True
     assert both.errors == ()
     assert both.farms == (Farm(FarmKind.HISTORICAL, "c", connected=False), Farm(FarmKind.MARKET, "a", connected=True))
 
 
 def test_a_farm_that_a_list_of_its_kind_no_longer_names_is_no_more() -> None:
-    renamed = completed(told(notice(2104, ":usfarm.nj")), told(notice(2103, ":usfarm")))
+    renamed = fill_gaps(told(notice(2104, ":usfarm.nj")), told(notice(2103, ":usfarm")))
     assert renamed.farms == (Farm(FarmKind.MARKET, "usfarm.nj", connected=True),)
 
 
@@ -140,17 +142,17 @@ def test_a_farm_that_fell_idle_is_not_disconnected_any_more_whatever_stands_befo
 def test_only_what_a_session_was_told_anew_changes_what_others_know() -> None:
     before = told(notice(2103, ":old"), notice(2104, ":a"), notice(1100))
     known = told(notice(2104, ":new"))
-    assert renewed(known, before, before) == known
-    after = renewed(known, before, told(notice(2103, ":a"), before=before))
+    assert merge_newer(known, before, before) == known
+    after = merge_newer(known, before, told(notice(2103, ":a"), before=before))
     assert after.upstream is True
     assert [(farm.name, farm.connected) for farm in after.farms] == [("a", False), ("new", True)]
-    assert renewed(NOTHING, NOTHING, before) == before
+    assert merge_newer(NOTHING, NOTHING, before) == before
 
 
 def test_the_return_of_the_link_clears_what_was_disconnected_and_the_errors_of_its_loss() -> None:
     lost = told(notice(2103, ":a"), notice(1100))
     known = told(notice(2103, ":a"), notice(2105, ":b"), notice(1100), notice(321))
-    back = renewed(known, lost, told(notice(1101), before=lost))
+    back = merge_newer(known, lost, told(notice(1101), before=lost))
     assert (back.upstream, back.farms, back.errors) == (True, (), (321, 1101))
 
 

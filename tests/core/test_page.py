@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Stage, Verdict
 from exporter.state.target import TargetState
 from exporter.text import elapsed
-from exporter.verdict.actions import REMEDIES, fill
+from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.rules import Severity, severity
 from exporter.web import pages
 from exporter.web.pages.render import CHUNK, UNFOLDED
-from exporter.web.pages.rows import Span, common_window, ladder, strip
+from exporter.web.pages.rows import Span, common_window, layer_cells, strip
 from tests.core.samples import CASES, HANDSHAKE, NOW, PORT, after, every_verdict, in_verdict, no_reply, report, target
 from tests.core.states import CLIENT_HUNG, CLIENT_OK, T0, TARGET, TRADING, grown, tried
 
@@ -74,10 +74,10 @@ def every_page() -> dict[str, str]:
 )
 def test_a_target_that_is_not_healthy_is_shown_with_headline_actions_in_order_and_runbook(verdict: Verdict) -> None:
     state = in_verdict(verdict, "paper")
-    expected = [fill(action, state.target) for action in REMEDIES[verdict].actions]
+    expected = [format_for(action, state.target) for action in REMEDIES[verdict].actions]
     for html, root in ((pages.render_status([state], NOW), ""), (pages.render_target(state, NOW), "../")):
         outline = Outline(html)
-        assert fill(REMEDIES[verdict].headline, state.target) in outline.text
+        assert format_for(REMEDIES[verdict].headline, state.target) in outline.text
         places = [outline.text.index(action) for action in expected]
         assert places == sorted(places)
         assert {"href": f"{root}runbooks/{verdict}"} in outline.all("a")
@@ -168,7 +168,7 @@ def test_an_expired_state_claims_nothing_and_says_how_old_it_is() -> None:
 
 def test_the_ladder_tells_not_reached_from_not_probed_and_not_known() -> None:
     def shown(made: Report | None) -> list[tuple[str, str]]:
-        return [(rung.sign, rung.word) for rung in ladder(made, target("paper"))]
+        return [(rung.sign, rung.word) for rung in layer_cells(made, target("paper"))]
 
     dash = "\N{EN DASH}"
     assert shown(None) == [(dash, "not known")] * 4
@@ -189,7 +189,7 @@ def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_d
     gone = LayerResult(Layer.CLIENT, Outcome.UNAVAILABLE, client="ibapi")
     state = after(TargetState(target("paper")), (5, (PORT, HANDSHAKE, good, bad, gone)))
     made = report("", (PORT, HANDSHAKE, good, bad, gone))
-    assert ladder(made, target("paper"))[3].word == "1 of 2 ok"
+    assert layer_cells(made, target("paper"))[3].word == "1 of 2 ok"
     cells = re.findall(
         r"<tr><th scope=\"row\">Client library</th>(.*)</tr>",
         pages.render_target(replace(state, verdict=Verdict.CLIENT_FAULT), NOW),

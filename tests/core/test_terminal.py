@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from exporter.cli.report import print_report
-from exporter.model import Cause, Edition, Layer, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
+from exporter.model import Cause, InstalledVersion, Layer, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
 
 PAPER = Target("paper", "127.0.0.1", 7497, Mode.PAPER)
 REFUSED = Report(
@@ -32,7 +32,7 @@ ENDED = Report(
             Outcome.UNAVAILABLE,
             client="a-client-with-a-name",
             detail="not \x1b[2J\ninstalled",
-            edition=Edition("nautilus_trader", "1.231.0", "3.13.0"),
+            installed=InstalledVersion("nautilus_trader", "1.231.0", "3.13.0"),
         ),
     ),
 )

@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import Cause, Doubt, LayerResult, Outcome, SessionFacts, Stage, Verdict
-from exporter.verdict.client_blame import Trial, believe, culprits, failures, speaks, weigh, with_clients
+from exporter.verdict.client_blame import (
+    ClientProbe,
+    blamed,
+    confirm,
+    failures,
+    is_conclusive,
+    require_repeat,
+    with_clients,
+)
 from exporter.verdict.evidence import sentence
 from exporter.verdict.rules import explain, judge
 from exporter.web.pages.status_json import report_json
@@ -65,7 +73,7 @@ def test_a_single_one_is_not_accused_beyond_what_the_wire_has_shown() -> None:
     ],
 )
 def test_what_says_nothing_of_a_client_changes_no_verdict(result: LayerResult) -> None:
-    assert not speaks(result)
+    assert not is_conclusive(result)
     assert verdict(TRADING, result) is Verdict.HEALTHY
     assert verdict(SILENT, result) is Verdict.API_SILENT
 
@@ -82,11 +90,11 @@ def test_libraries_that_fail_with_the_wire_are_said_not_to_be_to_blame() -> None
 
 
 def test_a_failure_is_not_believed_once_the_gateway_has_stopped_answering() -> None:
-    result = believe(trial(CLIENT_HUNG), report(SILENT)).result
+    result = confirm(trial(CLIENT_HUNG), report(SILENT)).result
     assert (result.outcome, result.stage) == (Outcome.UNAVAILABLE, Stage.CONNECT)
     assert result.detail == "the gateway stopped answering meanwhile; the library had ended with timeout"
-    assert believe(trial(CLIENT_HUNG), report(TRADING)).result is CLIENT_HUNG
-    assert believe(trial(CLIENT_OK), report(SILENT)).result is CLIENT_OK
+    assert confirm(trial(CLIENT_HUNG), report(TRADING)).result is CLIENT_HUNG
+    assert confirm(trial(CLIENT_OK), report(SILENT)).result is CLIENT_OK
 
 
 STALLED = (*HEALTHY, replace(TRADING[2], outcome=Outcome.TIMEOUT, stage=Stage.CURRENT_TIME, cause=Cause.SILENCE))
@@ -98,21 +106,21 @@ def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_nobody_even_after_
     wire: tuple[LayerResult, ...],
 ) -> None:
     spent = replace(report(wire), seconds=5.0)  # on a request that was not answered: that is no slow gateway
-    first = weigh(believe(trial(CLIENT_HUNG, limit=15.0), spent), None)
+    first = require_repeat(confirm(trial(CLIENT_HUNG, limit=15.0), spent), None)
     assert (first.result.outcome, first.result.doubt) == (Outcome.TIMEOUT, Doubt.WIRE)
     assert "our own probe right after it found something wrong too: not accused" in sentence(first.result, CLIENTS)
     assert verdict(TRADING, first.result, hung("two", doubt=Doubt.WIRE)) is Verdict.HEALTHY
-    again = weigh(believe(trial(CLIENT_HUNG, at=T0 + 20.0), report(TRADING)), first)
+    again = require_repeat(confirm(trial(CLIENT_HUNG, at=T0 + 20.0), report(TRADING)), first)
     assert again.result.doubt is Doubt.ONCE
 
 
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.OK, Outcome.SKIPPED, Outcome.UNAVAILABLE}))
 def test_what_the_gateway_may_have_had_a_part_in_counts_when_it_comes_twice_in_a_row(outcome: Outcome) -> None:
     failure = hung("one", outcome=outcome)
-    first = weigh(trial(failure), None)
+    first = require_repeat(trial(failure), None)
     assert (first.result.doubt is None) == (outcome is Outcome.CRASHED)
     assert failures(report((*TRADING, first.result))) == (first.result,)
-    assert weigh(trial(failure, at=T0 + 20.0), first).result.doubt is None
+    assert require_repeat(trial(failure, at=T0 + 20.0), first).result.doubt is None
 
 
 @pytest.mark.parametrize(
@@ -126,18 +134,18 @@ def test_what_the_gateway_may_have_had_a_part_in_counts_when_it_comes_twice_in_a
         trial(hung("one"), at=T0 - 400.0),
     ],
 )
-def test_only_a_failure_that_speaks_and_is_not_forgotten_confirms_another(earlier: Trial) -> None:
-    assert weigh(trial(hung("one")), earlier).result.doubt is Doubt.ONCE
+def test_only_a_failure_that_speaks_and_is_not_forgotten_confirms_another(earlier: ClientProbe) -> None:
+    assert require_repeat(trial(hung("one")), earlier).result.doubt is Doubt.ONCE
 
 
 def test_a_failure_is_not_forgotten_while_the_next_try_goes_on() -> None:
     earlier = trial(hung("one"), at=T0, interval=1.0)
-    assert weigh(trial(hung("one"), at=T0 + 3.5), earlier).result.doubt is None  # it began at T0 + 2.5
-    assert weigh(trial(hung("one"), at=T0 + 4.5), earlier).result.doubt is Doubt.ONCE
+    assert require_repeat(trial(hung("one"), at=T0 + 3.5), earlier).result.doubt is None  # it began at T0 + 2.5
+    assert require_repeat(trial(hung("one"), at=T0 + 4.5), earlier).result.doubt is Doubt.ONCE
 
 
 def test_a_client_that_was_accused_stays_accused_while_it_fails() -> None:
-    assert weigh(trial(hung("one")), trial(hung("one", outcome=Outcome.CRASHED))).result.doubt is None
+    assert require_repeat(trial(hung("one")), trial(hung("one", outcome=Outcome.CRASHED))).result.doubt is None
 
 
 def test_clients_that_all_failed_once_are_shown_and_point_at_nothing() -> None:
@@ -153,10 +161,10 @@ def test_clients_that_all_failed_once_are_shown_and_point_at_nothing() -> None:
 
 def test_a_gateway_so_slow_that_a_library_had_too_little_time_for_it_leaves_that_unaccused() -> None:
     slow = replace(report(TRADING), seconds=2.0)
-    assert not speaks(believe(trial(CLIENT_HUNG, limit=7.0), slow).result)
-    assert believe(trial(CLIENT_HUNG, limit=15.0), slow).result is CLIENT_HUNG
+    assert not is_conclusive(confirm(trial(CLIENT_HUNG, limit=7.0), slow).result)
+    assert confirm(trial(CLIENT_HUNG, limit=15.0), slow).result is CLIENT_HUNG
     crashed = hung("one", outcome=Outcome.CRASHED)
-    assert believe(trial(crashed, limit=7.0), slow).result is crashed
+    assert confirm(trial(crashed, limit=7.0), slow).result is crashed
 
 
 def test_a_contract_that_nobody_else_got_proves_nothing_against_a_single_library() -> None:
@@ -167,31 +175,31 @@ def test_a_contract_that_nobody_else_got_proves_nothing_against_a_single_library
 
 
 def test_our_own_fault_after_a_try_accuses_nobody() -> None:
-    assert not speaks(believe(trial(CLIENT_HUNG), report((), fault="OSError: too many open files")).result)
+    assert not is_conclusive(confirm(trial(CLIENT_HUNG), report((), fault="OSError: too many open files")).result)
 
 
 def test_results_are_forgotten_after_three_intervals_of_the_client() -> None:
-    trials = {"ib_insync": trial(CLIENT_OK, at=T0)}
-    assert with_clients(report(TRADING), CLIENTS.clients, trials, T0 + 180.0).results[-1] is CLIENT_OK
-    assert with_clients(report(TRADING), CLIENTS.clients, trials, T0 + 180.1).results == TRADING
+    client_probes = {"ib_insync": trial(CLIENT_OK, at=T0)}
+    assert with_clients(report(TRADING), CLIENTS.clients, client_probes, T0 + 180.0).results[-1] is CLIENT_OK
+    assert with_clients(report(TRADING), CLIENTS.clients, client_probes, T0 + 180.1).results == TRADING
 
 
 def test_an_earlier_success_claims_nothing_once_the_wire_fails_and_a_failure_stays() -> None:
-    trials = {"ib_insync": trial(CLIENT_OK), "nautilus": trial(CLIENT_HUNG)}
-    beside = with_clients(report(SILENT), CLIENTS.clients, trials, T0 + 6.0).results[2:]
+    client_probes = {"ib_insync": trial(CLIENT_OK), "nautilus": trial(CLIENT_HUNG)}
+    beside = with_clients(report(SILENT), CLIENTS.clients, client_probes, T0 + 6.0).results[2:]
     assert [result.outcome for result in beside] == [Outcome.SKIPPED, Outcome.TIMEOUT]
 
 
 def test_a_client_that_is_no_more_configured_is_forgotten() -> None:
-    trials = {"gone": trial(hung("gone"))}
-    assert with_clients(report(TRADING), CLIENTS.clients, trials, T0 + 6.0).results == TRADING
+    client_probes = {"gone": trial(hung("gone"))}
+    assert with_clients(report(TRADING), CLIENTS.clients, client_probes, T0 + 6.0).results == TRADING
 
 
 def test_a_trial_is_counted_once_however_often_its_result_is_shown() -> None:
     state = tried(grown(TRADING, target=CLIENTS), CLIENT_OK, CLIENT_HUNG)
     counted = dict(state.probes)
     assert state.last is not None
-    assert [result.client for result in culprits(state.last)] == ["nautilus"]
+    assert [result.client for result in blamed(state.last)] == ["nautilus"]
     assert counted["client", "nautilus"] == 1  # type: ignore[index]
     assert len(state.recent) == 2  # the wire's report, and the one that changed the verdict
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
 from exporter.protocol.error_codes import spelled
-from exporter.state.fold_watch import fold_sighting
+from exporter.state.fold_watch import fold_watch_event
 from exporter.state.target import TargetState
-from exporter.state.watch_events import Sight, Sighting
+from exporter.state.watch_events import WatchEvent, WatchEventKind
 from exporter.web.pages.status_json import state_json
 from exporter.web.pages.target import describe
 from tests.core.states import HEALTHY, T0, TARGET, TRADING, grown
@@ -18,7 +18,7 @@ RESET = LayerResult(Layer.SESSION, Outcome.CLOSED, 9.0, Stage.CURRENT_TIME, Caus
 
 
 def connected() -> TargetState:
-    return fold_sighting(grown(TRADING, target=WATCHED), Sighting(Sight.BEGAN, T0 + 1, UP))
+    return fold_watch_event(grown(TRADING, target=WATCHED), WatchEvent(WatchEventKind.BEGAN, T0 + 1, UP))
 
 
 def fact(state: TargetState, name: str) -> str:
@@ -49,21 +49,21 @@ def test_a_connected_watch_is_shown_with_its_client_id_and_since_when() -> None:
 
 
 def test_a_watch_that_is_gone_says_why() -> None:
-    state = fold_sighting(connected(), Sighting(Sight.ENDED, T0 + 5, UP, result=RESET))
+    state = fold_watch_event(connected(), WatchEvent(WatchEventKind.ENDED, T0 + 5, UP, result=RESET))
     assert state_json(state, T0 + 10)["watch"]["ended"] == "reset"
     assert fact(state, "Watch") == "not connected for 5 s (reset)"
 
 
 def test_a_watch_that_was_told_why_says_so() -> None:
     told = replace(RESET, detail=spelled((1300, 4711)))
-    state = fold_sighting(connected(), Sighting(Sight.ENDED, T0 + 5, UP, result=told))
+    state = fold_watch_event(connected(), WatchEvent(WatchEventKind.ENDED, T0 + 5, UP, result=told))
     shown = "reset; error 1300: its API port was changed, and sessions on the old one are dropped; error 4711"
     assert fact(state, "Watch") == f"not connected for 5 s ({shown})"
     assert state_json(state, T0 + 10)["layers"][2]["session"]["new_port"] is None
 
 
 def test_the_age_of_a_watched_target_is_that_of_its_last_heartbeat() -> None:
-    state = fold_sighting(connected(), Sighting(Sight.ANSWERED, T0 + 58, UP))
+    state = fold_watch_event(connected(), WatchEvent(WatchEventKind.ANSWERED, T0 + 58, UP))
     shown = state_json(state, T0 + 60)
     assert (shown["age"], shown["expired"], shown["verdict"]) == (2.0, False, "healthy")
     later = state_json(state, T0 + 58 + 46)

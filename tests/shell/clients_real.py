@@ -9,7 +9,7 @@ import pytest
 
 from exporter.clients.environments import VARIABLE, State, default_root, find_environment
 from exporter.clients.libraries import find_libraries, find_recipes
-from exporter.clients.worker import ClientProbe, Worker
+from exporter.clients.worker import Worker, WorkerResult
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
@@ -24,7 +24,7 @@ DEADLINE = 4.0  # seconds: the slow mode answers after two
 class Played:
     """One probe against one mode, and what the gateway saw of it."""
 
-    probe: ClientProbe
+    probe: WorkerResult
     records: tuple[ConnectionRecord, ...]
 
 
@@ -45,10 +45,10 @@ async def play(worker: Worker, mode: str, deadline: float = DEADLINE, spacing: f
     async with Gateway(mode) as gateway:
         probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, deadline, spacing)
         for _ in range(50):  # the gateway may hear of the end a moment later
-            if all(record.client_end is not ClientEnd.OPEN or record.ended_ns for record in gateway.ledger.last()):
+            if all(record.client_end is not ClientEnd.OPEN or record.ended_ns for record in gateway.recorder.last()):
                 break
             await asyncio.sleep(0.01)
-        return Played(probe, tuple(gateway.ledger.last()))
+        return Played(probe, tuple(gateway.recorder.last()))
 
 
 async def play_all(name: str) -> Mapping[str, Played]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from exporter.clients.pool import Crew
+from exporter.clients.pool import ClientPool
 from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.service.service import Service
@@ -60,7 +60,7 @@ async def staged(
     """One target for each cut, each with this client, whose library is imported already."""
     worker = make_client(client)
     await worker.start()
-    service = Service(ExporterState("test", "3"), crew=Crew(lambda _: worker))
+    service = Service(ExporterState("test", "3"), crew=ClientPool(lambda _: worker))
     async with AsyncExitStack() as stack:
         stages = []
         for name, cut in cuts.items():
@@ -83,7 +83,7 @@ async def follow(stage: Staged) -> tuple[list[LayerResult], set[Verdict]]:
     async with asyncio.timeout(WITHIN):
         while not results or not results[-1].ok:
             verdicts.add(stage.state.verdict)
-            trial = stage.state.trials.get(client)
+            trial = stage.state.client_probes.get(client)
             if trial is not None and trial.result not in results:
                 results.append(trial.result)
             await asyncio.sleep(0.01)

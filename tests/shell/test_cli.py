@@ -106,7 +106,7 @@ async def test_diagnose_takes_the_one_target_of_the_environment_and_keeps_off_th
         ran = await asyncio.to_thread(
             run, "diagnose", "--json", IB_HOST="127.0.0.1", IB_PORT=str(gateway.port), IB_CLIENT_ID="9001"
         )
-        ids = {record.client_id for record in gateway.ledger}
+        ids = {record.client_id for record in gateway.recorder}
     assert ran.returncode == 0, ran.stderr
     assert 9001 not in ids
 
@@ -175,7 +175,7 @@ async def test_serve_shows_its_first_verdict_at_once_and_ends_in_order(tmp_path:
         assert code == 0
         assert "verdict changed" in log
         await asyncio.sleep(0.05)
-        assert gateway.ledger.open_now == 0
+        assert gateway.recorder.open_now == 0
 
 
 async def test_a_reload_takes_a_good_file_and_keeps_running_on_a_bad_one(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ async def test_a_diagnosis_by_address_keeps_off_every_id_that_a_program_has() ->
         environment = {"IB_HOST": "127.0.0.1", "IB_PORT": str(gateway.port), "IB_CLIENT_ID": "9001"}
         localhost = f"localhost:{gateway.port}"
         await asyncio.to_thread(run, "diagnose", localhost, "--clients", "none", **environment)
-        ids = {record.client_id for record in gateway.ledger if record.client_id is not None}
+        ids = {record.client_id for record in gateway.recorder if record.client_id is not None}
     assert ids
     assert 9001 not in ids
 

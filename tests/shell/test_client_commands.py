@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.clients import chosen
+from exporter.cli.clients import select_clients
 from exporter.config import target_for_endpoint
 from exporter.model import ClientSpec
 from exporter.simulator.gateway import Gateway
@@ -110,6 +110,6 @@ def test_a_configured_target_is_tried_with_its_own_clients(monkeypatch: pytest.M
     monkeypatch.setenv("IBKR_EXPORTER_CLIENTS_DIR", str(tmp_path))
     clients = {name: ClientSpec(name, "ibapi") for name in ("one", "two")}
     target = target_for_endpoint("127.0.0.1", 7497)
-    assert chosen(None, target, clients) == ([], None)
-    assert chosen("two,one,two", target, clients) == ([clients["two"], clients["one"]], None)
-    assert chosen("none", target, clients) == ((), None)
+    assert select_clients(None, target, clients) == ([], None)
+    assert select_clients("two,one,two", target, clients) == ([clients["two"], clients["one"]], None)
+    assert select_clients("none", target, clients) == ((), None)

@@ -14,12 +14,12 @@ from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Outcome, Target, Verdict
 from exporter.protocol.wire import Request
 from exporter.service.service import Service
-from exporter.service.watch import Pace
+from exporter.service.watch import HeartbeatTimings
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 
-PACE = Pace(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
+PACE = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
 INTERVAL, DEADLINE = 0.25, 0.2
 HOUR = 1.0  # seconds
 IDS = (9001, 9002, 9003)
@@ -92,7 +92,7 @@ async def live(gateway: Gateway, lag: float) -> None:
 async def test_a_day_leaves_nothing_behind_and_counts_everything() -> None:
     before = descriptors()
     moments = random.Random(SEED)  # noqa: S311 - no secret
-    gateways = [Gateway("ok", setup=Setup(server_version=version), kept=2000) for version in VERSIONS]
+    gateways = [Gateway("ok", setup=GatewaySettings(server_version=version), kept=2000) for version in VERSIONS]
     for gateway in gateways:
         await gateway.start()
     service = Service(ExporterState("test", "3"), pace=PACE)
@@ -103,20 +103,20 @@ async def test_a_day_leaves_nothing_behind_and_counts_everything() -> None:
         await asyncio.sleep(0.01)
         for name, state in service.states.items():
             verdicts.setdefault(name, set()).add(state.verdict)
-        assert all(gateway.ledger.open_most <= 2 for gateway in gateways)  # a probe, and the watch
+        assert all(gateway.recorder.open_most <= 2 for gateway in gateways)  # a probe, and the watch
     await day
 
     for gateway, (name, state) in zip(gateways, service.states.items(), strict=True):
         assert SEEN - verdicts[name] == set(), name
         refused = state.failed[Layer.PORT, "", Outcome.REFUSED]  # counted, and never seen by a gateway
         async with asyncio.timeout(2):  # a probe under way is counted when it ends
-            while service.states[name].connections != gateway.ledger.opened + refused:  # noqa: ASYNC110 - no event
+            while service.states[name].connections != gateway.recorder.opened + refused:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.002)
         assert state.conflicts > 0
         assert service.states[name].probes[Layer.SESSION, ""] > 20
     await service.close()
     async with asyncio.timeout(3):
-        while any(gateway.ledger.open_now for gateway in gateways):  # noqa: ASYNC110 - no event
+        while any(gateway.recorder.open_now for gateway in gateways):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     for gateway in gateways:
         _audit(gateway)
@@ -126,10 +126,10 @@ async def test_a_day_leaves_nothing_behind_and_counts_everything() -> None:
 
 def _audit(gateway: Gateway) -> None:
     """Only startApi and requests for the time, only reserved ids, each once at a time, and every end of ours in order."""
-    assert gateway.ledger.forbidden == 0
-    assert gateway.ledger.most_as == dict.fromkeys(IDS, 1)
-    assert set(gateway.ledger.messages) == {Request.START_API, Request.REQ_CURRENT_TIME}
-    for record in gateway.ledger:
+    assert gateway.recorder.forbidden == 0
+    assert gateway.recorder.most_as == dict.fromkeys(IDS, 1)
+    assert set(gateway.recorder.messages) == {Request.START_API, Request.REQ_CURRENT_TIME}
+    for record in gateway.recorder:
         assert record.client_id in (None, *IDS)
         assert record.client_end is not ClientEnd.RESET, record
         if record.our_end is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exporter.cli.diagnose import UNPROVEN, examine
-from exporter.clients.pool import Crew
+from exporter.clients.pool import ClientPool
 from exporter.clients.worker import Worker
 from exporter.model import ClientSpec, Mode, Outcome, Report, Target, Verdict
 from exporter.simulator.gateway import Gateway
@@ -18,11 +18,11 @@ LIMIT = 3.0  # seconds
 SLACK = 1.5  # seconds, to end the worker on a busy machine; the target's own deadline is far longer
 
 
-def crew(folder: Path) -> Crew:
-    return Crew(lambda spec: Worker(spec.name, write_driver(folder), sys.executable))
+def crew(folder: Path) -> ClientPool:
+    return ClientPool(lambda spec: Worker(spec.name, write_driver(folder), sys.executable))
 
 
-async def look(gateway: Gateway, members: Crew, tell: Callable[[str], object]) -> tuple[Report, Verdict, float]:
+async def look(gateway: Gateway, members: ClientPool, tell: Callable[[str], object]) -> tuple[Report, Verdict, float]:
     target = Target("t", gateway.host, gateway.port, Mode.PAPER, deadline=20.0, client_ids=(9001,))
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -44,4 +44,4 @@ async def test_a_gateway_that_falls_silent_amid_the_look_costs_no_more_than_the_
         assert verdict is Verdict.HEALTHY
         client = report.results[-1]
         assert (client.outcome, client.detail) == (Outcome.UNAVAILABLE, UNPROVEN)
-        assert report.connections == gateway.ledger.opened
+        assert report.connections == gateway.recorder.opened

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from exporter.simulator.gateway import Gateway
-from exporter.web.connection_limit import Door, attend
+from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
 from tests.shell.test_cli import CLEAN, COMMAND, free_port, get
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -34,12 +34,14 @@ async def house(most: int, asking: float = 30.0, answer: bytes = b"hello") -> As
         await finish.wait()
         return web.Response(body=answer)
 
-    app = web.Application(middlewares=[attend])
+    app = web.Application(middlewares=[limit_middleware])
     app.add_routes([web.get("/", at_once), web.get("/slow", slow)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     assert runner.server is not None
-    server = await asyncio.get_running_loop().create_server(Door(runner.server, most, asking), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(
+        ConnectionLimiter(runner.server, most, asking), "127.0.0.1", 0
+    )
     made = House(server.sockets[0].getsockname()[1], finish)
     try:
         yield made

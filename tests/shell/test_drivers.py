@@ -12,7 +12,7 @@ from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
-from exporter.verdict.client_blame import Trial, believe, with_clients
+from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all
 
@@ -154,8 +154,10 @@ async def wire_of(mode: str) -> tuple[Target, Report]:
 
 def put_beside(wire: Report, results: Mapping[str, LayerResult]) -> Report:
     """What the service makes of results that came between two such looks at the wire."""
-    trials = {name: believe(Trial(result, wire.at, wire.at + 180.0), wire) for name, result in results.items()}
-    return with_clients(wire, results, trials, wire.at)
+    client_probes = {
+        name: confirm(ClientProbe(result, wire.at, wire.at + 180.0), wire) for name, result in results.items()
+    }
+    return with_clients(wire, results, client_probes, wire.at)
 
 
 @pytest.mark.parametrize("mode", EXPECTED)
@@ -229,8 +231,8 @@ async def test_an_upstream_loss_makes_no_library_open_a_second_connection(client
     try:
         async with Gateway("upstream_lost") as gateway:
             await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 9.0)
-            assert gateway.ledger.opened == 1
-            assert gateway.ledger.forbidden == 0
+            assert gateway.recorder.opened == 1
+            assert gateway.recorder.forbidden == 0
     finally:
         await worker.stop()
 

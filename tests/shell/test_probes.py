@@ -32,7 +32,7 @@ from exporter.model import (
 from exporter.probes import resolver as resolving
 from exporter.probes import timestamps
 from exporter.probes.connection import Connection, joined_to_itself
-from exporter.probes.context import Attempt
+from exporter.probes.context import ProbeContext
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
@@ -40,11 +40,11 @@ from exporter.probes.target import probe_target
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.rules import explain, judge
 
 DEADLINE = 1.0
-QUICK = Setup(slow=0.7, freeze_after=0.0, flap_period=30.0)
+QUICK = GatewaySettings(slow=0.7, freeze_after=0.0, flap_period=30.0)
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -84,7 +84,7 @@ async def test_each_mode_gets_its_verdict_within_the_deadline_and_a_clean_end(mo
         assert report.fault is None
         assert report.connections == 1
         await asyncio.sleep(0.05)  # the gateway reads our end of stream
-        for record in gateway.ledger:
+        for record in gateway.recorder:
             assert record.received == 0, "a message after the hello"
             assert record.client_end is not ClientEnd.RESET or mode == "flood"
             assert record.hello in (b"", b"API\0\0\0\0\x09v100..226")
@@ -136,7 +136,7 @@ async def test_the_offered_versions_are_configurable() -> None:
         assert handshake is not None
         assert handshake.server is not None
         assert handshake.server.version == 178
-        assert gateway.ledger.last()[0].hello.endswith(b"v100..178")
+        assert gateway.recorder.last()[0].hello.endswith(b"v100..178")
 
 
 async def test_a_peer_that_floods_costs_no_memory_and_no_time() -> None:
@@ -206,7 +206,9 @@ async def test_what_a_peer_said_before_it_reset_us_is_heard_though_the_hello_can
 
     async with peer(rude) as port:
         target = at(port)
-        attempt = Attempt(target, Connection(asyncio.get_running_loop().time() + 1.0), Resolver(), time.perf_counter)
+        attempt = ProbeContext(
+            target, Connection(asyncio.get_running_loop().time() + 1.0), Resolver(), time.perf_counter
+        )
         opened = await probe_port(attempt)
         await asyncio.sleep(0.05)
         result = await probe_handshake(attempt)
@@ -397,7 +399,7 @@ async def test_an_address_that_swallows_the_connect_leaves_time_for_the_next() -
 async def test_a_stamp_from_a_clock_that_was_set_meanwhile_is_not_taken_for_a_duration() -> None:
     """The stamps are wall clock times; ours never jumps, and here none of its time passes."""
     async with Gateway("ok") as gateway:
-        attempt = Attempt(
+        attempt = ProbeContext(
             at(gateway.port), Connection(asyncio.get_running_loop().time() + DEADLINE), Resolver(), lambda: 7.0
         )
         await probe_port(attempt)
@@ -457,7 +459,7 @@ async def test_a_cancelled_probe_closes_its_connection_in_order() -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
         await asyncio.sleep(0.05)
-        assert gateway.ledger.last()[0].client_end is ClientEnd.FIN
+        assert gateway.recorder.last()[0].client_end is ClientEnd.FIN
 
 
 async def test_thousands_of_probes_leave_no_descriptor_behind() -> None:
@@ -470,8 +472,8 @@ async def test_thousands_of_probes_leave_no_descriptor_behind() -> None:
             )
         await asyncio.sleep(0.1)
         assert _descriptors() == before
-        assert ok.ledger.opened == 701
-        assert ok.ledger.open_now == 0
+        assert ok.recorder.opened == 701
+        assert ok.recorder.open_now == 0
 
 
 async def test_a_failure_says_at_which_stage_it_ended() -> None:

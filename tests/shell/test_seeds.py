@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.cli.diagnose import examine
-from exporter.clients.pool import Crew
+from exporter.clients.pool import ClientPool
 from exporter.model import ClientSpec, Layer, Mode, Outcome, Report, Target, Verdict
 from exporter.simulator.gateway import Gateway
 from exporter.state.target import TargetState
@@ -37,9 +37,11 @@ async def diagnosed(mode: str, *names: str) -> tuple[Target, Report, Verdict]:
     async with Gateway(mode) as gateway:
         wanted = target(gateway)
         report = await examine(wanted, specs(*names), None, lambda _: None)
-        assert gateway.ledger.open_most <= 1
-        assert gateway.ledger.opened == report.connections or mode == "refused"  # an attempt that reached nobody counts
-        assert gateway.ledger.forbidden == 0
+        assert gateway.recorder.open_most <= 1
+        assert (
+            gateway.recorder.opened == report.connections or mode == "refused"
+        )  # an attempt that reached nobody counts
+        assert gateway.recorder.forbidden == 0
         return wanted, report, judge(report, wanted)
 
 
@@ -98,7 +100,7 @@ async def test_all_libraries_pass_on_a_gateway_that_works() -> None:
     assert verdict is Verdict.HEALTHY
     clients = [result for result in report.results if result.client]
     assert [result.client for result in clients] == list(CLIENTS)
-    assert all(result.ok and result.edition and release(result.edition) for result in clients)
+    assert all(result.ok and result.installed and release(result.installed) for result in clients)
 
 
 async def test_a_closed_port_leaves_the_libraries_alone() -> None:
@@ -115,7 +117,7 @@ async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_a
     from exporter.service.service import Service  # noqa: PLC0415
 
     make_client("ibapi-9.81.1")
-    service = Service(ExporterState("test", "3"), crew=Crew())
+    service = Service(ExporterState("test", "3"), crew=ClientPool())
     clients = {"ibapi-9.81.1": ClientSpec("ibapi-9.81.1", "ibapi", deadline=5.0)}
     async with Gateway("ok") as good, Gateway("split_reply") as split:
         targets = [
@@ -125,13 +127,13 @@ async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_a
         await service.watch(targets, clients)
         try:
             async with asyncio.timeout(90):  # two tries that time out, each with a wait for the wire, and the import
-                while not (service.states["good"].trials and tries(service.states["split"]) > 1):  # noqa: ASYNC110
+                while not (service.states["good"].client_probes and tries(service.states["split"]) > 1):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             verdicts = {name: state.verdict for name, state in service.states.items()}
-            [usability] = service.exporter.clients
+            [status] = service.exporter.clients
         finally:
             await service.close()
     assert verdicts == {"good": Verdict.HEALTHY, "split": Verdict.CLIENT_FAULT}
-    assert usability.edition is not None
-    assert usability.edition.version.startswith("9.81.1")
+    assert status.installed is not None
+    assert status.installed.version.startswith("9.81.1")
     assert tries(service.states["split"]) == 2

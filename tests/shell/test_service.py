@@ -11,12 +11,12 @@ import pytest
 
 from exporter.metrics.exposition import ExporterState
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
-from exporter.probes.launcher_log import Follower, Place
+from exporter.probes.launcher_log import LogFollower, Place
 from exporter.service import service as service_module
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 
 
 @asynccontextmanager
@@ -41,13 +41,13 @@ async def until(service: Service, verdict: Verdict, name: str = "gateway", withi
 
 async def opened(gateway: Gateway, number: int) -> None:
     async with asyncio.timeout(5):
-        while gateway.ledger.opened < number:  # noqa: ASYNC110 - the ledger has no event
+        while gateway.recorder.opened < number:  # noqa: ASYNC110 - the ledger has no event
             await asyncio.sleep(0.002)
 
 
 async def ended(gateway: Gateway) -> None:
     async with asyncio.timeout(5):
-        while gateway.ledger.open_now:  # noqa: ASYNC110 - as above
+        while gateway.recorder.open_now:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.002)
 
 
@@ -69,7 +69,7 @@ async def test_a_target_is_never_probed_twice_at_a_time_even_when_a_probe_outlas
         asked = [service.probe(service.states["gateway"].target) for _ in range(5)]
         reports = await asyncio.gather(*asked)
         await asyncio.sleep(0.6)
-        assert gateway.ledger.open_most == 1
+        assert gateway.recorder.open_most == 1
         assert len({report.at for report in reports}) == 1
         assert service.exporter.skipped_ticks > 0
 
@@ -80,8 +80,8 @@ async def test_every_connection_is_counted_and_ended_in_order() -> None:
             await asyncio.sleep(0.75)
             state = service.states["gateway"]
         await asyncio.sleep(0.05)
-        assert state.connections == gateway.ledger.opened >= 5
-        assert {record.client_end for record in gateway.ledger} == {ClientEnd.FIN}
+        assert state.connections == gateway.recorder.opened >= 5
+        assert {record.client_end for record in gateway.recorder} == {ClientEnd.FIN}
 
 
 async def test_the_end_comes_in_the_middle_of_a_probe_and_closes_it_in_order() -> None:
@@ -89,7 +89,7 @@ async def test_the_end_comes_in_the_middle_of_a_probe_and_closes_it_in_order() -
         async with watching(at(gateway, interval=10.0, deadline=5.0)):
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.05)
-        assert [record.client_end for record in gateway.ledger] == [ClientEnd.FIN]
+        assert [record.client_end for record in gateway.recorder] == [ClientEnd.FIN]
 
 
 async def test_the_end_comes_while_targets_wait_for_one_anothers_probe_of_the_same_endpoint() -> None:
@@ -97,11 +97,11 @@ async def test_the_end_comes_while_targets_wait_for_one_anothers_probe_of_the_sa
         names = [f"target-{number}" for number in range(50)]
         async with watching(*(at(gateway, name, interval=60.0, deadline=30.0) for name in names)):
             await asyncio.sleep(2.2)
-            assert gateway.ledger.open_now == 1
+            assert gateway.recorder.open_now == 1
             closing = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - closing < 2.0
         await asyncio.sleep(0.05)
-        assert gateway.ledger.open_now == 0
+        assert gateway.recorder.open_now == 0
 
 
 async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known() -> None:
@@ -115,7 +115,7 @@ async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known()
         await service.watch([one, slower, three])
         await until(service, Verdict.HEALTHY, "3")
         assert service.states["1"] is before
-        assert first.ledger.opened == 2
+        assert first.recorder.opened == 2
         assert service.states["2"].target is slower
         assert service.states["2"].probes[Layer.PORT, ""] >= 1
         await service.watch([slower])
@@ -129,7 +129,7 @@ async def test_the_connection_of_a_probe_that_a_reload_cuts_short_is_counted() -
         assert service.states["gateway"].connections == 1
         await opened(gateway, 2)
         await service.watch([])
-        assert gateway.ledger.opened == 2
+        assert gateway.recorder.opened == 2
 
 
 async def test_the_connection_of_a_probe_whose_asker_gives_up_is_counted_and_one_of_another_target_is_not() -> None:
@@ -148,7 +148,7 @@ async def test_the_connection_of_a_probe_whose_asker_gives_up_is_counted_and_one
             asking = asyncio.create_task(service.probe(target, 20.0))
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-        assert (service.states["gateway"].connections, gateway.ledger.opened) == (2, 2)
+        assert (service.states["gateway"].connections, gateway.recorder.opened) == (2, 2)
 
 
 async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_is_cut_short() -> None:
@@ -161,7 +161,7 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
             return place
 
         service = Service(ExporterState("test", "3"))
-        service._logins["gateway"] = Follower("launcher.log", patience=60.0, look=hang)
+        service._logins["gateway"] = LogFollower("launcher.log", patience=60.0, read_tail=hang)
         await service.watch([target])
         await opened(gateway, 1)
         await ended(gateway)
@@ -215,30 +215,32 @@ async def test_a_hundred_targets_start_spread_and_are_all_judged_within_the_warm
 
 
 async def test_targets_of_one_endpoint_that_ask_differently_share_no_report() -> None:
-    async with Gateway("slow", setup=Setup(slow=0.3)) as gateway:
+    async with Gateway("slow", setup=GatewaySettings(slow=0.3)) as gateway:
         one = at(gateway, "one", interval=60.0, deadline=5.0)
         other = replace(one, name="other", hello=Hello(100, 178))
         async with watching() as service:
             reports = await asyncio.gather(service.probe(one), service.probe(one), service.probe(other))
         versions = [result.server.version for report in reports for result in report.results if result.server]
         assert versions == [226, 226, 178]
-        assert gateway.ledger.opened == 2
-        assert gateway.ledger.open_most == 1
+        assert gateway.recorder.opened == 2
+        assert gateway.recorder.open_most == 1
 
 
 async def test_the_connection_of_a_shared_probe_is_counted_once() -> None:
-    async with Gateway("slow", setup=Setup(slow=1.5)) as gateway:  # the second is due a second after the first
+    async with Gateway(
+        "slow", setup=GatewaySettings(slow=1.5)
+    ) as gateway:  # the second is due a second after the first
         targets = [at(gateway, name, interval=60.0, deadline=5.0) for name in ("one", "other")]
         async with watching(*targets) as service:
             for target in targets:
                 await until(service, Verdict.SLOW, target.name)
             states = [service.states[target.name] for target in targets]
             assert [state.probes[Layer.HANDSHAKE, ""] for state in states] == [1, 1]
-            assert sum(state.connections for state in states) == gateway.ledger.opened == 1
+            assert sum(state.connections for state in states) == gateway.recorder.opened == 1
 
 
 async def test_a_report_for_which_two_had_asked_counts_once() -> None:
-    async with Gateway("slow", setup=Setup(slow=0.3)) as gateway:
+    async with Gateway("slow", setup=GatewaySettings(slow=0.3)) as gateway:
         target = at(gateway, interval=60.0, deadline=5.0)
         async with watching(target) as service:
             await opened(gateway, 1)
@@ -259,4 +261,4 @@ async def test_its_connections_are_counted_even_if_who_opened_them_tells_of_it_l
             report = await service.probe(target)
             service.record(replace(report, connections=0))
             state = service.record(report)
-            assert state.probes[Layer.HANDSHAKE, ""] == state.connections == gateway.ledger.opened == 2
+            assert state.probes[Layer.HANDSHAKE, ""] == state.connections == gateway.recorder.opened == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.clients.pool import Crew
+from exporter.clients.pool import ClientPool
 from exporter.clients.worker import Worker
 from exporter.metrics.exposition import ExporterState
 from exporter.model import Cause, ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
@@ -48,14 +48,14 @@ def connects(after: str = "pass") -> str:
     return CONNECTS.replace("{after}", after)
 
 
-def crew(folder: Path, extras: dict[str, str]) -> Crew:
+def crew(folder: Path, extras: dict[str, str]) -> ClientPool:
     """Each client with a driver of its own."""
 
     def open_one(spec: ClientSpec) -> Worker:
         library = write_driver(folder, extras[spec.name], spec.name)
         return Worker(spec.name, library, spec.python or sys.executable)
 
-    return Crew(open_one)
+    return ClientPool(open_one)
 
 
 @asynccontextmanager
@@ -76,9 +76,9 @@ def at(gateway: Gateway, *clients: str, interval: float = 20.0, deadline: float 
 
 async def tried(service: Service, client: str, within: float = 15.0) -> LayerResult:
     async with asyncio.timeout(within):
-        while client not in service.states["gateway"].trials:  # noqa: ASYNC110 - what is watched has no event
+        while client not in service.states["gateway"].client_probes:  # noqa: ASYNC110 - what is watched has no event
             await asyncio.sleep(0.02)
-    return service.states["gateway"].trials[client].result
+    return service.states["gateway"].client_probes[client].result
 
 
 async def until(service: Service, verdict: Verdict, within: float = 15.0) -> TargetState:
@@ -93,13 +93,13 @@ async def test_a_client_that_gets_through_leaves_the_target_healthy_and_is_shown
         result = await tried(service, "good")
         state = service.states["gateway"]
         assert result.ok
-        assert result.edition is not None
-        assert (result.edition.version, state.verdict) == ("1.2.3", Verdict.HEALTHY)
+        assert result.installed is not None
+        assert (result.installed.version, state.verdict) == ("1.2.3", Verdict.HEALTHY)
         assert state.probes[Layer.CLIENT, "good"] == 1
         assert sum(state.client_times["good"].counts) == 1
         assert state.last is not None
         assert state.last.results[-1] is result
-        assert state.connections == gateway.ledger.opened == 3  # the wire, the handshake before, the client
+        assert state.connections == gateway.recorder.opened == 3  # the wire, the handshake before, the client
 
 
 async def test_a_failure_between_two_answers_is_the_clients_fault(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ async def test_a_failure_between_two_answers_is_the_clients_fault(tmp_path: Path
         assert state.last is not None
         said = explain(state.last, state.target, state.verdict)
         assert said.headline.startswith("bad (bad 1.2.3 on Python 3.")
-        assert state.connections == gateway.ledger.opened
-        assert gateway.ledger.open_most == 1
+        assert state.connections == gateway.recorder.opened
+        assert gateway.recorder.open_most == 1
 
 
 async def test_clients_that_all_fail_accuse_no_single_one(tmp_path: Path) -> None:
@@ -149,12 +149,12 @@ async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_a
         assert said.startswith("bad (bad 1.2.3 on Python 3.")
         assert "tried again soon, and not accused before" in said
         after = await until(service, Verdict.CLIENT_FAULT, within=30.0)
-        second = after.trials["bad"]
+        second = after.client_probes["bad"]
         assert second.result.doubt is None
-        assert second.at - state.trials["bad"].at >= state.target.interval
+        assert second.at - state.client_probes["bad"].at >= state.target.interval
         assert after.probes[Layer.CLIENT, "bad"] == 2
-        assert after.connections == gateway.ledger.opened
-        assert gateway.ledger.open_most == 1
+        assert after.connections == gateway.recorder.opened
+        assert gateway.recorder.open_most == 1
 
 
 async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_and_nobody_once_it_recovers(
@@ -177,7 +177,7 @@ async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_
         assert (result.outcome, result.doubt) == (Outcome.CRASHED, Doubt.WIRE)
         await gateway.set_mode("ok")
         state = await until(service, Verdict.HEALTHY)
-        assert state.trials["good"].result is result
+        assert state.client_probes["good"].result is result
         assert Verdict.CLIENT_FAULT not in [change.verdict for change in state.changes]
 
 
@@ -187,7 +187,7 @@ async def test_a_client_is_not_started_while_the_wire_fails(tmp_path: Path) -> N
         state = service.states["gateway"]
         assert (result.outcome, state.verdict) == (Outcome.SKIPPED, Verdict.API_SILENT)
         assert (Layer.CLIENT, "good") not in state.probes
-        assert gateway.ledger.opened == 1
+        assert gateway.recorder.opened == 1
 
 
 async def test_error_326_leads_to_the_next_reserved_id_and_is_counted(tmp_path: Path) -> None:
@@ -214,9 +214,9 @@ async def test_a_client_that_cannot_be_started_says_nothing_of_the_target(tmp_pa
         result = await tried(service, "good")
         assert result.outcome is Outcome.UNAVAILABLE
         await until(service, Verdict.HEALTHY)
-        [usability] = service.exporter.clients
-        assert usability.edition is None
-        assert "no_such" in (usability.problem or "")
+        [status] = service.exporter.clients
+        assert status.installed is None
+        assert "no_such" in (status.problem or "")
 
 
 async def test_a_slow_import_holds_up_no_probe_of_the_wire(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ async def test_a_client_that_hangs_lets_the_wire_be_probed_in_time(tmp_path: Pat
             state = service.states["gateway"]
             assert state.probes[Layer.PORT, ""] >= 5
             assert state.verdict is Verdict.HEALTHY  # so short a time convinces nobody
-            assert gateway.ledger.open_most == 1
+            assert gateway.recorder.open_most == 1
 
 
 async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(t
         watching(tmp_path, at(gateway, "bad", interval=8.0), bad=connects(HANGS)) as service,
     ):
         state = await until(service, Verdict.CLIENT_FAULT, within=45.0)
-        assert state.trials["bad"].result.outcome is Outcome.TIMEOUT
-        assert state.trials["bad"].result.stage is Stage.CONNECT
+        assert state.client_probes["bad"].result.outcome is Outcome.TIMEOUT
+        assert state.client_probes["bad"].result.stage is Stage.CONNECT
 
 
 async def test_a_hang_at_a_target_probed_more_often_than_a_try_may_take_is_a_failure_too(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ async def test_a_hang_at_a_target_probed_more_often_than_a_try_may_take_is_a_fai
         await service.watch([at(gateway, "bad", interval=6.0, deadline=3.0)], spec)
         result = await tried(service, "bad", within=30.0)
         assert (result.outcome, result.stage, result.doubt) == (Outcome.TIMEOUT, Stage.CONNECT, Doubt.ONCE)
-        assert gateway.ledger.open_most == 1
+        assert gateway.recorder.open_most == 1
 
 
 async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_pat
         targets = [at(one, "good", interval=6.0), replace(at(two, "good", interval=6.0), name="other")]
         async with watching(tmp_path, *targets, good=connects()) as service:
             async with asyncio.timeout(10):
-                while not all(state.trials for state in service.states.values()):  # noqa: ASYNC110 - as above
+                while not all(state.client_probes for state in service.states.values()):  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
             [pid] = descendants() - before
         assert not alive(pid)
@@ -281,7 +281,7 @@ async def test_a_reload_ends_the_processes_of_clients_that_are_gone_or_changed(t
             changed = {"good": ClientSpec("good", "fake", deadline=3.0)}
             await service.watch([target], changed)
             assert not alive(first)
-            assert service.states["gateway"].trials == {}
+            assert service.states["gateway"].client_probes == {}
             await tried(service, "good")
             await service.watch([replace(target, clients=())], {})
             assert descendants() == before
@@ -292,11 +292,11 @@ async def test_the_end_in_the_middle_of_a_try_leaves_nothing(tmp_path: Path) -> 
     async with Gateway("ok") as gateway:
         async with watching(tmp_path, at(gateway, "bad"), bad=connects(HANGS)):
             async with asyncio.timeout(10):
-                while gateway.ledger.opened < 3:  # noqa: ASYNC110 - as above
+                while gateway.recorder.opened < 3:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
         await asyncio.sleep(0.1)
         assert descendants() == before
-        assert all(record.client_end is not ClientEnd.OPEN for record in gateway.ledger)
+        assert all(record.client_end is not ClientEnd.OPEN for record in gateway.recorder)
     await asyncio.sleep(0.05)
     assert descriptors() <= files + 1
 
@@ -306,7 +306,7 @@ async def test_the_connections_of_a_try_that_a_reload_cuts_short_are_counted(tmp
         target = at(gateway, "bad")
         async with watching(tmp_path, target, bad=connects(HANGS)) as service:
             async with asyncio.timeout(10):
-                while gateway.ledger.opened < 3:  # noqa: ASYNC110 - as above
+                while gateway.recorder.opened < 3:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
             await service.watch([replace(target, interval=25.0, clients=())])
             assert service.states["gateway"].connections == 3  # the wire, the handshake before, the client
@@ -328,4 +328,4 @@ async def test_many_tries_leave_no_process_and_no_file(tmp_path: Path) -> None:
                     await tried(service, name, within=30.0)
                 left.append((len(descendants()), descriptors()))
             assert max(left[1:]) <= left[0]
-            assert gateway.ledger.open_most == 1
+            assert gateway.recorder.open_most == 1

@@ -21,7 +21,7 @@ from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.rules import explain, judge
 
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
@@ -51,12 +51,12 @@ def descriptors() -> int:
 
 async def settled(gateway: Gateway) -> None:
     async with asyncio.timeout(2):
-        while gateway.ledger.open_now:  # noqa: ASYNC110 - the ledger has no event
+        while gateway.recorder.open_now:  # noqa: ASYNC110 - the ledger has no event
             await asyncio.sleep(0.002)
 
 
 async def test_a_gateway_that_shakes_hands_at_once_and_answers_a_request_late_is_slow() -> None:
-    async with Gateway("ok", setup=Setup(thinking=lambda: 0.3)) as gateway:
+    async with Gateway("ok", setup=GatewaySettings(thinking=lambda: 0.3)) as gateway:
         target = at(gateway.port, slow_after=0.2)
         report = await probe(target)
         assert judge(report, target) is Verdict.SLOW
@@ -71,7 +71,7 @@ async def test_a_gateway_that_shakes_hands_at_once_and_answers_a_request_late_is
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", [name for name in MODES if name not in UNTOUCHED])
 async def test_every_mode_has_its_verdict_in_every_framing(mode: str, version: int) -> None:
-    setup = Setup(server_version=version, byte_pause=0.001)
+    setup = GatewaySettings(server_version=version, byte_pause=0.001)
     deadline = 5.0 if mode == "bytewise" else 0.4
     async with Gateway(mode, setup=setup) as gateway:
         target = at(gateway.port, deadline=deadline)
@@ -82,10 +82,10 @@ async def test_every_mode_has_its_verdict_in_every_framing(mode: str, version: i
         if mode == "backlog_full":
             return  # the simulator accepts nothing there, and so records nothing
         await settled(gateway)
-        assert gateway.ledger.opened == (0 if mode == "refused" else report.connections)
-        assert gateway.ledger.forbidden == 0
-        assert gateway.ledger.open_most <= 1
-        for record in gateway.ledger:
+        assert gateway.recorder.opened == (0 if mode == "refused" else report.connections)
+        assert gateway.recorder.forbidden == 0
+        assert gateway.recorder.open_most <= 1
+        for record in gateway.recorder:
             assert set(record.ids) <= set(STARTED)
             assert record.client_id in (None, 9001, 9002)
             if record.our_end is None:
@@ -94,10 +94,10 @@ async def test_every_mode_has_its_verdict_in_every_framing(mode: str, version: i
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_session_that_works_sends_startapi_and_one_request_and_tells_all(version: int) -> None:
-    async with Gateway("ok", setup=Setup(server_version=version, next_order_id=217)) as gateway:
+    async with Gateway("ok", setup=GatewaySettings(server_version=version, next_order_id=217)) as gateway:
         report = await probe(at(gateway.port))
         await settled(gateway)
-        [record] = gateway.ledger
+        [record] = gateway.recorder
     result = session_of(report)
     assert record.ids == STARTED
     assert (record.client_id, record.client_end) == (9001, ClientEnd.FIN)
@@ -123,18 +123,18 @@ async def test_without_reserved_client_ids_no_session_is_begun() -> None:
     async with Gateway("ok") as gateway:
         report = await probe(at(gateway.port, client_ids=()))
         await settled(gateway)
-        [record] = gateway.ledger
+        [record] = gateway.recorder
     assert [result.layer for result in report.results] == [Layer.PORT, Layer.HANDSHAKE]
     assert record.ids == ()
 
 
 async def test_a_client_id_in_use_leads_to_the_next_one_on_a_new_connection() -> None:
-    async with Gateway("ok", setup=Setup(taken_client_ids=frozenset({9001, 9002}))) as gateway:
+    async with Gateway("ok", setup=GatewaySettings(taken_client_ids=frozenset({9001, 9002}))) as gateway:
         target = at(gateway.port, client_ids=(9001, 9002, 9003))
         report = await probe(target)
         await settled(gateway)
-        assert [record.client_id for record in gateway.ledger] == [9001, 9002, 9003]
-        assert gateway.ledger.open_most == 1
+        assert [record.client_id for record in gateway.recorder] == [9001, 9002, 9003]
+        assert gateway.recorder.open_most == 1
     assert judge(report, target) is Verdict.HEALTHY
     assert report.connections == 3
     facts = session_of(report).session
@@ -148,9 +148,9 @@ async def test_all_client_ids_in_use_is_said_with_each_of_them_tried_once() -> N
         target = at(gateway.port)
         report = await probe(target)
         await settled(gateway)
-        assert [record.client_id for record in gateway.ledger] == [9001, 9002]
-        assert [record.client_end for record in gateway.ledger] == [ClientEnd.FIN, ClientEnd.FIN]
-        assert gateway.ledger.open_most == 1
+        assert [record.client_id for record in gateway.recorder] == [9001, 9002]
+        assert [record.client_end for record in gateway.recorder] == [ClientEnd.FIN, ClientEnd.FIN]
+        assert gateway.recorder.open_most == 1
     result = session_of(report)
     assert (result.outcome, result.cause, result.code) == (Outcome.REJECTED, Cause.CLIENT_ID_IN_USE, 326)
     assert result.session is not None
@@ -161,28 +161,28 @@ async def test_the_client_id_of_the_watch_is_not_used_by_probes() -> None:
     async with Gateway("id_in_use") as gateway:
         report = await probe(at(gateway.port, watch=True))
         await settled(gateway)
-        assert [record.client_id for record in gateway.ledger] == [9001]
+        assert [record.client_id for record in gateway.recorder] == [9001]
         assert judge(report, at(gateway.port)) is Verdict.CLIENT_ID_IN_USE
 
 
 async def test_the_second_client_id_is_within_the_same_deadline() -> None:
-    setup = Setup(slow=0.3, taken_client_ids=frozenset({9001}))
+    setup = GatewaySettings(slow=0.3, taken_client_ids=frozenset({9001}))
     async with Gateway("slow", setup=setup) as gateway:
         started = time.perf_counter()
         report = await probe(at(gateway.port, deadline=0.5))
         assert time.perf_counter() - started < 0.8
         await settled(gateway)
-        assert gateway.ledger.opened == report.connections == 2
+        assert gateway.recorder.opened == report.connections == 2
         assert judge(report, at(gateway.port)) is Verdict.SESSION_SILENT
     assert "on the connection for the next id" in session_of(report).detail
 
 
 async def test_a_server_newer_than_we_know_is_greeted_and_left_and_that_is_said() -> None:
-    async with Gateway("ok", setup=Setup(server_version=230)) as gateway:
+    async with Gateway("ok", setup=GatewaySettings(server_version=230)) as gateway:
         target = at(gateway.port, hello=Hello(100, 999))
         report = await probe(target)
         await settled(gateway)
-        [record] = gateway.ledger
+        [record] = gateway.recorder
     assert record.ids == ()
     assert record.client_end is ClientEnd.FIN
     assert session_of(report).outcome is Outcome.SKIPPED
@@ -192,7 +192,7 @@ async def test_a_server_newer_than_we_know_is_greeted_and_left_and_that_is_said(
 
 @pytest.mark.parametrize("offset", [-3600.0, -90.0, 0.0, 90.0])
 async def test_the_gateways_clock_is_told_to_half_a_second_and_a_little(offset: float) -> None:
-    async with Gateway("clock_off", setup=Setup(clock_offset=offset)) as gateway:
+    async with Gateway("clock_off", setup=GatewaySettings(clock_offset=offset)) as gateway:
         facts = session_of(await probe(at(gateway.port))).session
     assert facts is not None
     assert facts.clock_offset == pytest.approx(offset, abs=0.55)

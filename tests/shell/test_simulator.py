@@ -14,9 +14,9 @@ from exporter.protocol.wire import frame
 from exporter.simulator import messages, protobuf
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from exporter.simulator.recorder import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Ledger
+from exporter.simulator.recorder import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Recorder
 from exporter.simulator.responses import FLOOD_CHUNK, FLOOD_CHUNKS, Ending
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 
 HELLO = bytes.fromhex("4150490000000009763130302e2e323236")  # v100..226
 HELLO_176 = bytes.fromhex("4150490000000009763135372e2e313736")  # v157..176
@@ -28,7 +28,7 @@ EUR_USD = bytes.fromhex(
 )  # reqContractDetails
 IN_USE = b"Unable to connect as the client id is already in use. Retry with a unique client id."
 FOREVER = 0.3  # seconds of silence that count as for ever; a local answer takes less than one millisecond
-QUICK = Setup(slow=0.15, byte_pause=0.001, split_pause=0.1, freeze_after=0.2, flap_period=0.2)
+QUICK = GatewaySettings(slow=0.15, byte_pause=0.001, split_pause=0.1, freeze_after=0.2, flap_period=0.2)
 
 
 class Client:
@@ -108,7 +108,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def test_ok_answers_hello_start_and_time() -> None:
-    async with Gateway(setup=Setup(clock=lambda: 1795226420.0)) as gateway, client(gateway) as c:
+    async with Gateway(setup=GatewaySettings(clock=lambda: 1795226420.0)) as gateway, client(gateway) as c:
         assert await c.greet() == b"226\x0020261120 21:00:20 EST\0"
         await c.say(START)
         accounts, identity, *notices = await c.frames(8)
@@ -121,7 +121,7 @@ async def test_ok_answers_hello_start_and_time() -> None:
 
 @pytest.mark.parametrize(("server", "negotiated"), [(157, 157), (176, 176), (200, 176), (226, 176)])
 async def test_the_version_is_the_smaller_of_both_maxima(server: int, negotiated: int) -> None:
-    async with Gateway(setup=Setup(server_version=server)) as gateway, client(gateway) as c:
+    async with Gateway(setup=GatewaySettings(server_version=server)) as gateway, client(gateway) as c:
         await c.say(HELLO_176)
         assert (await c.frame()).split(b"\0")[0] == str(negotiated).encode()
         await c.say(START_176)
@@ -129,10 +129,10 @@ async def test_the_version_is_the_smaller_of_both_maxima(server: int, negotiated
 
 
 async def test_a_client_that_wants_a_newer_version_is_closed_without_a_word() -> None:
-    async with Gateway(setup=Setup(server_version=176)) as gateway, client(gateway) as c:
+    async with Gateway(setup=GatewaySettings(server_version=176)) as gateway, client(gateway) as c:
         await c.say(b"API\0" + frame(b"v213..225"))
         assert await c.rest() == b""
-        assert "213" in gateway.ledger.last()[0].complaint
+        assert "213" in gateway.recorder.last()[0].complaint
 
 
 async def test_a_hello_in_single_bytes_and_with_the_start_behind_it_is_understood() -> None:
@@ -178,7 +178,7 @@ async def test_backlog_full_leaves_a_connect_without_an_answer_and_ok_comes_back
         await gateway.set_mode("ok")
         async with client(gateway) as c:
             assert await c.greet()
-        assert gateway.ledger.opened == 1  # its own fillers do not count
+        assert gateway.recorder.opened == 1  # its own fillers do not count
 
 
 async def test_a_port_in_use_is_an_error_even_beside_another_simulator() -> None:
@@ -201,7 +201,7 @@ async def test_a_close_is_an_end_of_stream_without_a_byte(mode: str) -> None:
     async with Gateway(mode) as gateway, client(gateway) as c:
         await c.say(HELLO)
         assert await c.rest() == b""
-        assert gateway.ledger.last()[0].our_end is Ending.CLOSE
+        assert gateway.recorder.last()[0].our_end is Ending.CLOSE
 
 
 async def test_close_at_once_does_not_wait_for_the_hello_and_close_after_hello_does() -> None:
@@ -236,8 +236,8 @@ async def test_relay_ends_without_a_byte() -> None:
                     assert await c.rest() == b""
                 except ConnectionError:
                     continue
-        assert {record.our_end for record in gateway.ledger} == {Ending.DROP}
-        assert {record.hello for record in gateway.ledger} == {b""}  # nobody is there to read it
+        assert {record.our_end for record in gateway.recorder} == {Ending.DROP}
+        assert {record.hello for record in gateway.recorder} == {b""}  # nobody is there to read it
 
 
 async def test_slow_answers_late() -> None:
@@ -315,7 +315,7 @@ async def test_a_service_that_speaks_first_does_so_unasked(mode: str, start: byt
 
 @pytest.mark.parametrize(("mode", "start"), [("redirect", b"-1\x00127.0.0.1:4000\0"), ("too_old", b"20\x002026")])
 async def test_a_reply_that_no_client_can_use(mode: str, start: bytes) -> None:
-    async with Gateway(mode, setup=Setup(clock=lambda: 1795226420.0)) as gateway, client(gateway) as c:
+    async with Gateway(mode, setup=GatewaySettings(clock=lambda: 1795226420.0)) as gateway, client(gateway) as c:
         assert (await c.greet()).startswith(start)
 
 
@@ -407,7 +407,7 @@ async def test_farm_broken_breaks_one_farm() -> None:
 
 
 async def test_wrong_account_and_clock_off() -> None:
-    async with Gateway("wrong_account", setup=Setup(clock=lambda: 1000.0)) as gateway:
+    async with Gateway("wrong_account", setup=GatewaySettings(clock=lambda: 1000.0)) as gateway:
         async with client(gateway) as c:
             assert (await c.begin())[0].endswith(b"DU7654321")
         await gateway.set_mode("clock_off")
@@ -437,11 +437,11 @@ async def test_an_id_is_free_again_when_its_client_has_gone() -> None:
         for _ in range(3):
             async with client(gateway) as c:
                 assert len(await c.begin()) == 8
-            await until(lambda: gateway.ledger.open_now == 0)
+            await until(lambda: gateway.recorder.open_now == 0)
 
 
 async def test_an_id_can_be_in_use_from_the_start() -> None:
-    async with Gateway(setup=Setup(taken_client_ids=frozenset({7}))) as gateway, client(gateway) as c:
+    async with Gateway(setup=GatewaySettings(taken_client_ids=frozenset({7}))) as gateway, client(gateway) as c:
         await c.greet()
         await c.say(START)
         assert proto_error(await c.frame()) == (326, IN_USE)
@@ -531,14 +531,14 @@ async def test_the_record_has_every_message_and_marks_the_forbidden_ones() -> No
             await c.say(START_176 + frame(b"49\x001\0") + positions + order)
             await c.frames(8)
             assert (await c.frames(2))[1] == b"62\x001\0"
-        await until(lambda: gateway.ledger.open_now == 0)
-        record = gateway.ledger.last()[0]
+        await until(lambda: gateway.recorder.open_now == 0)
+        record = gateway.recorder.last()[0]
         assert record.hello == HELLO_176
         assert (record.version, record.client_id, record.ids) == (176, 7, (71, 49, 61, 3))
         assert [message.forbidden for message in record.messages] == [False, False, True, True]
         assert record.messages[0].payload == START_176[4:]
-        assert record.forbidden == gateway.ledger.forbidden == 2
-        assert gateway.ledger.messages == {71: 1, 49: 1, 61: 1, 3: 1}
+        assert record.forbidden == gateway.recorder.forbidden == 2
+        assert gateway.recorder.messages == {71: 1, 49: 1, 61: 1, 3: 1}
         assert 0 < record.accepted_ns <= record.hello_ns <= record.replied_ns <= record.ended_ns
         assert record.client_end is ClientEnd.FIN
         assert record.our_end is None
@@ -548,22 +548,22 @@ async def test_a_client_that_resets_is_recorded_as_such() -> None:
     async with Gateway() as gateway:
         raw = socket.create_connection(("127.0.0.1", gateway.port))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await until(lambda: gateway.ledger.opened == 1)
-        assert gateway.ledger.last()[0].client_end is ClientEnd.OPEN
+        await until(lambda: gateway.recorder.opened == 1)
+        assert gateway.recorder.last()[0].client_end is ClientEnd.OPEN
         raw.close()
-        await until(lambda: gateway.ledger.last()[0].client_end is ClientEnd.RESET)
+        await until(lambda: gateway.recorder.last()[0].client_end is ClientEnd.RESET)
 
 
 async def test_connections_are_counted_and_only_the_last_are_kept() -> None:
     async with Gateway(kept=3) as gateway:
         async with client(gateway), client(gateway):
-            await until(lambda: gateway.ledger.open_now == 2)
+            await until(lambda: gateway.recorder.open_now == 2)
         for _ in range(4):
             async with client(gateway) as c:
                 await c.greet()
-        await until(lambda: gateway.ledger.open_now == 0)
-        assert (gateway.ledger.opened, gateway.ledger.open_most) == (6, 2)
-        assert [record.number for record in gateway.ledger] == [4, 5, 6]
+        await until(lambda: gateway.recorder.open_now == 0)
+        assert (gateway.recorder.opened, gateway.recorder.open_most) == (6, 2)
+        assert [record.number for record in gateway.recorder] == [4, 5, 6]
 
 
 async def test_the_connections_of_each_client_id_are_counted_and_so_is_how_many_there_were_at_a_time() -> None:
@@ -577,26 +577,26 @@ async def test_the_connections_of_each_client_id_are_counted_and_so_is_how_many_
             async with client(gateway) as one, client(gateway) as other:
                 await start(one, 7)
                 await start(other, 8)
-                assert gateway.ledger.open_now == 2
-            await until(lambda: gateway.ledger.open_now == 0)
-        assert gateway.ledger.most_as == {7: 1, 8: 1}
+                assert gateway.recorder.open_now == 2
+            await until(lambda: gateway.recorder.open_now == 0)
+        assert gateway.recorder.most_as == {7: 1, 8: 1}
         async with client(gateway) as one, client(gateway) as other:
             await start(one, 8)
             await start(other, 8)
-            await until(lambda: gateway.ledger.most_as == {7: 1, 8: 2})  # the second is refused, but it is there
-        await until(lambda: gateway.ledger.open_now == 0)
+            await until(lambda: gateway.recorder.most_as == {7: 1, 8: 2})  # the second is refused, but it is there
+        await until(lambda: gateway.recorder.open_now == 0)
 
 
 def test_the_client_ids_of_a_client_that_sends_rubbish_do_not_fill_the_memory() -> None:
-    ledger = Ledger(kept=2)
-    record = ledger.open("127.0.0.1:1", "ok", 0)
+    recorder = Recorder(kept=2)
+    record = recorder.open("127.0.0.1:1", "ok", 0)
     for client_id in range(100_000):
-        ledger.start(record, client_id)
-    assert len(ledger.most_as) == KEPT_IDS
-    ledger.close(record, 1)
-    ledger.start(again := ledger.open("127.0.0.1:2", "ok", 2), 0)
-    ledger.close(again, 3)
-    assert set(ledger.most_as.values()) == {1}
+        recorder.start(record, client_id)
+    assert len(recorder.most_as) == KEPT_IDS
+    recorder.close(record, 1)
+    recorder.start(again := recorder.open("127.0.0.1:2", "ok", 2), 0)
+    recorder.close(again, 3)
+    assert set(recorder.most_as.values()) == {1}
 
 
 ORDERS = {
@@ -615,9 +615,9 @@ async def test_the_audit_hears_what_is_said_to_a_gateway_that_does_not_answer(mo
             await c.say(HELLO_176)
             await c.say(START_176 + order[:5])
             await c.say(order[5:])
-            await until(lambda: gateway.ledger.forbidden > 0)
-        record = gateway.ledger.last()[0]
-        assert (record.forbidden, gateway.ledger.forbidden) == (1, 1)
+            await until(lambda: gateway.recorder.forbidden > 0)
+        record = gateway.recorder.last()[0]
+        assert (record.forbidden, gateway.recorder.forbidden) == (1, 1)
         assert record.received + record.overheard == 2
 
 
@@ -626,7 +626,7 @@ async def test_a_message_that_cannot_be_read_is_a_forbidden_one() -> None:
         await c.greet()
         await c.say(frame(b"xy"))
         await c.rest()
-        assert gateway.ledger.last()[0].forbidden == 1
+        assert gateway.recorder.last()[0].forbidden == 1
 
 
 # --- rubbish from clients
@@ -652,7 +652,7 @@ async def test_rubbish_instead_of_a_hello_is_reset(data: bytes) -> None:
         await c.say(data)
         with pytest.raises(ConnectionResetError):
             await c.rest()
-        assert gateway.ledger.last()[0].complaint
+        assert gateway.recorder.last()[0].complaint
 
 
 @pytest.mark.parametrize("data", RUBBISH_AFTER.values(), ids=RUBBISH_AFTER)
@@ -661,7 +661,7 @@ async def test_rubbish_after_the_hello_ends_the_connection_in_order(data: bytes)
         await c.greet()
         await c.say(data)
         assert await c.rest() == b""
-        assert gateway.ledger.last()[0].complaint
+        assert gateway.recorder.last()[0].complaint
 
 
 async def test_a_client_that_asks_and_never_reads_does_not_fill_the_memory() -> None:
@@ -671,7 +671,7 @@ async def test_a_client_that_asks_and_never_reads_does_not_fill_the_memory() -> 
             raw.setsockopt(socket.SOL_SOCKET, option, 8192)
         raw.settimeout(0)
         raw.connect_ex(("127.0.0.1", gateway.port))
-        await until(lambda: gateway.ledger.opened == 1)
+        await until(lambda: gateway.recorder.opened == 1)
         raw.send(HELLO + START)
         asked, taken, blocked = EUR_USD * 200, 0, 0  # the answers are twenty times as long
         while blocked < 50:  # until nothing more is taken, for a while
@@ -683,8 +683,8 @@ async def test_a_client_that_asks_and_never_reads_does_not_fill_the_memory() -> 
                 await asyncio.sleep(0.001)
             assert taken < 20_000_000, "it reads on and on"
             await asyncio.sleep(0)
-        assert gateway._house is not None
-        (connection,) = gateway._house.connections
+        assert gateway._shared is not None
+        (connection,) = gateway._shared.connections
         assert len(connection._outbox) < 10_000
         assert len(connection.record.messages) == KEPT_MESSAGES
         raw.close()
@@ -701,4 +701,4 @@ async def test_hundreds_of_clients_at_once_are_all_answered() -> None:
 
         replies = await asyncio.gather(*(shake() for _ in range(400)))
         assert all(reply.startswith(b"226\0") for reply in replies)
-        await until(lambda: gateway.ledger.open_now == 0)
+        await until(lambda: gateway.recorder.open_now == 0)

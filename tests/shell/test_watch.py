@@ -17,16 +17,18 @@ from exporter.probes.resolver import Resolver
 from exporter.protocol.wire import Request
 from exporter.service import watch
 from exporter.service.service import Service
-from exporter.service.watch import Pace, accustomed, pause
+from exporter.service.watch import HeartbeatTimings, pause, smoothed
 from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
-from exporter.simulator.settings import Setup
-from exporter.state.watch_events import Sight, Sighting
+from exporter.simulator.settings import GatewaySettings
+from exporter.state.watch_events import WatchEvent, WatchEventKind
 
 PROBES, WATCH = 9001, 9002  # the client ids
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
-QUICK = Pace(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)  # ten times the real one; the simulator takes it
+QUICK = HeartbeatTimings(
+    heartbeat=0.2, late=0.1, again=0.12, given_up=0.22
+)  # ten times the real one; the simulator takes it
 MOMENTS = 50
 SEED = 20261121
 
@@ -37,7 +39,7 @@ def at(gateway: Gateway, name: str = "gateway", interval: float = 15.0, **change
 
 
 @asynccontextmanager
-async def watching(*targets: Target, pace: Pace = watch.PACE) -> AsyncIterator[Service]:
+async def watching(*targets: Target, pace: HeartbeatTimings = watch.HEARTBEAT_TIMINGS) -> AsyncIterator[Service]:
     service = Service(ExporterState("test", "3"), pace=pace)
     await service.watch(targets)
     try:
@@ -65,25 +67,25 @@ async def until(service: Service, verdict: Verdict, name: str = "gateway", withi
 async def agreeing(service: Service, gateway: Gateway, name: str = "gateway") -> int:
     """The connections, once we count as many as the gateway saw: one under way is counted when it ends."""
     async with asyncio.timeout(2):
-        while service.states[name].connections != gateway.ledger.opened:  # noqa: ASYNC110 - as above
+        while service.states[name].connections != gateway.recorder.opened:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.002)
-    return gateway.ledger.opened
+    return gateway.recorder.opened
 
 
 async def settled(gateway: Gateway) -> None:
     async with asyncio.timeout(2):
-        while gateway.ledger.open_now:  # noqa: ASYNC110 - as above
+        while gateway.recorder.open_now:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.002)
 
 
 def of_watch(gateway: Gateway) -> list[ConnectionRecord]:
-    return [record for record in gateway.ledger if record.client_id == WATCH]
+    return [record for record in gateway.recorder if record.client_id == WATCH]
 
 
 async def measured(mode: str, verdict: Verdict) -> list[float]:
     """Seconds from the change to the verdict, for gateways that all change at another random moment of the heartbeat."""
     moments = random.Random(SEED)  # noqa: S311 - no secret
-    gateways = [Gateway("ok", setup=Setup()) for _ in range(MOMENTS)]
+    gateways = [Gateway("ok", setup=GatewaySettings()) for _ in range(MOMENTS)]
     for gateway in gateways:
         await gateway.start()
     targets = [at(gateway, f"gateway {number}") for number, gateway in enumerate(gateways)]
@@ -147,21 +149,24 @@ async def test_what_is_told_or_ended_has_its_verdict_within_a_fifth_of_a_second(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_links_and_farms_are_lost_and_found_with_no_probe_at_all(version: int) -> None:
-    async with Gateway("ok", setup=Setup(server_version=version)) as gateway, watching(at(gateway)) as service:
+    async with (
+        Gateway("ok", setup=GatewaySettings(server_version=version)) as gateway,
+        watching(at(gateway)) as service,
+    ):
         await connected(service)
         for mode, verdict in (("upstream_lost", Verdict.UPSTREAM_DOWN), ("farm_broken", Verdict.FARM_DOWN)):
             await gateway.set_mode(mode)
             await until(service, verdict)
             await gateway.set_mode("ok")
             await until(service, Verdict.HEALTHY)
-        assert gateway.ledger.opened == 2  # one probe at the start, and the watch
+        assert gateway.recorder.opened == 2  # one probe at the start, and the watch
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_the_watch_sends_nothing_but_startapi_and_heartbeats_at_any_server_version_and_leaves_in_order(
     version: int,
 ) -> None:
-    async with Gateway("ok", setup=Setup(server_version=version)) as gateway:
+    async with Gateway("ok", setup=GatewaySettings(server_version=version)) as gateway:
         async with watching(at(gateway), pace=QUICK) as service:
             await connected(service)
             [record] = of_watch(gateway)
@@ -169,8 +174,8 @@ async def test_the_watch_sends_nothing_but_startapi_and_heartbeats_at_any_server
                 while len(record.messages) < 5:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
         await settled(gateway)
-        assert gateway.ledger.forbidden == 0
-        assert all(each.client_end is ClientEnd.FIN for each in gateway.ledger)
+        assert gateway.recorder.forbidden == 0
+        assert all(each.client_end is ClientEnd.FIN for each in gateway.recorder)
     assert (record.version, record.complaint) == (version, "")
     assert record.ids == (Request.START_API, *[Request.REQ_CURRENT_TIME] * (len(record.ids) - 1))
 
@@ -182,7 +187,7 @@ async def test_the_watch_sends_startapi_and_heartbeats_two_seconds_apart_and_not
             await asyncio.sleep(4.5)
         await settled(gateway)
         [record] = of_watch(gateway)
-        assert gateway.ledger.forbidden == 0
+        assert gateway.recorder.forbidden == 0
     assert record.client_end is ClientEnd.FIN
     assert record.ids == (Request.START_API, *[Request.REQ_CURRENT_TIME] * 3)
     asked = [message.at_ns / 1e9 for message in record.messages][1:]
@@ -250,7 +255,7 @@ async def test_a_freeze_that_passes_is_followed_by_a_probe_and_health() -> None:
 
 
 async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_nobody() -> None:
-    setup = Setup(taken_client_ids=frozenset({WATCH}))
+    setup = GatewaySettings(taken_client_ids=frozenset({WATCH}))
     async with Gateway("ok", setup=setup) as gateway, watching(at(gateway, interval=0.2)) as service:
         async with asyncio.timeout(5):
             while service.states["gateway"].conflicts < 2:  # noqa: ASYNC110 - as above
@@ -266,7 +271,7 @@ async def test_one_client_id_is_for_the_probes_and_there_is_no_watch() -> None:
     async with Gateway("ok") as gateway, watching(at(gateway, interval=0.1, client_ids=(PROBES,))) as service:
         await asyncio.sleep(0.5)
         assert not service.states["gateway"].watched.connected
-        assert {record.client_id for record in gateway.ledger} == {PROBES}
+        assert {record.client_id for record in gateway.recorder} == {PROBES}
 
 
 async def test_a_reload_ends_the_session_in_order_and_begins_another_for_the_changed_target() -> None:
@@ -342,12 +347,12 @@ async def test_no_account_number_is_in_the_log() -> None:
 
 
 @asynccontextmanager
-async def alone(gateway: Gateway, pace: Pace = QUICK, **changes: object) -> AsyncIterator[list[Sighting]]:
-    seen: list[Sighting] = []
+async def alone(gateway: Gateway, pace: HeartbeatTimings = QUICK, **changes: object) -> AsyncIterator[list[WatchEvent]]:
+    seen: list[WatchEvent] = []
     working = asyncio.Event()
     working.set()
     target = replace(at(gateway, interval=0.2), **changes)  # type: ignore[arg-type]
-    task = asyncio.create_task(watch.keep(target, Resolver(), working, seen.append, pace=pace, share=lambda: 0.0))
+    task = asyncio.create_task(watch.run(target, Resolver(), working, seen.append, pace=pace, share=lambda: 0.0))
     try:
         yield seen
     finally:
@@ -355,33 +360,33 @@ async def alone(gateway: Gateway, pace: Pace = QUICK, **changes: object) -> Asyn
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def seeing(seen: list[Sighting], sight: Sight, number: int = 1) -> Sighting:
+async def seeing(seen: list[WatchEvent], kind: WatchEventKind, number: int = 1) -> WatchEvent:
     async with asyncio.timeout(5):
-        while len(found := [one for one in seen if one.sight is sight]) < number:  # noqa: ASYNC110 - a list
+        while len(found := [one for one in seen if one.kind is kind]) < number:  # noqa: ASYNC110 - a list
             await asyncio.sleep(0.005)
     return found[number - 1]
 
 
 async def test_a_request_that_is_lost_is_asked_once_more_and_nothing_ends() -> None:
-    async with Gateway("ok") as gateway, alone(gateway, Pace(0.2, 0.1, 0.2, 0.6)) as seen:
-        await seeing(seen, Sight.ANSWERED)
+    async with Gateway("ok") as gateway, alone(gateway, HeartbeatTimings(0.2, 0.1, 0.2, 0.6)) as seen:
+        await seeing(seen, WatchEventKind.ANSWERED)
         await gateway.set_mode("requests_unanswered")
-        await seeing(seen, Sight.UNANSWERED)
+        await seeing(seen, WatchEventKind.UNANSWERED)
         await gateway.set_mode("ok")
         seen.clear()
-        await seeing(seen, Sight.ANSWERED)
+        await seeing(seen, WatchEventKind.ANSWERED)
         await asyncio.sleep(0.3)
-        assert Sight.ENDED not in [one.sight for one in seen]
+        assert WatchEventKind.ENDED not in [one.kind for one in seen]
         asked = [message.at_ns / 1e9 for message in of_watch(gateway)[0].messages][1:]
         assert all(later - earlier > 0.18 for earlier, later in pairwise(asked))
 
 
 async def test_a_frozen_session_is_given_up_in_order_and_says_since_when() -> None:
     async with Gateway("ok") as gateway, alone(gateway) as seen:
-        await seeing(seen, Sight.ANSWERED)
+        await seeing(seen, WatchEventKind.ANSWERED)
         await gateway.set_mode("silent")
-        late = await seeing(seen, Sight.UNANSWERED)
-        ended = await seeing(seen, Sight.ENDED)
+        late = await seeing(seen, WatchEventKind.UNANSWERED)
+        ended = await seeing(seen, WatchEventKind.ENDED)
         assert ended.result is not None
         assert (ended.result.outcome, ended.result.cause) == (Outcome.TIMEOUT, Cause.SILENCE)
         assert ended.since == late.since
@@ -396,20 +401,20 @@ async def test_a_frozen_session_is_given_up_in_order_and_says_since_when() -> No
 async def test_every_end_is_told_once_with_every_connection_counted_once(mode: str, cause: Cause) -> None:
     async with Gateway("ok" if cause is not Cause.EOF else mode) as gateway, alone(gateway, deadline=0.3) as seen:
         if cause is not Cause.EOF:
-            await seeing(seen, Sight.BEGAN)
+            await seeing(seen, WatchEventKind.BEGAN)
             await gateway.set_mode(mode)
-        ended = await seeing(seen, Sight.ENDED)
+        ended = await seeing(seen, WatchEventKind.ENDED)
         assert ended.result is not None
         assert ended.result.cause is cause
-        await seeing(seen, Sight.ENDED, 3)
-    assert sum(one.opened for one in seen) == sum(1 for one in seen if one.sight is Sight.ENDED)
+        await seeing(seen, WatchEventKind.ENDED, 3)
+    assert sum(one.opened for one in seen) == sum(1 for one in seen if one.kind is WatchEventKind.ENDED)
 
 
 async def test_the_end_by_our_own_hand_has_no_result() -> None:
     async with Gateway("ok") as gateway:
         async with alone(gateway) as seen:
-            await seeing(seen, Sight.BEGAN)
-        assert (seen[-1].sight, seen[-1].result) == (Sight.ENDED, None)
+            await seeing(seen, WatchEventKind.BEGAN)
+        assert (seen[-1].kind, seen[-1].result) == (WatchEventKind.ENDED, None)
         await settled(gateway)
         assert of_watch(gateway)[0].client_end is ClientEnd.FIN
 
@@ -418,29 +423,29 @@ async def test_a_connect_without_an_answer_is_left_behind_at_once_and_counted() 
     async with Gateway("backlog_full") as gateway:
         async with alone(gateway) as seen:
             await asyncio.sleep(0.1)
-        assert [(one.sight, one.opened) for one in seen] == [(Sight.ENDED, 1)]
+        assert [(one.kind, one.opened) for one in seen] == [(WatchEventKind.ENDED, 1)]
 
 
 async def test_a_fault_of_our_own_ends_one_session_and_not_the_watch() -> None:
-    sights: list[Sight] = []
+    sights: list[WatchEventKind] = []
 
-    def tell(sighting: Sighting) -> None:
-        sights.append(sighting.sight)
-        if sights == [Sight.BEGAN]:
+    def tell(sighting: WatchEvent) -> None:
+        sights.append(sighting.kind)
+        if sights == [WatchEventKind.BEGAN]:
             msg = "a fault of ours"
             raise RuntimeError(msg)
 
     async with Gateway("ok") as gateway:
         working = asyncio.Event()
         working.set()
-        task = asyncio.create_task(watch.keep(at(gateway, interval=0.05), Resolver(), working, tell, pace=QUICK))
+        task = asyncio.create_task(watch.run(at(gateway, interval=0.05), Resolver(), working, tell, pace=QUICK))
         async with asyncio.timeout(5):
-            while sights.count(Sight.ANSWERED) < 2:  # noqa: ASYNC110 - a list
+            while sights.count(WatchEventKind.ANSWERED) < 2:  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await settled(gateway)
-        assert sights[:3] == [Sight.BEGAN, Sight.ENDED, Sight.BEGAN]
+        assert sights[:3] == [WatchEventKind.BEGAN, WatchEventKind.ENDED, WatchEventKind.BEGAN]
         assert [record.client_end for record in of_watch(gateway)] == [ClientEnd.FIN, ClientEnd.FIN]
 
 
@@ -460,26 +465,26 @@ async def test_a_fault_of_our_own_ends_one_session_and_not_the_watch() -> None:
 def test_a_gateway_is_given_twice_the_time_it_usually_takes_but_not_more_than_the_deadline(
     usual: float, waits: tuple[float, ...]
 ) -> None:
-    assert Pace().waits(usual, 5.0) == pytest.approx(waits)
-    assert Pace().waits(usual, 0.5) == Pace().waits(0.0, 5.0)
+    assert HeartbeatTimings().waits(usual, 5.0) == pytest.approx(waits)
+    assert HeartbeatTimings().waits(usual, 0.5) == HeartbeatTimings().waits(0.0, 5.0)
 
 
 def test_one_slow_answer_is_forgotten_within_half_a_minute() -> None:
     usual = 5.0
     for _ in range(14):  # heartbeats
-        usual = accustomed(usual, 0.001)
-    assert Pace().waits(usual, 5.0) == Pace().waits(0.0, 5.0)
-    assert accustomed(2.0, 3.0) == 3.0
+        usual = smoothed(usual, 0.001)
+    assert HeartbeatTimings().waits(usual, 5.0) == HeartbeatTimings().waits(0.0, 5.0)
+    assert smoothed(2.0, 3.0) == 3.0
 
 
 async def test_a_gateway_that_is_slow_as_ever_is_neither_suspected_nor_given_up() -> None:
     moments = random.Random(SEED)  # noqa: S311 - no secret
-    setup = Setup(thinking=lambda: moments.uniform(0.22, 0.42))
+    setup = GatewaySettings(thinking=lambda: moments.uniform(0.22, 0.42))
     async with Gateway("ok", setup=setup) as gateway, alone(gateway, deadline=0.6) as seen:
-        await seeing(seen, Sight.ANSWERED, 8)
-        assert {one.sight for one in seen} == {Sight.BEGAN, Sight.ANSWERED}
+        await seeing(seen, WatchEventKind.ANSWERED, 8)
+        assert {one.kind for one in seen} == {WatchEventKind.BEGAN, WatchEventKind.ANSWERED}
         await gateway.set_mode("silent")
-        ended = await seeing(seen, Sight.ENDED)
+        ended = await seeing(seen, WatchEventKind.ENDED)
         assert ended.result is not None
         assert ended.result.cause is Cause.SILENCE
         assert ended.since is not None
@@ -490,7 +495,7 @@ async def test_a_gateway_that_is_slow_as_ever_is_neither_suspected_nor_given_up(
 async def test_answers_of_two_to_five_seconds_leave_a_target_slow_and_its_freeze_is_seen_within_eight() -> None:
     """The bound: a heartbeat (2 s), the deadline (5 s) and from late to given up (1.2 s)."""
     moments = random.Random(SEED)  # noqa: S311 - no secret
-    gateways = [Gateway("ok", setup=Setup(thinking=lambda: moments.uniform(2.2, 4.5))) for _ in range(10)]
+    gateways = [Gateway("ok", setup=GatewaySettings(thinking=lambda: moments.uniform(2.2, 4.5))) for _ in range(10)]
     for gateway in gateways:
         await gateway.start()
     targets = [at(gateway, f"gateway {number}", 60.0) for number, gateway in enumerate(gateways)]
@@ -500,7 +505,7 @@ async def test_answers_of_two_to_five_seconds_leave_a_target_slow_and_its_freeze
         await asyncio.sleep(after)
         assert [change.verdict for change in service.states[name].changes] == [Verdict.SLOW]
         assert len(of_watch(gateway)) == 1
-        assert gateway.ledger.opened == 2  # no heartbeat led to a probe
+        assert gateway.recorder.opened == 2  # no heartbeat led to a probe
         await gateway.set_mode("silent")
         return await until(service, Verdict.SESSION_STALLED, name, within=10.0)
 
@@ -520,9 +525,9 @@ async def test_answers_of_two_to_five_seconds_leave_a_target_slow_and_its_freeze
 
 
 async def test_a_heartbeat_that_was_answered_late_is_not_followed_by_another_at_once() -> None:
-    async with Gateway("ok", setup=Setup(thinking=lambda: 0.25)) as gateway:
+    async with Gateway("ok", setup=GatewaySettings(thinking=lambda: 0.25)) as gateway:
         async with alone(gateway, deadline=1.0) as seen:
-            await seeing(seen, Sight.ANSWERED, 4)
+            await seeing(seen, WatchEventKind.ANSWERED, 4)
         await settled(gateway)
         asked = [message.at_ns / 1e9 for message in of_watch(gateway)[0].messages][2:]
         assert all(later - earlier > 0.44 for earlier, later in pairwise(asked))

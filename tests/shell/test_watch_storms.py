@@ -16,13 +16,13 @@ from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Target, Verdict
 from exporter.service import watch
 from exporter.service.service import Service
-from exporter.service.watch import Pace
+from exporter.service.watch import HeartbeatTimings
 from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 
 PROBES, WATCH = 9001, 9002
 VERSION = 176
-QUICK = Pace(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
+QUICK = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
 LOST, FOUND = messages.error(VERSION, -1, 1100, "lost", 0), messages.error(VERSION, -1, 1102, "found", 0)
 BEGUN = messages.managed_accounts(VERSION, ("DU1234567",)) + messages.next_valid_id(VERSION, 1)
 TIME = messages.current_time(VERSION, 1_795_226_420)
@@ -83,7 +83,7 @@ def at(port: int, interval: float = 15.0, deadline: float = 5.0) -> Target:
 
 
 @asynccontextmanager
-async def watching(target: Target, pace: Pace = watch.PACE) -> AsyncIterator[Service]:
+async def watching(target: Target, pace: HeartbeatTimings = watch.HEARTBEAT_TIMINGS) -> AsyncIterator[Service]:
     service = Service(ExporterState("test", "3"), pace=pace)
     await service.watch([target])
     try:
@@ -231,8 +231,8 @@ async def test_a_reload_while_the_watch_waits_for_its_next_session_begins_one_at
         await gateway.set_mode("ok")
         await service.watch([at(gateway.port, 59.0)])
         await true(lambda: service.states["gateway"].watched.connected)
-        assert gateway.ledger.most_as == {PROBES: 1, WATCH: 1}
-        await true(lambda: service.states["gateway"].connections == gateway.ledger.opened + 1)  # one was refused
+        assert gateway.recorder.most_as == {PROBES: 1, WATCH: 1}
+        await true(lambda: service.states["gateway"].connections == gateway.recorder.opened + 1)  # one was refused
 
 
 async def test_a_target_whose_probe_failed_is_probed_at_its_own_interval_although_its_watch_is_connected() -> None:
@@ -240,11 +240,11 @@ async def test_a_target_whose_probe_failed_is_probed_at_its_own_interval_althoug
         await true(lambda: service.states["gateway"].watched.connected)
         await gateway.set_mode("close_at_once")  # live sessions go on
         await true(lambda: service.states["gateway"].verdict is Verdict.CLOSED_BEFORE_HANDSHAKE)
-        first = gateway.ledger.opened
-        await true(lambda: gateway.ledger.opened >= first + 4)
-        accepted = [record.accepted_ns / 1e9 for record in gateway.ledger.last(5)]
+        first = gateway.recorder.opened
+        await true(lambda: gateway.recorder.opened >= first + 4)
+        accepted = [record.accepted_ns / 1e9 for record in gateway.recorder.last(5)]
         assert sorted(earlier - later for earlier, later in pairwise(accepted))[2] < 1.2  # of four; spaced it were 1.6
         assert service.states["gateway"].watched.connected
         await gateway.set_mode("ok")
         await true(lambda: service.states["gateway"].verdict is Verdict.HEALTHY)
-        assert len([record for record in gateway.ledger if record.client_id == WATCH]) == 1
+        assert len([record for record in gateway.recorder if record.client_id == WATCH]) == 1

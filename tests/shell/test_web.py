@@ -20,7 +20,7 @@ from exporter.metrics.exposition import ExporterState
 from exporter.model import Mode, Target, Verdict
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 from exporter.web.app import application
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -196,13 +196,13 @@ async def test_a_probe_whose_asker_hangs_up_is_counted_as_any_other() -> None:
         await gateway.set_mode("silent")
         asking = asyncio.create_task(served.get("/probe?target=paper"))
         async with asyncio.timeout(5):
-            while gateway.ledger.opened < 2:  # noqa: ASYNC110 - the ledger has no event
+            while gateway.recorder.opened < 2:  # noqa: ASYNC110 - the ledger has no event
                 await asyncio.sleep(0.002)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             while served.service.states["paper"].connections < 2:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.002)
-        assert gateway.ledger.opened == 2
+        assert gateway.recorder.opened == 2
 
 
 async def test_every_spelling_of_an_allowed_address_is_one_target() -> None:
@@ -214,11 +214,11 @@ async def test_every_spelling_of_an_allowed_address_is_one_target() -> None:
             )
         )
         assert all(f'ibkr_up{{target="[::1]:{gateway.port}"}} 1' in body for _, body, _ in bodies)
-        assert gateway.ledger.opened == 1
+        assert gateway.recorder.opened == 1
 
 
 async def test_a_scraper_in_a_hurry_makes_no_slow_gateway_a_silent_one() -> None:
-    async with Gateway("slow", setup=Setup(slow=0.8)) as gateway:
+    async with Gateway("slow", setup=GatewaySettings(slow=0.8)) as gateway:
         slow = Target("paper", gateway.host, gateway.port, Mode.PAPER, 30.0, 2.0, 0.5)
         async with site(slow) as served:
             await asyncio.sleep(0.9)

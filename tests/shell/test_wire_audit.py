@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.clients.worker import ClientProbe
+from exporter.clients.worker import WorkerResult
 from exporter.model import Outcome, Stage
 from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
-from exporter.simulator.settings import Setup
+from exporter.simulator.settings import GatewaySettings
 from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client
 
@@ -52,7 +52,7 @@ class Played:
 
     mode: str
     version: int
-    probe: ClientProbe
+    probe: WorkerResult
     records: tuple[ConnectionRecord, ...]
 
 
@@ -61,13 +61,13 @@ async def play_versions(client: str) -> list[Played]:
     worker, gate = make_client(client), asyncio.Semaphore(AT_ONCE)
 
     async def one(mode: str, version: int) -> Played:
-        async with gate, Gateway(mode, setup=Setup(server_version=version)) as gateway:
+        async with gate, Gateway(mode, setup=GatewaySettings(server_version=version)) as gateway:
             deadline = UNANSWERED if mode == "requests_unanswered" else DEADLINE
             probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, deadline, 0.0)
             async with asyncio.timeout(5):
-                while gateway.ledger.open_now:  # noqa: ASYNC110 - the ledger has no event
+                while gateway.recorder.open_now:  # noqa: ASYNC110 - the ledger has no event
                     await asyncio.sleep(0.005)
-            return Played(mode, version, probe, tuple(gateway.ledger.last()))
+            return Played(mode, version, probe, tuple(gateway.recorder.last()))
 
     oldest, _ = NEWEST[client]
     try:
@@ -123,12 +123,12 @@ FRAMED: Mapping[int, tuple[bytes, ...]] = {
 async def test_what_a_monitor_must_not_send_never_leaves_whatever_a_library_tries(tmp_path: Path, version: int) -> None:
     worker = make_worker(tmp_path, ASKS_TOO_MUCH.replace("{payloads}", repr(FRAMED[version])))
     try:
-        async with Gateway("ok", setup=Setup(server_version=version)) as gateway:
+        async with Gateway("ok", setup=GatewaySettings(server_version=version)) as gateway:
             probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 0.0)
             async with asyncio.timeout(5):
-                while gateway.ledger.open_now:  # noqa: ASYNC110 - the ledger has no event
+                while gateway.recorder.open_now:  # noqa: ASYNC110 - the ledger has no event
                     await asyncio.sleep(0.005)
-            [record] = gateway.ledger
+            [record] = gateway.recorder
     finally:
         await worker.stop()
     assert probe.result.ok, probe.result
@@ -146,14 +146,14 @@ async def test_servers_that_come_back_within_a_session_make_no_library_ask_for_a
     worker = make_client(client)
     try:
         await worker.start()
-        async with Gateway("upstream_lost", setup=Setup(server_version=version)) as gateway:
+        async with Gateway("upstream_lost", setup=GatewaySettings(server_version=version)) as gateway:
             probe = asyncio.create_task(worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 1.1))
             async with asyncio.timeout(DEADLINE):
-                while not gateway.ledger.messages[Request.REQ_CURRENT_TIME]:  # noqa: ASYNC110 - the ledger has no event
+                while not gateway.recorder.messages[Request.REQ_CURRENT_TIME]:  # noqa: ASYNC110 - the ledger has no event
                     await asyncio.sleep(0.005)
             await gateway.set_mode("ok")
             result = (await probe).result
-            [record] = gateway.ledger
+            [record] = gateway.recorder
     finally:
         await worker.stop()
     assert result.ok, result

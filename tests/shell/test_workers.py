@@ -15,7 +15,7 @@ import pytest
 
 from exporter.clients.forkserver import UnusableError
 from exporter.clients.libraries import RUNNER
-from exporter.clients.worker import ClientProbe, Worker, open_worker
+from exporter.clients.worker import Worker, WorkerResult, open_worker
 from exporter.model import Cause, ClientSpec, Layer, Outcome, Stage
 from tests.shell.clients_fakes import ESCAPE, alive, descendants, descriptors, make_worker, write_driver
 
@@ -58,7 +58,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         await worker.stop()
 
 
-async def probe(worker: Worker, deadline: float = 5.0) -> ClientProbe:
+async def probe(worker: Worker, deadline: float = 5.0) -> WorkerResult:
     return await worker.probe("127.0.0.1", 1, 9001, deadline, spacing=0.0)
 
 
@@ -339,11 +339,11 @@ async def test_a_driver_gets_no_variables_of_ours(make: Make, monkeypatch: pytes
 async def test_a_lost_zygote_is_no_verdict_and_is_replaced(make: Make) -> None:
     worker = make("Session.ask_time = lambda self: time.sleep(1000)")
     await worker.start()
-    zygote = worker._zygote
-    assert zygote is not None
+    fork_server = worker._fork_server
+    assert fork_server is not None
     task = asyncio.create_task(probe(worker, 10.0))
     await asyncio.sleep(0.3)
-    os.kill(zygote.process.pid, signal.SIGKILL)
+    os.kill(fork_server.process.pid, signal.SIGKILL)
     done = await asyncio.wait_for(task, 3.0)
     assert done.result.outcome is Outcome.UNAVAILABLE
     again = await probe(worker, 1.0)
@@ -353,9 +353,9 @@ async def test_a_lost_zygote_is_no_verdict_and_is_replaced(make: Make) -> None:
 async def test_a_zygote_that_does_not_answer_is_killed_and_replaced(make: Make) -> None:
     worker = make()
     await worker.start()
-    zygote = worker._zygote
-    assert zygote is not None
-    os.kill(zygote.process.pid, signal.SIGSTOP)
+    fork_server = worker._fork_server
+    assert fork_server is not None
+    os.kill(fork_server.process.pid, signal.SIGSTOP)
     started = time.monotonic()
     done = await probe(worker, 1.0)
     assert time.monotonic() - started < 1.0 + 1.0 + SLACK

@@ -39,7 +39,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ShownTime:
     """A time for people and machines: RFC 3339, the same in words, and how long ago."""
 
     iso: str
@@ -48,7 +48,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class LayerCell:
     """One layer on the ladder. `mark` is ok, fail, part or none; the sign and the word say the same without colour."""
 
     name: str
@@ -88,9 +88,9 @@ class Row:
     verdict: str
     tone: str
     sign: str
-    since: Moment | None
-    last: Moment | None
-    ladder: tuple[Rung, ...]
+    since: ShownTime | None
+    last: ShownTime | None
+    layer_cells: tuple[LayerCell, ...]
     connect: str
     handshake: str
     version: str
@@ -132,7 +132,7 @@ def row(state: TargetState, now: float, window: float) -> Row:
         sign=SIGNS[tone],
         since=None if began is None else at(began, now),
         last=None if state.last is None else at(state.last.at, now),
-        ladder=ladder(report, target),
+        layer_cells=layer_cells(report, target),
         connect=_took(report.layer(Layer.PORT) if report else None),
         handshake=_took(handshake),
         version=str(handshake.server.version) if handshake and handshake.server else "",
@@ -159,9 +159,9 @@ def common_window(states: Sequence[TargetState], now: float) -> float:
     return next((window for window in WINDOWS if window >= oldest), WINDOWS[-1])
 
 
-def ladder(report: Report | None, target: Target) -> tuple[Rung, ...]:
+def layer_cells(report: Report | None, target: Target) -> tuple[LayerCell, ...]:
     """The layers from the outside in: how each answered, or why it was not asked."""
-    rungs: list[Rung] = []
+    rungs: list[LayerCell] = []
     reached = report is not None
     for layer in WIRE:
         result = report.layer(layer) if report else None
@@ -198,30 +198,30 @@ def strip(shown: Sequence[Span], now: float, window: float) -> Strip:
     return Strip(tuple(bars), ", before that ".join(latest) or "no history yet")
 
 
-def at(when: float, now: float) -> Moment:
+def at(when: float, now: float) -> ShownTime:
     """A unix time as it is shown at `now`."""
-    return Moment(rfc3339(when), utc(when), elapsed(max(0.0, now - when)))
+    return ShownTime(rfc3339(when), utc(when), elapsed(max(0.0, now - when)))
 
 
-def _rung(layer: Layer, result: LayerResult, target: Target) -> Rung:
+def _rung(layer: Layer, result: LayerResult, target: Target) -> LayerCell:
     if not result.ok:
-        return Rung(layer.value, "fail", "✗", result.outcome.value, _took(result))
+        return LayerCell(layer.value, "fail", "✗", result.outcome.value, _took(result))
     if result.waited > target.slow_after:
-        return Rung(layer.value, "part", "!", "slow", _took(result))
-    return Rung(layer.value, "ok", "✓", "ok", _took(result))
+        return LayerCell(layer.value, "part", "!", "slow", _took(result))
+    return LayerCell(layer.value, "ok", "✓", "ok", _took(result))
 
 
-def _clients(results: Sequence[LayerResult]) -> Rung:
+def _clients(results: Sequence[LayerResult]) -> LayerCell:
     asked = [result for result in results if result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE)]
     passed = sum(result.ok for result in asked)
     if not asked:
-        return Rung("clients", "none", DASH, "unavailable")
+        return LayerCell("clients", "none", DASH, "unavailable")
     mark, sign = ("ok", "✓") if passed == len(asked) else ("part", "!") if passed else ("fail", "✗")
-    return Rung("clients", mark, sign, f"{passed} of {len(asked)} ok")
+    return LayerCell("clients", mark, sign, f"{passed} of {len(asked)} ok")
 
 
-def _blank(name: str, report: Report | None, *, reached: bool) -> Rung:
-    return Rung(name, "none", DASH, "not known" if report is None else "not probed" if reached else "not reached")
+def _blank(name: str, report: Report | None, *, reached: bool) -> LayerCell:
+    return LayerCell(name, "none", DASH, "not known" if report is None else "not probed" if reached else "not reached")
 
 
 def _took(result: LayerResult | None) -> str:

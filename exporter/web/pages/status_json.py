@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporter.maintenance import names, open_windows
-from exporter.model import Edition, Layer, LayerResult, Report, SessionFacts, Target, Verdict
+from exporter.model import InstalledVersion, Layer, LayerResult, Report, SessionFacts, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.state.target import (
     EXPIRY_INTERVALS,
@@ -23,7 +23,7 @@ from exporter.state.target import (
     heard_at,
 )
 from exporter.text import rfc3339
-from exporter.verdict.actions import REMEDIES, fill
+from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.evidence import shown
 from exporter.verdict.rules import CONNECTABLE, Explanation, Severity, explain, severity
 
@@ -84,8 +84,8 @@ def words(state: TargetState, now: float) -> Explanation:
         else f"The last report is from {rfc3339(last.at)} and said {state.verdict.value}; one older than "
         f"{EXPIRY_INTERVALS} intervals ({EXPIRY_INTERVALS * target.interval:g} s) claims nothing any more."
     )
-    actions = tuple(fill(action, target) for action in remedy.actions)
-    return Explanation(fill(remedy.headline, target), (evidence,), actions)
+    actions = tuple(format_for(action, target) for action in remedy.actions)
+    return Explanation(format_for(remedy.headline, target), (evidence,), actions)
 
 
 def since(state: TargetState, now: float) -> float | None:
@@ -136,13 +136,13 @@ def _layer(result: LayerResult, target: Target) -> Json:
         "clock": result.stamp.value if result.stamp else None,
         **session,
         **({"doubt": result.doubt.value} if result.doubt else {}),
-        **({"library": _edition(result.edition)} if result.edition else {}),
+        **({"library": _edition(result.installed)} if result.installed else {}),
     }
 
 
-def _edition(edition: Edition) -> Json:
+def _edition(installed: InstalledVersion) -> Json:
     """What a client is."""
-    return {"name": edition.library, "version": edition.version, "python": edition.python}
+    return {"name": installed.library, "version": installed.version, "python": installed.python}
 
 
 def _session(facts: SessionFacts, target: Target) -> Json:

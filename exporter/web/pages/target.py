@@ -11,9 +11,9 @@ from exporter.state.target import Histogram, Judged, TargetState, claims
 from exporter.text import duration, elapsed
 from exporter.verdict.evidence import detail
 from exporter.verdict.rules import severity
-from exporter.web.pages.rows import DASH, SIGNS, Card, Moment, at, card, spans
+from exporter.web.pages.rows import DASH, SIGNS, Card, ShownTime, at, card, spans
 
-TESTS = {
+LAYER_QUESTIONS = {
     Layer.PORT: "Port check",
     Layer.HANDSHAKE: "API handshake",
     Layer.SESSION: "API session",
@@ -22,7 +22,7 @@ TESTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class LayerRow:
     """One test of the last report, for the table that sets the libraries side by side. `mark` as of a rung."""
 
     name: str
@@ -40,7 +40,7 @@ class Test:
 class Past:
     """One kept report: when, what it came to, and its log line by line."""
 
-    at: Moment
+    at: ShownTime
     verdict: str
     tone: str
     sign: str
@@ -55,7 +55,7 @@ class Count:
     name: str
     done: int
     failed: str
-    last: Moment | None
+    last: ShownTime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class VerdictPeriod:
     """A verdict in the history of a target, and how long it lasted."""
 
-    at: Moment
+    at: ShownTime
     verdict: str
     tone: str
     sign: str
@@ -85,12 +85,12 @@ class Details:
     """All that is known of one target. Reports, failures and history have the newest first."""
 
     card: Card
-    tests: tuple[Test, ...]
+    tests: tuple[LayerRow, ...]
     reports: tuple[Past, ...]
     failures: tuple[Past, ...]
     counts: tuple[Count, ...]
     times: tuple[Times, ...]
-    history: tuple[Turn, ...]
+    history: tuple[VerdictPeriod, ...]
     connections: int
     interval: str
     deadline: str
@@ -140,13 +140,13 @@ def _ending(result: LayerResult) -> str:
     return f"{result.outcome.value}{where}{took}{why}{server}{clock}{told}"
 
 
-def _test(result: LayerResult, target: Target) -> Test:
+def _test(result: LayerResult, target: Target) -> LayerRow:
     spoken = f"hello v{target.hello.minimum}..{target.hello.maximum}" if result.layer is Layer.HANDSHAKE else ""
     mark, sign = ("ok", "✓") if result.ok else ("fail", "✗")
     if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
         mark, sign = "none", DASH
-    return Test(
-        name=TESTS[result.layer],
+    return LayerRow(
+        name=LAYER_QUESTIONS[result.layer],
         library=_library(result),
         version=_version(result) if result.client else spoken,
         mark=mark,
@@ -162,13 +162,13 @@ def _library(result: LayerResult) -> str:
     """The library, and the client's name where that is another."""
     if result.client is None:
         return "our own socket"
-    if result.edition is None or result.edition.library == result.client:
+    if result.installed is None or result.installed.library == result.client:
         return result.client
-    return f"{result.edition.library} ({result.client})"
+    return f"{result.installed.library} ({result.client})"
 
 
 def _version(result: LayerResult) -> str:
-    return f"{result.edition.version}, Python {result.edition.python}" if result.edition else ""
+    return f"{result.installed.version}, Python {result.installed.python}" if result.installed else ""
 
 
 def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[Past, ...]:
@@ -213,9 +213,9 @@ def _within(histogram: Histogram, share: float) -> str:
     return f"> {duration(histogram.bounds[-1])}"
 
 
-def _history(state: TargetState, now: float) -> tuple[Turn, ...]:
+def _history(state: TargetState, now: float) -> tuple[VerdictPeriod, ...]:
     return tuple(
-        Turn(
+        VerdictPeriod(
             at=at(span.start, now),
             verdict=span.verdict.value,
             tone=severity(span.verdict).value,
