@@ -134,7 +134,7 @@ async def measure_service(port: int, seconds: float) -> dict[str, Any]:
             f"clients:\n{clients}web: {{listen: '127.0.0.1:19497'}}\nlog: {{level: error}}\n",
             "utf-8",
         )
-        command = [sys.executable, "-c", "from exporter.cli import main; main()", "serve", "--config", str(config)]
+        command = [sys.executable, "-c", "from exporter.cli.app import main; main()", "serve", "--config", str(config)]
         child = await asyncio.create_subprocess_exec(*command)
         try:
             async with asyncio.timeout(180):

@@ -23,7 +23,7 @@ from exporter import __version__
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 
-COMMAND = [sys.executable, "-c", "from exporter.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from exporter.cli.app import main; main()"]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("IB_", "IBKR_"))}
 FIELDS = ["target", "host", "port", "at", "verdict", "headline", "evidence", "actions", "runbook", "server_version"]
 
@@ -344,7 +344,7 @@ async def test_a_diagnosis_by_address_keeps_off_every_id_that_a_program_has() ->
 async def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code() -> None:
     async with Gateway("ok") as gateway:
         command = (
-            f'"{sys.executable}" -c "from exporter.cli import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
+            f'"{sys.executable}" -c "from exporter.cli.app import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
         )
         for form in (command, command.removesuffix("--json")):
             script = f"set -o pipefail; {form} --clients none | true; exit ${{PIPESTATUS[0]}}"
@@ -358,7 +358,7 @@ async def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code() 
 async def test_an_answer_that_cannot_be_written_is_our_fault() -> None:
     async with Gateway("ok") as gateway:
         command = (
-            f'"{sys.executable}" -c "from exporter.cli import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
+            f'"{sys.executable}" -c "from exporter.cli.app import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
         )
         ran = await asyncio.to_thread(
             subprocess.run,

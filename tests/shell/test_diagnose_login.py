@@ -20,7 +20,7 @@ def test_diagnose_reads_the_launcher_log_of_a_configured_target(tmp_path: Path) 
             [
                 sys.executable,
                 "-c",
-                "from exporter.cli import main; main()",
+                "from exporter.cli.app import main; main()",
                 "diagnose",
                 "paper",
                 "--json",

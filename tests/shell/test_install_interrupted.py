@@ -21,7 +21,7 @@ from tests.shell.clients_fakes import alive
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NAME = "ib_async"
-COMMAND = (sys.executable, "-c", "from exporter.cli import main; main()", "clients")
+COMMAND = (sys.executable, "-c", "from exporter.cli.app import main; main()", "clients")
 NO_INDEX = ("No matching distribution", "Could not find a version", "no fitting Python")
 # What complains of files that a distribution lists and that are not there.
 INCOMPLETE = """
