@@ -19,7 +19,7 @@ from exporter.config.errors import MAX_LINE
 from exporter.config.yaml_source import MAX_NODES, parse, unreadable
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 ONE = "targets:\n  - {name: a, host: 127.0.0.1, port: 7497}\n"
 
 

@@ -10,7 +10,7 @@ from exporter.config.maintenance import calendar, ibkr_windows, load_zone
 from exporter.maintenance import WEEK, Day, Region, Window, names
 from exporter.model import Target
 
-GOOD = Path(__file__).parents[1] / "configs" / "good"
+GOOD = Path(__file__).parents[2] / "configs" / "good"
 ONE = "targets:\n  - {name: a, host: 127.0.0.1, port: 7497%s}\n"
 COMMON = ("weekend", "weekly_login")
 

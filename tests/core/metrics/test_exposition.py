@@ -34,7 +34,7 @@ from tests.core.states import (
     tried,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 NOW = T0 + 31.0
 USABILITIES = (
     ClientStatus("ib_insync", INSYNC),
