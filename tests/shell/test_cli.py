@@ -343,9 +343,7 @@ async def test_a_diagnosis_by_address_keeps_off_every_id_that_a_program_has() ->
 
 async def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code() -> None:
     async with Gateway("ok") as gateway:
-        command = (
-            f'"{sys.executable}" -c "from exporter.cli.app import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
-        )
+        command = f'"{sys.executable}" -c "from exporter.cli.app import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
         for form in (command, command.removesuffix("--json")):
             script = f"set -o pipefail; {form} --clients none | true; exit ${{PIPESTATUS[0]}}"
             ran = await asyncio.to_thread(
@@ -357,9 +355,7 @@ async def test_a_reader_that_leaves_early_changes_nothing_about_the_exit_code() 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 async def test_an_answer_that_cannot_be_written_is_our_fault() -> None:
     async with Gateway("ok") as gateway:
-        command = (
-            f'"{sys.executable}" -c "from exporter.cli.app import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
-        )
+        command = f'"{sys.executable}" -c "from exporter.cli.app import main; main()" diagnose 127.0.0.1:{gateway.port} --json'
         ran = await asyncio.to_thread(
             subprocess.run,
             ["bash", "-c", f"{command} --clients none >/dev/full"],
