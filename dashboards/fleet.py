@@ -9,6 +9,7 @@ from dashboards import parts
 from dashboards.parts import GREEN, HERE, RED, TARGETS, YELLOW, Row
 
 FIRING = 'alertname=~"Ibkr.+", alertstate="firing", severity="critical"'
+GAUGES = 12
 BURNS = 8  # two lines each
 WORST_UP = f"min by (target) (ibkr_up{{{TARGETS}}})"  # a gateway that two exporters watch is one
 GATEWAY_LINK = "/d/ibkr-gateway?var-target=${__data.fields.target}&${datasource:queryparam}&${__url_time_range}"
@@ -161,20 +162,19 @@ def _availability() -> Row:
             (
                 8,
                 _bars(
-                    f"Available in trading hours, 30 days, worst {parts.BARS}",
+                    f"Available in trading hours, 30 days, worst {GAUGES}",
                     "The part of New York's trading hours (9:30 to 16:00, Monday to Friday) in which a trading program "
                     "could connect. Times in which nothing was known do not count.",
-                    f"bottomk({parts.BARS}, avg by (target) (target:ibkr_availability_trading:ratio30d{{{TARGETS}}}))",
+                    f"bottomk({GAUGES}, avg by (target) (target:ibkr_availability_trading:ratio30d{{{TARGETS}}}))",
                     ratio,
                 ),
             ),
             (
                 8,
                 _bars(
-                    f"Error budget left, 30 days, worst {parts.BARS}",
+                    f"Error budget left, 30 days, worst {GAUGES}",
                     "Of the 0.5 % of trading hours that the objective of 99.5 % lets fail. Below 0 it is missed.",
-                    f"bottomk({parts.BARS}, "
-                    f"avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}}))",
+                    f"bottomk({GAUGES}, avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}}))",
                     budget,
                 ).min(-1),
             ),

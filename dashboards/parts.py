@@ -25,7 +25,7 @@ COLUMNS = 24
 EXPORTER = "${exporter_url:raw}"  # where a browser reaches the exporter: a text box of each dashboard
 EXPORTER_URL = "http://127.0.0.1:9497"  # what the box says first
 QUANTILES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
-BARS = 20  # what a panel of a dozen rows has room for
+BARS = 20  # states and lines that a panel has room for
 MINUTE = "1m"  # the shortest interval of panels with rates: probes come every 15 s, so that a rate over less sees none
 
 GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "#6e7079"

@@ -33,7 +33,7 @@ const registry = new Registry(() => [...known.map((id) => property(id, false)), 
 standardFieldConfigEditorRegistry.setInit(() => known.map((id) => property(id, false)));
 standardTransformersRegistry.setInit(() =>
   [...new Map(Object.values(standardTransformers).map((one) => [one.id, one])).values()].map((transformation) => ({
-    id: transformation.id, name: transformation.id, transformation, editor: () => null, aliasIds: [],
+    id: transformation.id, name: transformation.id, transformation: () => Promise.resolve(transformation), editor: () => null, aliasIds: [],
   })));
 
 const legendOf = (target, labels) => {
