@@ -5,7 +5,7 @@
 #   docker build -t ibkr-exporter --build-arg CLIENTS= .                               the exporter alone
 #
 # CI runs this with a stand-in for the base image, because it cannot pull one (tests/stack/images).
-ARG PYTHON=python:3.13.14-slim
+ARG PYTHON=python:3.13.14-slim@sha256:9662417aace5ae7b8e2609cce472b72a8958e134ba372808abe9cc1a0c0125e6
 
 FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -47,7 +47,8 @@ ENV PATH=/opt/ibkr-exporter/bin:/usr/local/bin:/usr/bin:/bin \
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 9497
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9497/-/healthy', timeout=2)"]
+# A socket and no site-packages: 0.02 s of CPU, where urllib takes 0.07.
+HEALTHCHECK --interval=30s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-I", "-S", "-c", "import socket; c = socket.create_connection(('127.0.0.1', 9497), 2); c.sendall(b'GET /-/healthy HTTP/1.0\\r\\n\\r\\n'); assert b' 200 ' in c.recv(64)"]
 ENTRYPOINT ["ibkr-exporter"]
 CMD ["serve"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -16,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 FILES = ("-f", "compose.yaml", "-f", "tests/stack/compose.test.yaml", "--profile", "demo")
 SERVICES = ("exporter", "prometheus", "alertmanager", "pager", "gateways")  # Grafana has no stand-in
 DOCKER = os.environ.get("DOCKER", "docker")
+# An imported image has no digest, so it goes by the version alone.
+STAND_INS = {
+    f"{name.upper()}_IMAGE": re.findall(rf"prom/{name}:[\w.]+", (ROOT / "compose.yaml").read_text("utf-8"))[0]
+    for name in ("prometheus", "alertmanager")
+}
 PROMETHEUS = "http://127.0.0.1:9090"
 ALERTMANAGER = "http://127.0.0.1:9093"
 EXPORTER = "http://127.0.0.1:9497"
@@ -29,7 +35,7 @@ def compose(*arguments: str, files: tuple[str, ...] = FILES, **environment: str)
     return subprocess.run(
         [DOCKER, "compose", "--ansi", "never", *files, *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **STAND_INS, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -16,8 +16,8 @@ FILES = (
 )
 SETTINGS = {**free_ports("EXPORTER_PORT", "PROMETHEUS_PORT"), "TWS_USERID": "trader"}  # which has no default
 PROMETHEUS = f"http://127.0.0.1:{SETTINGS['PROMETHEUS_PORT']}"
-# inside.py has patience for 15 s and looks every 5 s; the exporter may take 10 s to end; and a start
-ENDED_AND_STARTED = 15.0 + 2 * 5.0 + 10.0 + 10.0
+# inside.py has patience for 15 s and looks every 10 s; the exporter may take 10 s to end; and a start
+ENDED_AND_STARTED = 15.0 + 2 * 10.0 + 10.0 + 10.0
 SEEN = 45.0  # seconds: an interval, its deadline and a scrape, and once more
 # The connection of the watch outlives the listener of the relay, so that only a probe can tell: every fourth interval.
 SEEN_BY_A_PROBE = WATCHED_SPACING * 15.0 + SEEN

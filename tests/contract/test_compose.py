@@ -1,0 +1,105 @@
+"""The Compose files: what every service is bounded by, and what must agree with other files."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BASE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
+BESIDE = yaml.safe_load((ROOT / "deploy" / "compose.ib-gateway.yaml").read_text("utf-8"))["services"]
+VNC = yaml.safe_load((ROOT / "deploy" / "compose.ib-gateway.vnc.yaml").read_text("utf-8"))["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+SERVICES = [*BASE.items(), *((name, service) for name, service in BESIDE.items() if "image" in service)]
+DIGEST = r"@sha256:[0-9a-f]{64}"
+
+
+@pytest.mark.parametrize(("name", "service"), SERVICES)
+def test_every_service_has_a_bounded_log_a_bounded_memory_and_a_restart_policy(
+    name: str, service: dict[str, Any]
+) -> None:
+    assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
+    assert service["mem_limit"]
+    assert service["restart"] == ("no" if name == "settings" else "unless-stopped")
+
+
+@pytest.mark.parametrize(("name", "service"), SERVICES)
+def test_every_service_but_the_gateway_can_gain_no_privilege(name: str, service: dict[str, Any]) -> None:
+    if name == "ib-gateway":
+        return  # an image of others, which starts a screen and a relay in its own way
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+
+
+@pytest.mark.parametrize("service", [service for _, service in [*BASE.items(), *VNC.items()] if "ports" in service])
+def test_every_port_is_published_on_this_machine_only(service: dict[str, Any]) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager", "grafana"])
+def test_images_of_others_are_pinned_by_version_and_digest(name: str) -> None:
+    assert re.search(r":v?\d+\.\d+\.\d+" + DIGEST, BASE[name]["image"])
+
+
+def test_the_base_image_is_pinned_by_version_and_digest() -> None:
+    assert re.search(r"^ARG PYTHON=python:3\.13\.\d+-slim" + DIGEST + "$", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("service", [service for _, service in SERVICES if "healthcheck" in service])
+def test_a_health_check_in_python_starts_no_more_than_it_needs(service: dict[str, Any]) -> None:
+    command = service["healthcheck"]["test"]
+    if command[1] != "python":
+        return
+    assert command[2:4] == ["-I", "-S"]
+    assert "urllib" not in " ".join(command)
+    assert service["healthcheck"]["interval"] in {"10s", "30s"}
+
+
+def test_the_images_own_health_check_starts_no_more_than_it_needs() -> None:
+    check = DOCKERFILE.partition("HEALTHCHECK ")[2].partition("ENTRYPOINT")[0]
+    assert '"-I", "-S"' in check
+    assert "--interval=30s" in check
+    assert "urllib" not in check
+
+
+def test_a_web_page_cannot_end_prometheus() -> None:
+    command = " ".join(BASE["prometheus"]["command"])
+    assert "enable-lifecycle" not in command
+    assert "enable-admin-api" not in command
+    assert "--storage.tsdb.retention.size=" in command
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_the_gateways_restart_is_a_window_of_both_targets(mode: str) -> None:
+    environment = BESIDE["ib-gateway"]["environment"]
+    assert environment["AUTO_RESTART_TIME"] == "${AUTO_RESTART_TIME:-11:45 PM}"
+    assert environment["TZ"] == environment["TIME_ZONE"]
+    for name, service in (("ib-gateway", "exporter"), ("inside", "inside")):
+        assert BESIDE[service]["command"].endswith(f"/{name}-${{TRADING_MODE:-paper}}.yaml")
+        file = ROOT / "deploy" / "exporter" / f"{name}-{mode}.yaml"
+        (target,) = yaml.safe_load(file.read_text("utf-8"))["targets"]
+        assert target["mode"] == mode
+        assert target["restart"] == {"time": "23:45", "timezone": environment["TZ"]}
+
+
+def test_read_only_and_the_mode_are_choices_and_the_example_names_them() -> None:
+    environment = BESIDE["ib-gateway"]["environment"]
+    assert environment["READ_ONLY_API"] == "${READ_ONLY_API:-yes}"
+    assert environment["TRADING_MODE"] == "${TRADING_MODE:-paper}"
+
+
+@pytest.mark.parametrize(
+    "file", ["compose.yaml", "deploy/compose.ib-gateway.yaml", "deploy/compose.ib-gateway.vnc.yaml"]
+)
+def test_every_variable_of_a_compose_file_is_in_the_example(file: str) -> None:
+    example = (ROOT / ".env.example").read_text("utf-8")
+    variables = set(re.findall(r"\$\{(\w+)", (ROOT / file).read_text("utf-8"))) - {"FLEET_ARGS"}  # of the demo
+    assert {name for name in variables if not re.search(rf"^#?{name}=", example, re.MULTILINE)} == set()
+
+
+def test_the_gateways_window_is_shown_only_where_asked_for_and_with_a_password() -> None:
+    assert "VNC_SERVER_PASSWORD" not in str(BESIDE)
+    assert VNC["ib-gateway"]["environment"] == {"VNC_SERVER_PASSWORD_FILE": "/run/secrets/vnc_password"}
