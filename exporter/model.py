@@ -260,7 +260,7 @@ class InstalledVersion:
     python: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
     """One probe of one layer.
 
@@ -297,7 +297,7 @@ class LayerResult:
         return (self.seconds or 0.0) if self.layer is Layer.HANDSHAKE else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One tick of one target: the result of every layer that was probed.
 

@@ -66,8 +66,8 @@ def read_result(client: str, lines: Sequence[Line], elapsed: float, death: ExitS
         accounts = next((line["accounts"] for line in lines if isinstance(line.get("accounts"), int)), 0)
         detail = f"{accounts} managed account{'s' if accounts != 1 else ''}, EUR.USD qualified"
     return LayerResult(
-        Layer.CLIENT,
-        outcome,
+        layer=Layer.CLIENT,
+        outcome=outcome,
         seconds=float(seconds) if isinstance(seconds, int | float) else elapsed,
         stage=None if outcome is Outcome.OK else ENDED_IN.get(stage, stage),
         cause=cause,
@@ -81,7 +81,9 @@ def read_result(client: str, lines: Sequence[Line], elapsed: float, death: ExitS
 
 def unavailable(client: str, detail: str, stage: Stage | None = None) -> LayerResult:
     """A probe that could not be done, which says nothing about the target."""
-    return LayerResult(Layer.CLIENT, Outcome.UNAVAILABLE, stage=stage, detail=detail[:MOST_TEXT], client=client)
+    return LayerResult(
+        layer=Layer.CLIENT, outcome=Outcome.UNAVAILABLE, stage=stage, detail=detail[:MOST_TEXT], client=client
+    )
 
 
 def describe_status(status: int | None) -> str:

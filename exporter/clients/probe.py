@@ -112,7 +112,7 @@ def skip(member: PooledClient) -> ClientProbe:
 def interrupted(member: PooledClient, target: Target, turn: EndpointLease) -> ClientProbe:
     """The trial of a client that had to make room: it says nothing, and what it had opened is counted."""
     now = time.time()
-    handshake = Report(target.name, now, 0.0, (), connections=turn.looked)
+    handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=turn.looked)
     return ClientProbe(skipped(member.spec.name, member.installed), now, now, handshake, turn.opened)
 
 

@@ -101,9 +101,9 @@ class ApiSession:
     def result(self) -> LayerResult:
         """The session as one that answered."""
         return LayerResult(
-            Layer.SESSION,
-            Outcome.OK,
-            self.seconds,
+            layer=Layer.SESSION,
+            outcome=Outcome.OK,
+            seconds=self.seconds,
             stages=tuple(self.stages.items()),
             stamp=self._stamp,
             session=self.facts,
@@ -119,13 +119,13 @@ class ApiSession:
         stages = tuple((self.stages | {stage: waited}).items())
         said_why = "; ".join(said)
         return LayerResult(
-            Layer.SESSION,
-            OUTCOMES[cause],
-            waited,
-            stage,
-            cause,
-            said_why,
-            stages,
+            layer=Layer.SESSION,
+            outcome=OUTCOMES[cause],
+            seconds=waited,
+            stage=stage,
+            cause=cause,
+            detail=said_why,
+            stages=stages,
             session=self.facts,
             code=next((code for code in self.facts.errors if code in error_codes.FATAL), None),
         )

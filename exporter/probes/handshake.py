@@ -49,9 +49,9 @@ async def probe_handshake(attempt: ProbeContext) -> LayerResult:
     kernel = stamped is not None and 0 < stamped <= elapsed
     seconds = stamped if stamped is not None and kernel else elapsed
     return LayerResult(
-        Layer.HANDSHAKE,
-        Outcome.OK,
-        seconds,
+        layer=Layer.HANDSHAKE,
+        outcome=Outcome.OK,
+        seconds=seconds,
         stages=((Stage.REPLY, seconds),),
         stamp=Stamp.KERNEL if kernel else Stamp.USER,
         server=reply.server,
@@ -73,4 +73,12 @@ def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, data: bytes)
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:
     outcome = OUTCOMES.get(cause, Outcome.GARBLED)
-    return LayerResult(Layer.HANDSHAKE, outcome, seconds, stage, cause, detail, ((stage, seconds),))
+    return LayerResult(
+        layer=Layer.HANDSHAKE,
+        outcome=outcome,
+        seconds=seconds,
+        stage=stage,
+        cause=cause,
+        detail=detail,
+        stages=((stage, seconds),),
+    )

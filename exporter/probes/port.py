@@ -47,9 +47,9 @@ async def _connect(attempt: ProbeContext, addresses: list[Address], resolved: fl
             measured = ended if ended is not None and ended <= took else None
             seconds = took if measured is None else measured
             return LayerResult(
-                Layer.PORT,
-                Outcome.OK,
-                seconds,
+                layer=Layer.PORT,
+                outcome=Outcome.OK,
+                seconds=seconds,
                 detail=_told(attempt, address, failures),
                 stages=((Stage.RESOLVE, resolved), (Stage.CONNECT, seconds)),
                 stamp=Stamp.USER if measured is None else Stamp.KERNEL,
@@ -74,4 +74,12 @@ def _listed(failures: dict[Cause, list[str]]) -> str:
 
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str) -> LayerResult:
-    return LayerResult(Layer.PORT, OUTCOMES[cause], seconds, stage, cause, detail, ((stage, seconds),))
+    return LayerResult(
+        layer=Layer.PORT,
+        outcome=OUTCOMES[cause],
+        seconds=seconds,
+        stage=stage,
+        cause=cause,
+        detail=detail,
+        stages=((stage, seconds),),
+    )

@@ -53,7 +53,7 @@ async def _converse(attempt: ProbeContext, client_id: int) -> LayerResult:
     version = attempt.server.version if attempt.server else 0
     if version > KNOWN_VERSION:
         detail = f"server version {version} is newer than {KNOWN_VERSION}, the newest whose messages we know"
-        return LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail=detail)
+        return LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail=detail)
     dialogue = ApiSession(attempt.connection, version, client_id, attempt.clock)
     failure = await dialogue.begin() or await dialogue.ask_time()
     if failure is not None:
@@ -84,4 +84,12 @@ async def _connect_again(attempt: ProbeContext) -> LayerResult:
 
 
 def _failed(cause: Cause, detail: str = "") -> LayerResult:
-    return LayerResult(Layer.SESSION, OUTCOMES[cause], None, Stage.START_API, cause, detail, session=SessionFacts())
+    return LayerResult(
+        layer=Layer.SESSION,
+        outcome=OUTCOMES[cause],
+        seconds=None,
+        stage=Stage.START_API,
+        cause=cause,
+        detail=detail,
+        session=SessionFacts(),
+    )

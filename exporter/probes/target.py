@@ -54,7 +54,14 @@ async def probe_target(
         with suppress(Exception):  # where files or memory ran out, even the log may fail; the report must not
             structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)
         results, fault = (), f"{type(error).__name__}: {error}"
-    return Report(target.name, at, time.perf_counter() - began, results, attempt.opened, fault)
+    return Report(
+        target=target.name,
+        at=at,
+        seconds=time.perf_counter() - began,
+        results=results,
+        connections=attempt.opened,
+        fault=fault,
+    )
 
 
 async def _probe_layers(attempt: ProbeContext) -> tuple[LayerResult, ...]:
@@ -63,7 +70,7 @@ async def _probe_layers(attempt: ProbeContext) -> tuple[LayerResult, ...]:
         if layer is Layer.SESSION and not attempt.target.probe_ids:
             continue
         if results and not results[-1].ok:
-            results.append(LayerResult(layer, Outcome.SKIPPED))
+            results.append(LayerResult(layer=layer, outcome=Outcome.SKIPPED))
         else:
             results.append(await probe(attempt))
             attempt.server = results[-1].server or attempt.server

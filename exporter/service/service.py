@@ -255,7 +255,13 @@ class Service:
         except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
             with suppress(Exception):  # the log may be what failed
                 self._log.exception("tick failed", target=target.name)
-            fault = Report(target.name, at, time.time() - at, (), fault=f"{type(error).__name__}: {error}")
+            fault = Report(
+                target=target.name,
+                at=at,
+                seconds=time.time() - at,
+                results=(),
+                fault=f"{type(error).__name__}: {error}",
+            )
             self._states[target.name] = fold(self._states[target.name], fault, Verdict.PROBE_BROKEN)
 
     async def _probe_and_follow(self, target: Target, deadline: float | None) -> None:

@@ -150,7 +150,7 @@ class WatchSession:
         if handshake.server is None or not handshake.ok:
             return handshake
         if handshake.server.version > KNOWN_VERSION:
-            return LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
+            return LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
         dialogue = ApiSession(attempt.connection, handshake.server.version, self._client_id, attempt.clock)
         self._dialogue = dialogue
         failure = await dialogue.begin() or await dialogue.ask_time()

@@ -40,7 +40,7 @@ def _counted(state: TargetState, trial: ClientProbe) -> TargetState:
         known = count(known, trial.before, trial.before.results)
     if result.outcome is Outcome.SKIPPED:
         return known
-    return count(known, Report(state.target.name, trial.at, 0.0, (result,)), (result,))
+    return count(known, Report(target=state.target.name, at=trial.at, seconds=0.0, results=(result,)), (result,))
 
 
 def _observed(times: Mapping[str, Histogram], name: str, result: LayerResult) -> Mapping[str, Histogram]:

@@ -106,7 +106,7 @@ def discard(result: LayerResult, why: str) -> LayerResult:
 
 def skipped(client: str, installed: InstalledVersion | None = None) -> LayerResult:
     """A client that was not tried."""
-    return LayerResult(Layer.CLIENT, Outcome.SKIPPED, client=client, installed=installed)
+    return LayerResult(layer=Layer.CLIENT, outcome=Outcome.SKIPPED, client=client, installed=installed)
 
 
 def with_clients(report: Report, names: Iterable[str], client_probes: Mapping[str, ClientProbe], now: float) -> Report:

@@ -9,12 +9,16 @@ from exporter.verdict.rules import judge
 NOW = 1795226420.0  # 2026-11-21T02:00:20Z
 
 PORT = LayerResult(
-    Layer.PORT, Outcome.OK, 0.00031, detail="127.0.0.1", stages=((Stage.RESOLVE, 0.00004), (Stage.CONNECT, 0.00027))
+    layer=Layer.PORT,
+    outcome=Outcome.OK,
+    seconds=0.00031,
+    detail="127.0.0.1",
+    stages=((Stage.RESOLVE, 0.00004), (Stage.CONNECT, 0.00027)),
 )
 HANDSHAKE = LayerResult(
-    Layer.HANDSHAKE,
-    Outcome.OK,
-    0.0042,
+    layer=Layer.HANDSHAKE,
+    outcome=Outcome.OK,
+    seconds=0.0042,
     stages=((Stage.HELLO, 0.00003), (Stage.REPLY, 0.0042)),
     stamp=Stamp.KERNEL,
     server=ServerHello(226, "20261121 02:00:00 Greenwich Mean Time"),
@@ -24,12 +28,18 @@ HANDSHAKE = LayerResult(
 def no_port(
     outcome: Outcome, cause: Cause, seconds: float, stage: Stage = Stage.CONNECT, detail: str = ""
 ) -> tuple[LayerResult, ...]:
-    return (LayerResult(Layer.PORT, outcome, seconds, stage, cause, detail),)
+    return (LayerResult(layer=Layer.PORT, outcome=outcome, seconds=seconds, stage=stage, cause=cause, detail=detail),)
 
 
 def no_reply(outcome: Outcome, cause: Cause, seconds: float, detail: str = "") -> tuple[LayerResult, ...]:
     return PORT, LayerResult(
-        Layer.HANDSHAKE, outcome, seconds, Stage.REPLY, cause, detail, stages=((Stage.HELLO, 0.00003),)
+        layer=Layer.HANDSHAKE,
+        outcome=outcome,
+        seconds=seconds,
+        stage=Stage.REPLY,
+        cause=cause,
+        detail=detail,
+        stages=((Stage.HELLO, 0.00003),),
     )
 
 
@@ -58,7 +68,14 @@ def target(name: str, port: int = 7497) -> Target:
 
 
 def report(name: str, results: tuple[LayerResult, ...], at: float = NOW - 5, fault: str | None = None) -> Report:
-    return Report(name, at, sum(result.seconds or 0.0 for result in results), results, len(results) and 1, fault)
+    return Report(
+        target=name,
+        at=at,
+        seconds=sum(result.seconds or 0.0 for result in results),
+        results=results,
+        connections=len(results) and 1,
+        fault=fault,
+    )
 
 
 def after(state: TargetState, *past: tuple[float, tuple[LayerResult, ...]]) -> TargetState:

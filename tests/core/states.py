@@ -27,20 +27,24 @@ T0 = 1_795_226_400.0  # unix seconds
 TARGET = Target("paper", "127.0.0.1", 7497, Mode.PAPER)
 
 PORT_OK = LayerResult(
-    Layer.PORT, Outcome.OK, 0.00031, stages=((Stage.RESOLVE, 0.0), (Stage.CONNECT, 0.00031)), stamp=Stamp.KERNEL
+    layer=Layer.PORT,
+    outcome=Outcome.OK,
+    seconds=0.00031,
+    stages=((Stage.RESOLVE, 0.0), (Stage.CONNECT, 0.00031)),
+    stamp=Stamp.KERNEL,
 )
 HANDSHAKE_OK = LayerResult(
-    Layer.HANDSHAKE,
-    Outcome.OK,
-    0.0042,
+    layer=Layer.HANDSHAKE,
+    outcome=Outcome.OK,
+    seconds=0.0042,
     stages=((Stage.REPLY, 0.0042),),
     stamp=Stamp.KERNEL,
     server=ServerHello(226, "20261121 02:00:00 EST"),
 )
 SESSION_OK = LayerResult(
-    Layer.SESSION,
-    Outcome.OK,
-    0.0063,
+    layer=Layer.SESSION,
+    outcome=Outcome.OK,
+    seconds=0.0063,
     stages=(
         (Stage.START_API, 0.0021),
         (Stage.MANAGED_ACCOUNTS, 0.0021),
@@ -65,9 +69,9 @@ SESSION_OK = LayerResult(
 INSYNC = InstalledVersion("ib_insync", "0.9.86", "3.13.0")
 NAUTILUS = InstalledVersion("nautilus_trader", "1.220.0", "3.12.4")
 CLIENT_OK = LayerResult(
-    Layer.CLIENT,
-    Outcome.OK,
-    0.043,
+    layer=Layer.CLIENT,
+    outcome=Outcome.OK,
+    seconds=0.043,
     detail="1 managed account, EUR.USD qualified",
     stages=((Stage.CONNECTED, 0.011), (Stage.READY, 0.004), (Stage.TIME, 0.002), (Stage.CONTRACT, 0.026)),
     server=ServerHello(176, ""),
@@ -75,16 +79,16 @@ CLIENT_OK = LayerResult(
     installed=INSYNC,
 )
 CLIENT_HUNG = LayerResult(
-    Layer.CLIENT,
-    Outcome.TIMEOUT,
-    15.0,
-    Stage.CONNECT,
-    None,
-    "the whole reply to the hello arrived, and the library still waits for it",
+    layer=Layer.CLIENT,
+    outcome=Outcome.TIMEOUT,
+    seconds=15.0,
+    stage=Stage.CONNECT,
+    cause=None,
+    detail="the whole reply to the hello arrived, and the library still waits for it",
     client="nautilus",
     installed=NAUTILUS,
 )
-NOT_REACHED = LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED)
+NOT_REACHED = LayerResult(layer=Layer.HANDSHAKE, outcome=Outcome.SKIPPED)
 
 HEALTHY = (PORT_OK, HANDSHAKE_OK)
 TRADING = (*HEALTHY, SESSION_OK)
@@ -92,19 +96,22 @@ TRADING = (*HEALTHY, SESSION_OK)
 
 def port_failed(cause: Cause, outcome: Outcome = Outcome.REFUSED) -> tuple[LayerResult, ...]:
     """The results of a tick that got no connection."""
-    return (LayerResult(Layer.PORT, outcome, 0.001, Stage.CONNECT, cause), NOT_REACHED)
+    return (
+        LayerResult(layer=Layer.PORT, outcome=outcome, seconds=0.001, stage=Stage.CONNECT, cause=cause),
+        NOT_REACHED,
+    )
 
 
 def handshake_failed(cause: Cause, outcome: Outcome = Outcome.TIMEOUT) -> tuple[LayerResult, ...]:
     """The results of a tick that got a connection and no answer that counts."""
-    return (PORT_OK, LayerResult(Layer.HANDSHAKE, outcome, 5.0, Stage.REPLY, cause))
+    return (PORT_OK, LayerResult(layer=Layer.HANDSHAKE, outcome=outcome, seconds=5.0, stage=Stage.REPLY, cause=cause))
 
 
 def report(
     results: tuple[LayerResult, ...], at: float = T0, target: Target = TARGET, fault: str | None = None
 ) -> Report:
     """A report of one tick."""
-    return Report(target.name, at, 0.005, results, connections=1, fault=fault)
+    return Report(target=target.name, at=at, seconds=0.005, results=results, connections=1, fault=fault)
 
 
 def trial(result: LayerResult, at: float = T0 + 5.0, interval: float = 60.0, **more: Any) -> ClientProbe:

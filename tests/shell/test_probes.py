@@ -213,7 +213,9 @@ async def test_what_a_peer_said_before_it_reset_us_is_heard_though_the_hello_can
         await asyncio.sleep(0.05)
         result = await probe_handshake(attempt)
         await attempt.connection.close()
-    assert judge(Report("gateway", 0.0, 0.1, (opened, result), 1), target) is verdict
+    assert (
+        judge(Report(target="gateway", at=0.0, seconds=0.1, results=(opened, result), connections=1), target) is verdict
+    )
     assert (result.seconds or 0.0) < 0.5
 
 

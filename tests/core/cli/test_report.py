@@ -10,26 +10,35 @@ from exporter.model import Cause, InstalledVersion, Layer, LayerResult, Mode, Ou
 
 PAPER = Target("paper", "127.0.0.1", 7497, Mode.PAPER)
 REFUSED = Report(
-    "paper",
-    0.0,
-    0.1,
-    (
-        LayerResult(Layer.PORT, Outcome.REFUSED, 0.0003, Stage.CONNECT, Cause.CONNECT_REFUSED),
-        LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED),
+    target="paper",
+    at=0.0,
+    seconds=0.1,
+    results=(
+        LayerResult(
+            layer=Layer.PORT, outcome=Outcome.REFUSED, seconds=0.0003, stage=Stage.CONNECT, cause=Cause.CONNECT_REFUSED
+        ),
+        LayerResult(layer=Layer.HANDSHAKE, outcome=Outcome.SKIPPED),
     ),
 )
 
 
 ENDED = Report(
-    "paper",
-    0.0,
-    0.1,
-    (
-        LayerResult(Layer.PORT, Outcome.OK, 0.0003),
-        LayerResult(Layer.HANDSHAKE, Outcome.TIMEOUT, 0.9999, Stage.REPLY, Cause.SILENCE, "a long explanation of it"),
+    target="paper",
+    at=0.0,
+    seconds=0.1,
+    results=(
+        LayerResult(layer=Layer.PORT, outcome=Outcome.OK, seconds=0.0003),
         LayerResult(
-            Layer.CLIENT,
-            Outcome.UNAVAILABLE,
+            layer=Layer.HANDSHAKE,
+            outcome=Outcome.TIMEOUT,
+            seconds=0.9999,
+            stage=Stage.REPLY,
+            cause=Cause.SILENCE,
+            detail="a long explanation of it",
+        ),
+        LayerResult(
+            layer=Layer.CLIENT,
+            outcome=Outcome.UNAVAILABLE,
             client="a-client-with-a-name",
             detail="not \x1b[2J\ninstalled",
             installed=InstalledVersion("nautilus_trader", "1.231.0", "3.13.0"),

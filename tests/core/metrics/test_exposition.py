@@ -79,7 +79,7 @@ def fleet() -> list[TargetState]:
 
 def trading() -> list[TargetState]:
     """Targets with client ids reserved for us."""
-    closed = (*port_failed(Cause.CONNECT_REFUSED), LayerResult(Layer.SESSION, Outcome.SKIPPED))
+    closed = (*port_failed(Cause.CONNECT_REFUSED), LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED))
     return [
         grown(TRADING, TRADING, target=named("trading", client_ids=(9001, 9002), account="DU1234567", watch=True)),
         grown(closed, target=named("trading-closed", client_ids=(9001,), account="DU1234567")),

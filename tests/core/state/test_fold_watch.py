@@ -27,8 +27,12 @@ from tests.core.states import (
 WATCHED = replace(TARGET, client_ids=(9001, 9002), account="DU1234567", watch=True)
 UP = SessionFacts(client_id=9002, upstream=True)
 DOWN = SessionFacts(client_id=9002, upstream=False, errors=(1100,))
-SILENT = LayerResult(Layer.SESSION, Outcome.TIMEOUT, 2.2, Stage.CURRENT_TIME, Cause.SILENCE, session=UP)
-RESET = LayerResult(Layer.SESSION, Outcome.CLOSED, 9.0, Stage.CURRENT_TIME, Cause.RESET, session=UP)
+SILENT = LayerResult(
+    layer=Layer.SESSION, outcome=Outcome.TIMEOUT, seconds=2.2, stage=Stage.CURRENT_TIME, cause=Cause.SILENCE, session=UP
+)
+RESET = LayerResult(
+    layer=Layer.SESSION, outcome=Outcome.CLOSED, seconds=9.0, stage=Stage.CURRENT_TIME, cause=Cause.RESET, session=UP
+)
 
 
 def working() -> TargetState:
@@ -42,7 +46,14 @@ def known(watched: WatchState) -> TargetState:
 
 
 def failed(cause: Cause, outcome: Outcome, stage: Stage, **changes: object) -> tuple[LayerResult, ...]:
-    session = LayerResult(Layer.SESSION, outcome, 1.0, stage, cause, session=SessionFacts(client_id=9001))
+    session = LayerResult(
+        layer=Layer.SESSION,
+        outcome=outcome,
+        seconds=1.0,
+        stage=stage,
+        cause=cause,
+        session=SessionFacts(client_id=9001),
+    )
     return PORT_OK, HANDSHAKE_OK, replace(session, **changes)  # type: ignore[arg-type]
 
 
@@ -93,7 +104,9 @@ def test_a_farm_that_is_down_outranks_a_slow_handshake() -> None:
 
 
 def test_a_session_left_out_because_the_version_is_too_new_leaves_the_target_healthy_and_is_said() -> None:
-    left_out = LayerResult(Layer.SESSION, Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail="server version 230")
+    left_out = LayerResult(
+        layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail="server version 230"
+    )
     made = report((PORT_OK, HANDSHAKE_OK, left_out), target=WATCHED)
     assert judge(made, WATCHED) is Verdict.HEALTHY
     assert explain(made, WATCHED, Verdict.HEALTHY).evidence[-1] == "No session was begun (server version 230)"
@@ -199,7 +212,9 @@ def test_a_late_heartbeat_calls_for_no_probe_where_requests_are_slow_by_habit() 
 
 
 def trial(outcome: Outcome, cause: Cause | None) -> ClientProbe:
-    result = LayerResult(Layer.CLIENT, outcome, 0.1, Stage.TIME, cause, client="ib_insync")
+    result = LayerResult(
+        layer=Layer.CLIENT, outcome=outcome, seconds=0.1, stage=Stage.TIME, cause=cause, client="ib_insync"
+    )
     return ClientProbe(result, T0 + 8, T0 + 99, report(TRADING, T0 + 5, WATCHED))
 
 

@@ -67,7 +67,10 @@ def test_a_fault_of_ours_is_never_the_targets() -> None:
 
 
 def test_a_case_without_a_rule_is_our_fault_and_not_health() -> None:
-    odd = (PORT_OK, LayerResult(Layer.HANDSHAKE, Outcome.CRASHED, 0.1, Stage.REPLY, None))
+    odd = (
+        PORT_OK,
+        LayerResult(layer=Layer.HANDSHAKE, outcome=Outcome.CRASHED, seconds=0.1, stage=Stage.REPLY, cause=None),
+    )
     assert judge(report(odd), TARGET) is Verdict.PROBE_BROKEN
     assert judge(report(()), TARGET) is Verdict.PROBE_BROKEN
 
@@ -97,7 +100,17 @@ def test_no_verdict_that_claims_nothing_is_up() -> None:
 
 def test_hostile_bytes_of_a_peer_cannot_break_the_evidence() -> None:
     detail = "{endpoint} {0} %s <b>\n"
-    odd = (PORT_OK, LayerResult(Layer.HANDSHAKE, Outcome.GARBLED, 0.1, Stage.REPLY, Cause.MALFORMED, detail))
+    odd = (
+        PORT_OK,
+        LayerResult(
+            layer=Layer.HANDSHAKE,
+            outcome=Outcome.GARBLED,
+            seconds=0.1,
+            stage=Stage.REPLY,
+            cause=Cause.MALFORMED,
+            detail=detail,
+        ),
+    )
     assert detail in explain(report(odd), TARGET, Verdict.NOT_TWS_API).evidence[1]
 
 

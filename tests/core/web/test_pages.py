@@ -106,7 +106,15 @@ def test_no_page_needs_a_script_an_inline_style_or_anything_from_elsewhere() -> 
 
 def test_what_a_peer_or_a_configuration_says_is_shown_as_text() -> None:
     results = no_reply(Outcome.GARBLED, Cause.MALFORMED, 0.1, HOSTILE)
-    client = LayerResult(Layer.CLIENT, Outcome.CRASHED, 0.1, Stage.CONNECTED, None, HOSTILE, client=HOSTILE)
+    client = LayerResult(
+        layer=Layer.CLIENT,
+        outcome=Outcome.CRASHED,
+        seconds=0.1,
+        stage=Stage.CONNECTED,
+        cause=None,
+        detail=HOSTILE,
+        client=HOSTILE,
+    )
     hostile = replace(target(HOSTILE), labels={HOSTILE: HOSTILE}, host=HOSTILE, clients=(HOSTILE,))
     state = after(TargetState(hostile), (5, (*results, client)))
     broken = replace(state, verdict=Verdict.PROBE_BROKEN, last=replace(state.last or report("", ()), fault=HOSTILE))
@@ -173,20 +181,28 @@ def test_the_ladder_tells_not_reached_from_not_probed_and_not_known() -> None:
     dash = "\N{EN DASH}"
     assert shown(None) == [(dash, "not known")] * 4
     assert shown(report("", CASES[Verdict.PORT_CLOSED])) == [("✗", "refused"), *[(dash, "not reached")] * 3]
-    skipped = LayerResult(Layer.HANDSHAKE, Outcome.SKIPPED)
+    skipped = LayerResult(layer=Layer.HANDSHAKE, outcome=Outcome.SKIPPED)
     assert shown(report("", (*CASES[Verdict.PORT_CLOSED], skipped)))[1] == (dash, "not reached")
     assert shown(report("", CASES[Verdict.HEALTHY])) == [("✓", "ok"), ("✓", "ok"), *[(dash, "not probed")] * 2]
     assert shown(report("", CASES[Verdict.SLOW]))[1] == ("!", "slow")
-    late = LayerResult(Layer.SESSION, Outcome.OK, stages=((Stage.CURRENT_TIME, 1.5),))
+    late = LayerResult(layer=Layer.SESSION, outcome=Outcome.OK, stages=((Stage.CURRENT_TIME, 1.5),))
     assert shown(report("", (PORT, HANDSHAKE, late)))[1:3] == [("✓", "ok"), ("!", "slow")]
 
 
 def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_detail() -> None:
-    good = LayerResult(Layer.CLIENT, Outcome.OK, 0.04, client="ib_insync", stages=((Stage.CONNECTED, 0.011),))
-    bad = LayerResult(
-        Layer.CLIENT, Outcome.TIMEOUT, 15.0, Stage.READY, None, "504 Not connected", client="nautilus-live"
+    good = LayerResult(
+        layer=Layer.CLIENT, outcome=Outcome.OK, seconds=0.04, client="ib_insync", stages=((Stage.CONNECTED, 0.011),)
     )
-    gone = LayerResult(Layer.CLIENT, Outcome.UNAVAILABLE, client="ibapi")
+    bad = LayerResult(
+        layer=Layer.CLIENT,
+        outcome=Outcome.TIMEOUT,
+        seconds=15.0,
+        stage=Stage.READY,
+        cause=None,
+        detail="504 Not connected",
+        client="nautilus-live",
+    )
+    gone = LayerResult(layer=Layer.CLIENT, outcome=Outcome.UNAVAILABLE, client="ibapi")
     state = after(TargetState(target("paper")), (5, (PORT, HANDSHAKE, good, bad, gone)))
     made = report("", (PORT, HANDSHAKE, good, bad, gone))
     assert layer_cells(made, target("paper"))[3].word == "1 of 2 ok"

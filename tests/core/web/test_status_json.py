@@ -48,7 +48,9 @@ def test_the_server_version_is_a_number_and_the_clock_of_a_time_is_named() -> No
 
 
 def test_a_client_is_named_beside_its_layer() -> None:
-    bad = LayerResult(Layer.CLIENT, Outcome.TIMEOUT, 15.0, Stage.CONNECT, client="ib_insync")
+    bad = LayerResult(
+        layer=Layer.CLIENT, outcome=Outcome.TIMEOUT, seconds=15.0, stage=Stage.CONNECT, client="ib_insync"
+    )
     answer = pages.report_json(target("paper"), report("paper", (*CASES[Verdict.HEALTHY], bad)), Verdict.CLIENT_FAULT)
     assert answer["layers"][2] | {"detail": ""} == {
         "layer": "client", "client": "ib_insync", "outcome": "timeout", "seconds": 15.0, "stage": "connect", "detail": "",

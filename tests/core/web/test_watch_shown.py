@@ -14,7 +14,9 @@ from tests.core.states import HEALTHY, T0, TARGET, TRADING, grown
 
 WATCHED = replace(TARGET, client_ids=(9001, 9002), account="DU1234567", watch=True)
 UP = SessionFacts(client_id=9002, upstream=True)
-RESET = LayerResult(Layer.SESSION, Outcome.CLOSED, 9.0, Stage.CURRENT_TIME, Cause.RESET)
+RESET = LayerResult(
+    layer=Layer.SESSION, outcome=Outcome.CLOSED, seconds=9.0, stage=Stage.CURRENT_TIME, cause=Cause.RESET
+)
 
 
 def connected() -> TargetState:
