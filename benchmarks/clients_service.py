@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from exporter.clients.pool import ClientPool
-from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Layer, Mode, Outcome, Target
 from exporter.service.service import Service
+from exporter.state.exporter import ExporterState
 
 CLIENTS = {
     "ib_async": ClientSpec("ib_async", "ib_async", interval=1.0, deadline=10.0),

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from exporter import __version__, log
 from exporter.config import Config
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Target
 from exporter.service.service import Service
+from exporter.state.exporter import ExporterState
 from exporter.web.app import application
 from exporter.web.server import settle_memory
 

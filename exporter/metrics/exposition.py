@@ -6,7 +6,6 @@ others run in between; all chunks are of one moment, because states are frozen.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from exporter.metrics.catalogue import Metric
 from exporter.metrics.text_format import HERE, escaped, filled, header, histogram_template
 from exporter.model import Layer, LayerResult, Report, Verdict
 from exporter.protocol.launcher_log import LoginPhase
+from exporter.state.exporter import ExporterState
 from exporter.state.target import (
     CLIENT_BUCKETS,
     CONNECT_BUCKETS,
@@ -29,23 +29,9 @@ from exporter.state.target import (
     claims,
     current_verdict,
 )
-from exporter.verdict.client_blame import ClientStatus
 from exporter.verdict.rules import CONNECTABLE
 
 CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
-
-
-@dataclass(frozen=True, slots=True)
-class ExporterState:
-    """What is known of the exporter itself."""
-
-    version: str
-    python: str
-    reload_successful: bool = True
-    reloaded_at: float = 0.0
-    lag: Histogram = field(default_factory=lambda: Histogram.empty(LAG_BUCKETS))
-    skipped_ticks: int = 0
-    clients: tuple[ClientStatus, ...] = ()
 
 
 class View(NamedTuple):

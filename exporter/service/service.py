@@ -15,7 +15,6 @@ from types import MappingProxyType
 import structlog
 
 from exporter.clients.pool import ClientPool
-from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Doubt, Report, Target, Verdict
 from exporter.probes import timestamps
 from exporter.probes.launcher_log import LogFollower
@@ -24,6 +23,7 @@ from exporter.protocol.launcher_log import Login, LogProblem
 from exporter.service import client_loop, schedule, watch
 from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.wakeup import Bell
+from exporter.state.exporter import ExporterState
 from exporter.state.fold_client import fold_client
 from exporter.state.fold_watch import (
     discount_if_disconnected,

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from exporter import __version__
 from exporter.config import Config, ConfigError
-from exporter.metrics.exposition import ExporterState
 from exporter.service.open_files import FileBudget, budget, limit_watches, raise_limit, shortfall
 from exporter.service.service import Service
+from exporter.state.exporter import ExporterState
 from exporter.web import pages
 from exporter.web.app import Reload, application
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from exporter.clients.pool import ClientPool
-from exporter.metrics.exposition import ExporterState
 from exporter.model import ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
+from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from tests.shell.clients_real import make_client
 from tests.shell.relay import Cut, Relay, relaying

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Outcome, Target, Verdict
 from exporter.protocol.wire import Request
 from exporter.service.service import Service
@@ -18,6 +17,7 @@ from exporter.service.watch import HeartbeatTimings
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
+from exporter.state.exporter import ExporterState
 
 PACE = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
 INTERVAL, DEADLINE = 0.25, 0.2

@@ -113,8 +113,8 @@ def tries(state: TargetState) -> int:
 
 
 async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_alone() -> None:
-    from exporter.metrics.exposition import ExporterState  # noqa: PLC0415
     from exporter.service.service import Service  # noqa: PLC0415
+    from exporter.state.exporter import ExporterState  # noqa: PLC0415
 
     make_client("ibapi-9.81.1")
     service = Service(ExporterState("test", "3"), crew=ClientPool())

@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import pytest
 
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
 from exporter.probes.launcher_log import LogFollower, Place
 from exporter.service import service as service_module
@@ -17,6 +16,7 @@ from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
+from exporter.state.exporter import ExporterState
 
 
 @asynccontextmanager

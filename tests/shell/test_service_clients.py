@@ -12,11 +12,11 @@ import pytest
 
 from exporter.clients.pool import ClientPool
 from exporter.clients.worker import Worker
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Cause, ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
+from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from exporter.verdict.rules import explain
 from tests.shell.clients_fakes import alive, descendants, descriptors, write_driver

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.metrics.exposition import ExporterState, exposition
+from exporter.metrics.exposition import exposition
 from exporter.model import Mode, Target, Verdict
 from exporter.protocol.launcher_log import LoginPhase, LogProblem
 from exporter.service.service import Service
+from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState, explanation
 from exporter.web import pages
 

@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter import log
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Cause, Mode, Outcome, Target, Verdict
 from exporter.probes.resolver import Resolver
 from exporter.protocol.wire import Request
@@ -22,6 +21,7 @@ from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 from exporter.simulator.settings import GatewaySettings
+from exporter.state.exporter import ExporterState
 from exporter.state.watch_events import WatchEvent, WatchEventKind
 
 PROBES, WATCH = 9001, 9002  # the client ids

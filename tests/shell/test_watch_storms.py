@@ -12,13 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter import log
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Layer, Mode, Target, Verdict
 from exporter.service import watch
 from exporter.service.service import Service
 from exporter.service.watch import HeartbeatTimings
 from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
+from exporter.state.exporter import ExporterState
 
 PROBES, WATCH = 9001, 9002
 VERSION = 176

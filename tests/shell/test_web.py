@@ -16,11 +16,11 @@ from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.config import Config
-from exporter.metrics.exposition import ExporterState
 from exporter.model import Mode, Target, Verdict
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.settings import GatewaySettings
+from exporter.state.exporter import ExporterState
 from exporter.web.app import application
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"

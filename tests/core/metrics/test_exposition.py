@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.maintenance import WEEK, Day, Window
 from exporter.metrics.catalogue import BY_TARGET, CATALOGUE
-from exporter.metrics.exposition import ExporterState, exporter_exposition, exposition
+from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase
+from exporter.state.exporter import ExporterState
 from exporter.state.target import Histogram, TargetState, fold
 from exporter.verdict.client_blame import ClientStatus
 from exporter.verdict.rules import judge
