@@ -3,7 +3,8 @@
     exporter/clients/drivers/LIBRARY_driver.py    how to drive it
     deploy/clients/LIBRARY[-VERSION].txt          what `clients install` installs; in the wheel clients/requirements/
 
-A new library is these two files. A requirements file says in comments what pip has no word for:
+A new library is these two files. A requirements file has the hashes of each pin (`make lock` writes them), and says in
+comments what pip has no word for:
 
     # python: 3.12 3.13      the Pythons for which its pins hold, in order of preference
     # megabytes: 1000        how much disk it takes
@@ -88,7 +89,7 @@ def _read_recipe(path: Path) -> Recipe:
     text = path.read_text("utf-8")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#") and ": " in line)
-    pins = tuple(line for line in lines if not line.startswith("#"))
+    pins = tuple(line.removesuffix("\\").strip() for line in lines if not line.startswith(("#", "--hash=")))
     pythons = tuple(_version(word) for word in said["python"].split())
     return Recipe(
         name=path.stem,

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.clients.check import check_client
 from exporter.clients.environments import MARK, State, clients_root, find_environment, find_python
-from exporter.clients.install import InstallError, check_room, install
+from exporter.clients.install import InstallError, check_room, find_uv, install
 from exporter.clients.interpreters import ask_version, candidates, find_interpreter
 from exporter.clients.libraries import Library, Recipe, find_libraries, find_recipes
 from tests.shell.clients_fakes import write_driver
@@ -181,6 +181,14 @@ def test_a_client_finds_the_environment_of_its_own_name_before_its_librarys(tmp_
     assert find_python("ib_async", "ibapi", tmp_path) == tmp_path / "ibapi" / "bin" / "python"
 
 
+@pytest.mark.parametrize("uv", [None, find_uv()], ids=["pip", "uv"])
+def test_a_package_that_is_not_the_pinned_one_is_not_installed(tmp_path: Path, pin: str, uv: str | None) -> None:
+    recipe = make_recipe(tmp_path / "recipes", f"{pin} \\", f"    --hash=sha256:{'0' * 64}")
+    with pytest.raises(InstallError, match=r"(?i)hash"):
+        install(recipe, tmp_path, print, uv)
+    assert find_environment(recipe, tmp_path).state is State.HALF_MADE
+
+
 def test_every_library_has_a_driver_and_a_recipe_and_their_pythons_agree() -> None:
     libraries, recipes = find_libraries(), find_recipes()
     assert sorted(libraries) == ["ib_async", "ib_insync", "ibapi", "nautilus_trader"]
@@ -189,6 +197,9 @@ def test_every_library_has_a_driver_and_a_recipe_and_their_pythons_agree() -> No
         library = libraries[recipe.library]
         assert all(library.oldest <= version <= library.newest for version in recipe.pythons)
         assert all("==" in pin for pin in recipe.pins)
+        assert all("\\" not in pin and "--hash" not in pin for pin in recipe.pins)
+        pinned = recipe.requirements.read_text("utf-8")
+        assert all(f"{pin} \\\n    --hash=sha256:" in pinned for pin in recipe.pins), "run: make lock"
         assert ("terms" in recipe.requirements.read_text("utf-8")) is any("ibapi" in pin for pin in recipe.pins)
 
 
