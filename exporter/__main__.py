@@ -1,11 +1,9 @@
-"""The process from its first moment: what a signal does before a command has its own way to end.
+"""python -m exporter: what a signal does until the command installs its own handlers.
 
-    serve, demo, simulate     an end in order, like later on: exit code 0
-    every other command       128 and the signal's number, after its connections are closed; never 0, which would be an
-                              answer
+    serve, demo, simulate     exit code 0, as later
+    every other command       128 and the signal's number, after its connections are closed; never 0: that is an answer
 
-A hang-up (SIGHUP) is for `serve` to reload its configuration, which it is about to read. A second signal while the
-first is being obeyed is not waited for.
+SIGHUP reloads the configuration of `serve`; before it is read, there is nothing to reload.
 """
 
 import os
@@ -18,28 +16,28 @@ STAYING = frozenset({"serve", "demo", "simulate"})
 
 
 def main() -> None:
-    """Run the command line; the whole of it is imported only after there is an answer to signals."""
+    """Install the first signal handlers, then import and run the command line."""
     _open_closed_streams()
     stays = STAYING.intersection(sys.argv[1:2])
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as behind `nohup` or `&` of a shell without jobs
-            signal.signal(number, _end_in_order if stays else _end)
+            signal.signal(number, _exit_cleanly if stays else _exit_by_signal)
     if stays == {"serve"} and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _stay)
+        signal.signal(signal.SIGHUP, _ignore)
     from exporter.cli.app import main as run  # noqa: PLC0415 - takes a few tenths of a second
 
     try:
         run()
     finally:
-        if stays:  # whoever presses Ctrl-C twice has been obeyed by now
+        if stays:  # a second Ctrl-C comes too late to change anything
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
 
 
 def _open_closed_streams() -> None:
-    """Give a process that was started without standard streams (`>&-`) some that lead nowhere.
+    """Open the null device in place of standard streams that are closed (`>&-`).
 
-    Else the next file or connection that is opened would get their numbers, and whoever writes there write into it.
+    Else the next file or connection would get their numbers, and prints would go into it.
     """
     for number in range(3):
         try:
@@ -52,25 +50,25 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
-def _end_in_order(number: int, _: FrameType | None) -> None:
-    _say(f"ended by {signal.Signals(number).name} before it had begun")
+def _exit_cleanly(number: int, _: FrameType | None) -> None:
+    _print(f"ended by {signal.Signals(number).name} before it had begun")
     raise SystemExit(0)
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    for known in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(known, signal.SIG_DFL)
-    _say(f"ended by {signal.Signals(number).name}")
+def _exit_by_signal(number: int, _: FrameType | None) -> None:
+    for handled in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(handled, signal.SIG_DFL)
+    _print(f"ended by {signal.Signals(number).name}")
     raise SystemExit(128 + number)
 
 
-def _stay(_: int, __: FrameType | None) -> None:
-    """Nothing has been read yet that could be read again."""
+def _ignore(_: int, __: FrameType | None) -> None:
+    pass
 
 
-def _say(text: str) -> None:
-    """Past Python's own buffers: a signal may come while they are being written."""
-    with suppress(OSError):  # nobody can hear it, and it ends all the same
+def _print(text: str) -> None:
+    """Write past Python's own buffers: a signal may interrupt a write to them."""
+    with suppress(OSError):  # a closed stream must not keep the process from ending
         os.write(2, f"ibkr-exporter: {text}\n".encode())
 
 

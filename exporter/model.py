@@ -1,7 +1,6 @@
-"""The nouns: what is probed, how a probe ended, and what it means.
+"""The values that every package shares: targets, layers, outcomes, results, reports and verdicts.
 
-Everything here is a value: frozen, without behaviour that reads a clock or does I/O.
-A probe of one target climbs a ladder of layers from the outside in and stops where one fails:
+All are frozen and do no I/O. A tick probes the layers of one target in this order and stops at the first that fails:
 
     layer      asks                                         stages on the way
     port       does the TCP connect succeed?                resolve, connect
@@ -18,7 +17,7 @@ from exporter.maintenance import Window
 
 
 class Layer(StrEnum):
-    """How far in a probe looks; the order is the order of probing."""
+    """The layers of a target, in the order of probing."""
 
     PORT = "port"
     HANDSHAKE = "handshake"
@@ -41,7 +40,7 @@ class Outcome(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where on the way a probe was; with an outcome other than ok: where it ended."""
+    """The steps of a probe. With an outcome other than ok, the stage at which it ended."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -87,10 +86,10 @@ class Cause(StrEnum):
 
 
 class Doubt(StrEnum):
-    """Why a client's failure is shown and yet not held against the library."""
+    """Why a client's failure is shown but does not count against the library."""
 
-    ONCE = "once"  # what a lost connection would explain is believed when it happens twice in a row
-    WIRE = "wire"  # our own probe right after it did not get through either, or was told that IBKR is out of reach
+    ONCE = "once"  # a failure that a lost connection explains counts when it happens twice in a row
+    WIRE = "wire"  # our own probe right after it failed too, or the gateway had lost IBKR's servers
 
 
 class Verdict(StrEnum):
@@ -222,7 +221,7 @@ class ServerHello:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Farm:
-    """A data farm as the gateway last told of it. One that is idle but available on demand counts as connected."""
+    """A data farm as the gateway last reported it. One that is idle but available on demand counts as connected."""
 
     kind: FarmKind
     name: str
@@ -231,9 +230,9 @@ class Farm:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What a gateway told within one session; None and empty: it did not say.
+    """What a gateway reported within one session; None and empty: it reported nothing.
 
-    `clock_offset` is the gateway's clock minus ours in seconds. The gateway tells whole seconds, so it is right to half
+    `clock_offset` is the gateway's clock minus ours in seconds. The gateway sends whole seconds, so it is right to half
     a second. `upstream` says whether the gateway has IBKR's servers. `errors` are the codes of API errors, in order.
     `conflicts` counts the client ids that were refused with error 326. `new_port` is where the API is from now on, by
     error 1300. Account numbers stay out of every repr, log, label and metric; evidence shows the configured one whole
@@ -253,7 +252,7 @@ class SessionFacts:
 
 @dataclass(frozen=True, slots=True)
 class InstalledVersion:
-    """A broker library as it is installed in one interpreter: the versions of both."""
+    """The versions of a broker library and of the interpreter that it is installed in."""
 
     library: str
     version: str
@@ -281,8 +280,8 @@ class LayerResult:
     client: str | None = None
     code: int | None = None  # the number of the API's error, where one ended the probe: 326, 503
     session: SessionFacts | None = None
-    installed: InstalledVersion | None = None  # of a client: what was tried
-    doubt: Doubt | None = None  # of a client that failed: why it is not accused
+    installed: InstalledVersion | None = None  # of a client: its versions
+    doubt: Doubt | None = None  # of a client that failed: why that does not count
 
     @property
     def ok(self) -> bool:
@@ -302,8 +301,8 @@ class Report:
     """One tick of one target: the result of every layer that was probed.
 
     `at` is unix seconds at the start, `seconds` the whole tick. `connections` counts the TCP connections opened.
-    `fault` is set when we failed, not the target: then the results claim nothing. `new_port` is what the watch was told
-    before its session ended.
+    `fault` is set when we failed, not the target: then the results claim nothing. `new_port` is the API's new port by
+    the error 1300 that ended the watch's session.
     """
 
     target: str

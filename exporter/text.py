@@ -34,6 +34,11 @@ def rfc3339(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def joined(*parts: str, between: str = "; ") -> str:
+    """Join the parts that are not empty."""
+    return between.join(part for part in parts if part)
+
+
 def printable(text: str) -> str:
     """Escape what does not print, so that the text stays on one line and is safe on a terminal."""
     return text if text.isprintable() else "".join(map(_escaped, text))

@@ -1,6 +1,6 @@
-"""The command line, and the composition root: here the parts are put together, and nowhere else.
+"""The command line and the composition root: only here are the parts put together.
 
-Imports that only one command needs are made by that command: a scrape target should start fast.
+Each command imports what it alone needs, so that `serve` starts fast.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ def main() -> None:
     app()
 
 
-def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if asked:
+def _print_version(given: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if given:
         typer.echo(f"ibkr-exporter {__version__}")
         raise typer.Exit
 
@@ -49,7 +49,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Nothing is common to all commands; without this, `--version` would need one of them."""
+    """Take `--version` without a command."""
 
 
 @app.command()
@@ -57,13 +57,13 @@ def serve(config: ConfigFile = None) -> None:
     """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
     from exporter.web import server  # noqa: PLC0415
 
-    def again() -> Config:
+    def load_again() -> Config:
         return from_environment(os.environ) if config is None else load(config, os.environ)
 
-    loaded = read(again)
+    loaded = read(load_again)
     log.configure(loaded.log_level, loaded.log_format)
     try:
-        run(server.serve(loaded, again, lambda _: None))
+        run(server.serve(loaded, load_again, lambda _: None))
     except server.ListenError as error:
         fail(str(error), UNHEALTHY)
 
@@ -121,31 +121,32 @@ def diagnose(
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
     from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 
-    asked, known = select_target(target, config)
+    selected, configured_clients = select_target(target, config)
     log.configure("error", "console")
     try:
-        specs, remark = select_clients(clients, asked, known)
+        specs, remark = select_clients(clients, selected, configured_clients)
     except ValueError as error:
         fail(str(error), USAGE)
     console = Console(stderr=True)
 
     async def probe_once() -> tuple[Report, Login | None]:
         with console.status("probing") as status:
-            tell = status.update if console.is_terminal and not as_json else _say_nothing
-            return await asyncio.gather(examine(asked, specs, timeout, tell), read_login(asked.launcher_log))
+            progress = status.update if console.is_terminal and not as_json else _no_progress
+            return await asyncio.gather(examine(selected, specs, timeout, progress), read_login(selected.launcher_log))
 
     report, login = run(probe_once())
-    verdict = judge(report, asked)
-    broken = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
-    with output(code := 0 if verdict in WORKING else broken):
+    verdict = judge(report, selected)
+    failed = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
+    code = 0 if verdict in WORKING else failed
+    with output(code):
         if as_json:
             from exporter.web.pages.status_json import report_json  # noqa: PLC0415
 
-            typer.echo(json.dumps(report_json(asked, report, verdict, login)))
+            typer.echo(json.dumps(report_json(selected, report, verdict, login)))
         else:
             from exporter.cli.report import print_report  # noqa: PLC0415
 
-            print_report(Console(), asked, report, verdict, login)
+            print_report(Console(), selected, report, verdict, login)
             if remark:
                 typer.echo(f"\n{remark}")
     raise typer.Exit(code)
@@ -193,7 +194,7 @@ def simulate(
         with output(0):
             _print_modes(command.mode_rows())
         return
-    setup = GatewaySettings(
+    settings = GatewaySettings(
         server_version=server_version,
         accounts=tuple(account),
         taken_client_ids=frozenset(client_id_in_use),
@@ -204,7 +205,7 @@ def simulate(
     )
     keyboard = sys.stdin if sys.stdin is not None and sys.stdin.isatty() else None
     code = command.run(
-        port=port, mode=mode, host=host, setup=setup, control_port=control, script=script, keyboard=keyboard
+        port=port, mode=mode, host=host, setup=settings, control_port=control, script=script, keyboard=keyboard
     )
     raise typer.Exit(code)
 
@@ -267,8 +268,8 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _say_nothing(_: str) -> None:
-    """Where nobody watches."""
+def _no_progress(_: str) -> None:
+    pass
 
 
 def _print_modes(rows: list[tuple[str, str, str, str]]) -> None:

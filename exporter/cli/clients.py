@@ -1,4 +1,4 @@
-"""The commands about client libraries, and which of them `diagnose` tries."""
+"""The `clients` commands, and which clients `diagnose` probes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,42 +16,45 @@ from exporter.model import ClientSpec, Target
 NONE = "none"
 ROOM = 80  # columns that the list of environments takes
 LISTS = ("Python",)
-HOW = "`ibkr-exporter clients install` installs them"
+INSTALL_HINT = "`ibkr-exporter clients install` installs them"
 
 
 def select_clients(
-    asked: str | None, target: Target, configured: Mapping[str, ClientSpec]
+    names: str | None, target: Target, configured: Mapping[str, ClientSpec]
 ) -> tuple[Sequence[ClientSpec], str | None]:
-    """The clients that `diagnose` tries, and a remark where that may surprise.
+    """Return the clients that `diagnose` probes, and a remark where the choice needs one.
 
     By default those of a configured target; for any other, every environment that is ready. Raises ValueError for a
     name that is neither configured nor that of an environment.
     """
-    if asked == NONE:
+    if names == NONE:
         return (), None
-    ready = {spec.name: spec for spec in _installed()}
-    if asked is not None:
-        known = {**{name: ClientSpec(name, recipe.library) for name, recipe in find_recipes().items()}, **configured}
-        names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
-        if unknown := [name for name in names if name not in known]:
-            msg = f"--clients: there is no client {', '.join(unknown)}; known are {', '.join(sorted(known))}, and none"
+    if names is not None:
+        available = {
+            **{name: ClientSpec(name, recipe.library) for name, recipe in find_recipes().items()},
+            **configured,
+        }
+        wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+        if unknown := [name for name in wanted if name not in available]:
+            listed = ", ".join(sorted(available))
+            msg = f"--clients: there is no client {', '.join(unknown)}; known are {listed}, and none"
             raise ValueError(msg)
-        specs: Sequence[ClientSpec] = [known[name] for name in names]
+        specs: Sequence[ClientSpec] = [available[name] for name in wanted]
     elif target.clients:
         specs = [configured[name] for name in target.clients if name in configured]
     else:
-        specs = [] if configured else list(ready.values())
+        specs = [] if configured else _installed()
     if specs and not target.probe_ids:
         return (), "No client was tried: no client id is reserved for that."
-    if asked is None and not specs and not configured:
-        return (), f"No client library was tried: none is installed; {HOW}."
+    if names is None and not specs and not configured:
+        return (), f"No client library was tried: none is installed; {INSTALL_HINT}."
     return specs, None
 
 
 def show_list(configured: Mapping[str, ClientSpec]) -> None:
-    """The environments, then the configured clients."""
+    """Print the environments, then the configured clients."""
     console, root = Console(), default_root()
-    table = _table("Environment", "Version", "State", "Python", "MB", whole=console.width >= ROOM)
+    table = _table("Environment", "Version", "State", "Python", "MB", wide=console.width >= ROOM)
     for environment in list_environments(root):
         recipe = environment.recipe
         pythons = ", ".join(map(version_text, recipe.pythons))
@@ -67,7 +70,7 @@ def show_list(configured: Mapping[str, ClientSpec]) -> None:
 
 
 def install_all(names: Sequence[str]) -> bool:
-    """Install these, or all; whether all are ready then. Raises ValueError for an unknown name."""
+    """Install these environments, or all; return whether all are ready. Raises ValueError for an unknown name."""
     recipes, root, console = find_recipes(), default_root(), Console()
     if unknown := [name for name in names if name not in recipes]:
         msg = f"there is no environment {', '.join(unknown)}; known are {', '.join(recipes)}"
@@ -89,15 +92,14 @@ def install_all(names: Sequence[str]) -> bool:
 
 
 async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) -> bool:
-    """Check these, or all that are configured or installed; whether all can be used. Raises ValueError."""
-    known = {spec.name: spec for spec in _installed()} | dict(configured)
-    if unknown := [name for name in names if name not in known]:
-        msg = (
-            f"there is no client {', '.join(unknown)}, configured or installed; known are {', '.join(known) or 'none'}"
-        )
+    """Check these clients, or all configured and installed; return whether all are usable. Raises ValueError."""
+    available = {spec.name: spec for spec in _installed()} | dict(configured)
+    if unknown := [name for name in names if name not in available]:
+        found = ", ".join(available) or "none"
+        msg = f"there is no client {', '.join(unknown)}, configured or installed; known are {found}"
         raise ValueError(msg)
     console, libraries, checked = Console(), find_libraries(), []
-    for spec in [known[name] for name in names] or list(known.values()):
+    for spec in [available[name] for name in names] or list(available.values()):
         python = spec.python or find_python(spec.name, spec.library, default_root())
         if python is None:
             problem = f"not installed: `ibkr-exporter clients install {spec.library}` does it"
@@ -106,7 +108,7 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
         with console.status(f"importing {spec.name}"):
             checked.append(await check_client(spec.name, libraries[spec.library], str(python)))
     if not checked:
-        console.print(f"No client is configured or installed; {HOW}.")
+        console.print(f"No client is configured or installed; {INSTALL_HINT}.")
         return False
     console.print(_checks(checked))
     for one in checked:
@@ -120,11 +122,11 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
 def _checks(checked: Sequence[Checked]) -> Table:
     table = _table("Client", "Result", "Library", "Python", "Import", "Details")
     for one in checked:
-        got = one.installed
+        installed = one.installed
         result = Text("✓ usable", "green") if one.usable else Text("✗ unusable", "red")
         row = (
-            (f"{got.library} {got.version}", got.python, f"{got.import_seconds:.1f} s")
-            if got
+            (f"{installed.library} {installed.version}", installed.python, f"{installed.import_seconds:.1f} s")
+            if installed
             else (one.library, "", "")
         )
         details = one.problem or ("conflicts, see below" if one.conflicts else one.python)
@@ -133,7 +135,7 @@ def _checks(checked: Sequence[Checked]) -> Table:
 
 
 def _installed() -> list[ClientSpec]:
-    """A client for each environment that is ready."""
+    """Return a client for each environment that is ready."""
     return [
         ClientSpec(environment.recipe.name, environment.recipe.library)
         for environment in list_environments(default_root())
@@ -142,7 +144,7 @@ def _installed() -> list[ClientSpec]:
 
 
 def _pinned(environment: Environment) -> str:
-    """The version that its requirements pin, with the distribution where that is not named like the library."""
+    """Return the pinned version, with the distribution where its name is not the library's."""
     recipe = environment.recipe
     pin = next((pin for pin in recipe.pins if pin.startswith(recipe.library)), recipe.library)
     return pin.removeprefix(f"{recipe.library}==").replace("==", " ")
@@ -152,9 +154,9 @@ def _state(state: State) -> Text:
     return Text(state.value, "green" if state is State.READY else "dim" if state is State.MISSING else "yellow")
 
 
-def _table(*headings: str, whole: bool = False) -> Table:
-    """`whole`: there is room for all but the lists, so that no name and no version is broken in two."""
+def _table(*headings: str, wide: bool = False) -> Table:
+    """Return an empty table; a `wide` terminal has room to break only lists into lines."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=whole and heading not in LISTS)
+        table.add_column(heading, overflow="fold", no_wrap=wide and heading not in LISTS)
     return table

@@ -16,15 +16,15 @@ import typer
 from exporter.config import Config, ConfigError
 
 UNHEALTHY, USAGE, BROKEN = 1, 2, 3
-RICH_LEFT = 1  # by which rich would end the process whose reader has left
+RICH_BROKEN_PIPE = 1  # the exit code that rich uses when the reader of its output is gone
 
 T = TypeVar("T")
 
 
-def read(how: Callable[[], Config]) -> Config:
-    """The configuration; every problem of one that is refused is printed, and ends the command."""
+def read(load: Callable[[], Config]) -> Config:
+    """Return the configuration; print every problem of a refused one and end the command."""
     try:
-        return how()
+        return load()
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
@@ -32,7 +32,7 @@ def read(how: Callable[[], Config]) -> Config:
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run to the end. On Windows with select(): its other loop cannot wait for bare sockets."""
+    """Run a coroutine to its end. On Windows with select(): the default loop there cannot wait for bare sockets."""
     loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     try:
         with asyncio.Runner(loop_factory=loop) as runner:
@@ -43,16 +43,16 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 @contextmanager
 def output(code: int) -> Iterator[None]:
-    """Print; a reader that left early changes nothing about the exit code, a full disk is our fault."""
+    """Print in this context. A reader that is gone leaves the exit code as it is; a full disk ends with BROKEN."""
     try:
         yield
         sys.stdout.flush()
     except SystemExit as ended:
-        if ended.code != RICH_LEFT:  # a signal
+        if ended.code != RICH_BROKEN_PIPE:  # a signal
             raise
         raise typer.Exit(code) from None
     except OSError as error:
-        with suppress(OSError):  # so that nothing is left to be flushed, and complained of, at the end
+        with suppress(OSError):  # else the interpreter flushes at its end and prints a traceback
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(code) from None

@@ -1,4 +1,4 @@
-"""Which target a person means: one by its name, one by HOST:PORT, or the only one there is."""
+"""Select the target of a command: by name, by HOST:PORT, or the only one configured."""
 
 import os
 from collections.abc import Mapping
@@ -17,23 +17,23 @@ from exporter.config import (
 from exporter.model import ClientSpec, Target
 
 
-def select_target(asked: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
-    """The one target to diagnose, by name, by HOST:PORT, or the only one configured; and the clients configured."""
-    if asked and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
-        return target_for_endpoint(*_endpoint(asked), avoid=_programs_ids()), {}
+def select_target(name: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
+    """Return the target to diagnose and the configured clients."""
+    if name and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
+        return target_for_endpoint(*_endpoint(name), avoid=_program_ids()), {}
     loaded = configured(config)
-    named = [target for target in loaded.targets if asked in (None, target.name, target.endpoint)]
+    named = [target for target in loaded.targets if name in (None, target.name, target.endpoint)]
     if len(named) == 1:
         return named[0], loaded.clients
-    known = ", ".join(target.name for target in loaded.targets)
-    if asked is None:
-        fail(f"which target? One of {known}, or HOST:PORT", USAGE)
-    avoid = used_client_ids(loaded) | _programs_ids()
-    return target_for_endpoint(*_endpoint(asked, known), avoid=avoid), loaded.clients
+    names = ", ".join(target.name for target in loaded.targets)
+    if name is None:
+        fail(f"which target? One of {names}, or HOST:PORT", USAGE)
+    avoid = used_client_ids(loaded) | _program_ids()
+    return target_for_endpoint(*_endpoint(name, names), avoid=avoid), loaded.clients
 
 
-def _programs_ids() -> frozenset[int]:
-    """The trading program's client id, where the environment names it: no probe may use it."""
+def _program_ids() -> frozenset[int]:
+    """Return the trading program's client id, which no probe may use, if the environment names it."""
     text = os.environ.get("IB_CLIENT_ID", "").strip()
     if text and not (text.isascii() and text.isdigit()):
         fail(f'IB_CLIENT_ID: "{text}" is not a client id. Give the whole number that the trading program uses', USAGE)
@@ -41,12 +41,12 @@ def _programs_ids() -> frozenset[int]:
 
 
 def configured(config: Path | None) -> Config:
-    """The configuration: of the file, or without one of the environment."""
+    """Return the configuration of the file, or of the environment without one."""
     return read(lambda: from_environment(os.environ) if config is None else load(config, os.environ))
 
 
-def _endpoint(text: str, known: str = "") -> tuple[str, int]:
+def _endpoint(text: str, names: str = "") -> tuple[str, int]:
     try:
         return parse_endpoint(text)
     except ConfigError as error:
-        fail(f"{error}" + (f"\nThe configured targets are: {known}" if known else ""), USAGE)
+        fail(f"{error}" + (f"\nThe configured targets are: {names}" if names else ""), USAGE)

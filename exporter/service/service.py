@@ -36,7 +36,7 @@ from exporter.state.target import TargetState, count, expired, fold, reconfigure
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import ClientProbe, answered, require_repeat, with_clients
 from exporter.verdict.evidence import masked
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.rules import headline, judge
 
 
 class Service:
@@ -194,8 +194,8 @@ class Service:
         if after.verdict is not before.verdict and after.last is not None:
             # The page and the alert name the configured account; a log travels further.
             target = replace(after.target, account=after.target.account and masked(after.target.account))
-            headline = explain(after.last, target, after.verdict).headline
-            words = {"verdict": after.verdict.value, "before": before.verdict.value, "headline": headline}
+            text = headline(after.last, target, after.verdict)
+            words = {"verdict": after.verdict.value, "before": before.verdict.value, "headline": text}
             self._log.info("verdict changed", target=after.target.name, **words)
 
     async def _attend(self, target: Target, due: float, origin: float) -> None:

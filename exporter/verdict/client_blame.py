@@ -1,10 +1,9 @@
-"""Trials: one client tried once against one target, and what its result says.
+"""When a client's failure is the library's fault.
 
-A client's failure is believed only between two answers of the gateway to ourselves: a handshake right before, and a
-whole probe of the wire right after. If the second fails, the gateway fell over meanwhile, and the library is not
-accused. A gateway or a relay that drops a connection, or says something wrong, and is well again before we look leaves
-no trace: what that would explain is held against a library only when it happens twice in a row. What is said of a
-client is forgotten after three of its intervals.
+One client probe stands between two probes of our own: a handshake right before it, and the whole wire right after a
+failure. If the second fails, the gateway failed meanwhile, and the library is not blamed. A gateway or relay may drop
+one connection and work again before we look. So a failure that a lost connection explains is blamed on a library only
+when it happens twice in a row. A client's result expires after three of its intervals.
 """
 
 import math
@@ -14,10 +13,10 @@ from dataclasses import dataclass, replace
 from exporter.model import Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
 
 EXPIRY = 3  # intervals of the client
-CONVINCING = 5.0  # seconds; a try that was given less than this and than its deadline accuses nobody of being late
-NEARLY = 0.95  # of these: a moment is lost on the way
-PATIENT = 4  # times what our own probe of the wire took; neither does a try that was given less than this
-# What the gateway, or what lies before it, may have had a part in. A crash is the library's own.
+CONVINCING = 5.0  # seconds; a timeout after less than this and less than the client's deadline says nothing
+NEARLY = 0.95  # of CONVINCING or the deadline: process start and scheduling take the rest
+PATIENT = 4  # times the duration of our own wire probe; a timeout after less than this says nothing either
+# Outcomes that the gateway, or a relay before it, may have caused. Only the library itself causes a crash.
 SHARED = frozenset({Outcome.CLOSED, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.REJECTED, Outcome.GARBLED})
 
 
@@ -25,8 +24,8 @@ SHARED = frozenset({Outcome.CLOSED, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.RE
 class ClientProbe:
     """A client's result at unix time `at`; it claims nothing after `expires`.
 
-    `before` is the handshake that was made right before. `connections` counts the client's own, `conflicts` the client
-    ids that were refused to it with error 326. `limit` is for how many seconds it might go on.
+    `before` is our handshake right before it. `connections` counts the client's own connections, `conflicts` the client
+    ids that the gateway refused with error 326. `limit` is how many seconds the client was given.
     """
 
     result: LayerResult
@@ -40,7 +39,7 @@ class ClientProbe:
 
 @dataclass(frozen=True, slots=True)
 class ClientStatus:
-    """Whether a client's interpreter starts and imports the library: what it is, or why it cannot be used."""
+    """The installed version of a client, or the problem that keeps it from being used."""
 
     client: str
     installed: InstalledVersion | None = None
@@ -48,7 +47,7 @@ class ClientStatus:
 
 
 def is_conclusive(result: LayerResult) -> bool:
-    """The result says something of the client: it was tried, and neither our ids nor an installation was in the way."""
+    """The result says something about the client: it ran, with a client id that was free."""
     return result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is not Cause.CLIENT_ID_IN_USE
 
 
@@ -60,103 +59,103 @@ def answered(report: Report) -> bool:
 
 def wire_ok(report: Report) -> bool:
     """Every wire layer that was probed answered."""
-    wire = [result for result in report.results if result.client is None and _asked(result)]
+    wire = [result for result in report.results if result.client is None and _probed(result)]
     return report.fault is None and bool(wire) and all(result.ok for result in wire)
 
 
 def enough(limit: float, deadline: float) -> bool:
-    """A client that had `limit` seconds of its `deadline` had its time."""
+    """A timeout after `limit` seconds counts, for a client with this `deadline`."""
     return limit >= NEARLY * min(deadline, CONVINCING)
 
 
-def confirm(trial: ClientProbe, after: Report) -> ClientProbe:
-    """The trial as it counts after one more probe: a failure holds only if the whole wire still answers.
+def confirm(probe: ClientProbe, after: Report) -> ClientProbe:
+    """Return the probe as our own wire probe right after it leaves it: a failure counts only if the wire still answers.
 
-    While it does not, the failure is shown beside that, and nothing is left of it when the wire recovers.
+    If the wire answers the hello but then fails, the failure stays visible with a doubt.
     """
-    result = trial.result
+    result = probe.result
     if result.ok or not is_conclusive(result):
-        return trial
+        return probe
     if not answered(after):
-        said = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
-        return replace(trial, result=discard(result, said))
-    if not wire_ok(after) or _cut_off(after):
-        return replace(trial, result=replace(result, doubt=Doubt.WIRE))
-    if result.outcome is Outcome.TIMEOUT and trial.limit < PATIENT * after.seconds:
-        said = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {trial.limit:.1f} s were too few"
-        return replace(trial, result=discard(result, said))
-    return trial
+        reason = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
+        return replace(probe, result=discard(result, reason))
+    if not wire_ok(after) or _upstream_lost(after):
+        return replace(probe, result=replace(result, doubt=Doubt.WIRE))
+    if result.outcome is Outcome.TIMEOUT and probe.limit < PATIENT * after.seconds:
+        reason = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {probe.limit:.1f} s were too few"
+        return replace(probe, result=discard(result, reason))
+    return probe
 
 
-def require_repeat(trial: ClientProbe, earlier: ClientProbe | None) -> ClientProbe:
-    """The trial as it counts after the one before: what the gateway may have part in counts at the second time."""
-    result = trial.result
+def require_repeat(probe: ClientProbe, earlier: ClientProbe | None) -> ClientProbe:
+    """Return the probe as it counts after the `earlier` one: a SHARED outcome counts only the second time in a row."""
+    result = probe.result
     if result.outcome not in SHARED or not is_conclusive(result) or result.doubt is not None:
-        return trial
-    began = trial.at if trial.before is None else trial.before.at
+        return probe
+    began = probe.at if probe.before is None else probe.before.at
     if earlier is not None and began <= earlier.expires and _failed(earlier.result):
-        return trial
-    return replace(trial, result=replace(result, doubt=Doubt.ONCE))
+        return probe
+    return replace(probe, result=replace(result, doubt=Doubt.ONCE))
 
 
-def discard(result: LayerResult, why: str) -> LayerResult:
-    """The result as one that says nothing, for this reason."""
-    return replace(result, outcome=Outcome.UNAVAILABLE, cause=None, code=None, detail=why)
+def discard(result: LayerResult, reason: str) -> LayerResult:
+    """Return the result as `unavailable`, which says nothing about the target, with the reason as its detail."""
+    return replace(result, outcome=Outcome.UNAVAILABLE, cause=None, code=None, detail=reason)
 
 
 def skipped(client: str, installed: InstalledVersion | None = None) -> LayerResult:
-    """A client that was not tried."""
+    """Return the result of a client that was not probed."""
     return LayerResult(layer=Layer.CLIENT, outcome=Outcome.SKIPPED, client=client, installed=installed)
 
 
 def with_clients(report: Report, names: Iterable[str], client_probes: Mapping[str, ClientProbe], now: float) -> Report:
-    """A report of the wire with the latest results of these clients that still hold.
+    """Return a report of the wire with the latest result of each of these clients that has not expired.
 
-    An earlier success claims nothing once the wire fails; an earlier failure agrees with that.
+    Once the wire fails, an earlier success of a client becomes `skipped`; an earlier failure stays.
     """
     latest = [client_probes[name] for name in names if name in client_probes and now <= client_probes[name].expires]
     if not latest:
         return report
     working = wire_ok(report)
     results = tuple(
-        skipped(trial.result.client or "", trial.result.installed) if trial.result.ok and not working else trial.result
-        for trial in latest
+        skipped(probe.result.client or "", probe.result.installed) if probe.result.ok and not working else probe.result
+        for probe in latest
     )
     return replace(report, results=(*(result for result in report.results if result.client is None), *results))
 
 
 def failures(report: Report) -> tuple[LayerResult, ...]:
-    """The clients of a report that were tried and failed."""
+    """Return the clients' results that are conclusive and not ok."""
     return tuple(result for result in report.results if result.client and is_conclusive(result) and not result.ok)
 
 
 def blamed(report: Report) -> tuple[LayerResult, ...]:
-    """Of these the ones whose failure is held against them."""
+    """Return the failed clients whose failure counts (no `doubt`)."""
     return tuple(result for result in failures(report) if result.doubt is None)
 
 
 def clearly_at_fault(report: Report, result: LayerResult) -> bool:
-    """It crashed, or something else got as far as it did not: another client, or we ourselves on the wire.
+    """The client crashed, or another client or our own session got past the stage at which it failed.
 
-    We never ask for a contract.
+    Our own session requests no contract details, so it says nothing about that stage.
     """
     if result.outcome is Outcome.CRASHED or any(other.ok for other in report.results if other.client):
         return True
     session = report.layer(Layer.SESSION)
-    within = session is not None and session.ok and result.stage is not Stage.CONTRACT
-    return result.stage is Stage.CONNECT or within
+    session_got_further = session is not None and session.ok and result.stage is not Stage.CONTRACT
+    return result.stage is Stage.CONNECT or session_got_further
 
 
 def _failed(result: LayerResult) -> bool:
-    """It speaks against the client, if only together with another."""
+    """A failure that counts if the next one fails too."""
     return is_conclusive(result) and not result.ok and result.doubt is not Doubt.WIRE
 
 
-def _cut_off(report: Report) -> bool:
-    """The gateway told that it has lost IBKR's servers: a library that wants data from there fails for that."""
+def _upstream_lost(report: Report) -> bool:
+    """The gateway reported the loss of IBKR's servers, and a library that needs data from there fails for that."""
     return any(result.session.upstream is False for result in report.results if result.session)
 
 
-def _asked(result: LayerResult) -> bool:
-    """Not left out on purpose, for a cause."""
+def _probed(result: LayerResult) -> bool:
+    """Not skipped on purpose, for a cause."""
     return result.outcome is not Outcome.SKIPPED or result.cause is None

@@ -1,6 +1,6 @@
-"""What the gateway's launcher log and the calendar add to a verdict: further evidence, and what to do first.
+"""What the gateway's launcher log and the maintenance calendar add to a verdict: more evidence, and the first actions.
 
-A verdict itself is never changed by them. No clock here, no files.
+They never change the verdict itself. No clock here, no files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from exporter.maintenance import RESTART, WEEKLY_LOGIN, Window, expected_until, latest, overdue
 from exporter.model import Target, Verdict
 from exporter.protocol.launcher_log import TWO_FACTOR_SECONDS, Login, LoginPhase, LogProblem
-from exporter.text import utc
+from exporter.text import elapsed, utc
 
-# A login that is not done looks like this from outside.
-LOGIN_SHOWS = frozenset({Verdict.PORT_CLOSED, Verdict.CLOSED_BEFORE_HANDSHAKE})
-# What a gateway that restarts looks like.
-OF_RESTART = LOGIN_SHOWS | {
+# The verdicts of a gateway that is not logged in.
+LOGIN_VERDICTS = frozenset({Verdict.PORT_CLOSED, Verdict.CLOSED_BEFORE_HANDSHAKE})
+# The verdicts of a gateway that restarts.
+RESTART_VERDICTS = LOGIN_VERDICTS | {
     Verdict.UNREACHABLE,
     Verdict.API_SILENT,
     Verdict.SESSION_REFUSED,
@@ -23,14 +23,14 @@ OF_RESTART = LOGIN_SHOWS | {
     Verdict.CLIENTS_FAILING,
     Verdict.CLIENT_FAULT,
 }
-# What a reset of IBKR's servers does: the gateway itself goes on.
-OF_RESET = frozenset({Verdict.UPSTREAM_DOWN, Verdict.FARM_DOWN, Verdict.SLOW})
+# The verdicts of a gateway that runs while IBKR resets its servers.
+RESET_VERDICTS = frozenset({Verdict.UPSTREAM_DOWN, Verdict.FARM_DOWN, Verdict.SLOW})
 AFTER_WEEKLY_LOGIN = 24 * 3600.0  # seconds: a gateway restarts itself once a day
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Lines of evidence and actions. `decisive`: the actions stand for all others, because the cause is known."""
+    """Lines of evidence and actions. `decisive`: the cause is certain, so these actions replace the verdict's own."""
 
     evidence: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class PhaseText:
-    """What a phase says, with {when} for its time, and what to do."""
+    """A login phase in words: one line of evidence, with {when} for its time, and the actions."""
 
     evidence: str
     actions: tuple[str, ...]
@@ -48,7 +48,7 @@ class PhaseText:
 
 BY_LOG = "By the launcher log "
 MISSED = PhaseText(
-    BY_LOG + "nobody approved the two-factor push within its 180 s, at {when}: the login was given up.",
+    BY_LOG + "the two-factor push was not approved within its 180 s, at {when}: the login was given up.",
     (
         "Start the login again (restart the gateway) with the phone at hand, and approve the push within 180 s.",
         "To have it try again by itself: with IBC set TWOFA_TIMEOUT_ACTION=restart, RELOGIN_AFTER_TWOFA_TIMEOUT=yes.",
@@ -76,7 +76,7 @@ PHASES: Mapping[LoginPhase, PhaseText] = {
         BY_LOG + "IBKR refused the login, at {when}: too many had failed before.",
         (
             "Stop whatever repeats the login (a restart policy, the controller), wait five minutes, then log in once.",
-            "Find out why the logins failed: the password, or a two-factor push that nobody approved.",
+            "Find out why the logins failed: the password, or a two-factor push that was not approved.",
         ),
     ),
     LoginPhase.REJECTED: PhaseText(
@@ -106,7 +106,7 @@ PHASES: Mapping[LoginPhase, PhaseText] = {
         decisive=False,
     ),
     LoginPhase.IDLE: PhaseText(
-        BY_LOG + "the gateway runs and nobody logs in, since {when}.",
+        BY_LOG + "the gateway runs and waits for a login, since {when}.",
         ("Log in: the gateway waits for user name and password. With a controller (IBC), read its log.",),
     ),
 }
@@ -122,40 +122,41 @@ PROBLEMS: Mapping[LogProblem, str] = {
 def context(
     verdict: Verdict, target: Target, at: float, login: Login | None = None, since: float | None = None
 ) -> Context:
-    """What is to be added to a verdict at a time, for a target that has been failing `since` then (unix seconds)."""
+    """Return what to add to a verdict at a time, for a target that has been failing `since` (both unix seconds)."""
     began = at if since is None else since
     calendar = _by_calendar(verdict, target.windows, began, at)
     weekly = _by_weekly_login(verdict, target.windows, began)
-    log = _by_login(login, at) if login and verdict in LOGIN_SHOWS else Context()
+    log = _by_login(login, at) if login and verdict in LOGIN_VERDICTS else Context()
     evidence = (*log.evidence, *calendar.evidence, *weekly.evidence)
-    if log.decisive:  # then it is neither to be waited for nor to be searched for
+    if log.decisive:  # neither waiting nor searching helps
         return replace(log, evidence=evidence)
     return Context(evidence, (*calendar.actions, *weekly.actions, *log.actions))
 
 
 def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: float) -> Context:
-    if verdict not in OF_RESTART | OF_RESET:
+    if verdict not in RESTART_VERDICTS | RESET_VERDICTS:
         return Context()
     windows = tuple(windows)
-    open_now = expected_until(since, at, (one for one in windows if verdict in OF_RESET or one.name == RESTART))
+    open_now = expected_until(
+        since, at, (window for window in windows if verdict in RESET_VERDICTS or window.name == RESTART)
+    )
     if open_now:
         end = utc(open_now.end)
-        said = f"The maintenance window {open_now.name} is open until {end}, and this is expected in it."
-        return Context((said,), (f"Wait until {end}.",))
+        line = f"The maintenance window {open_now.name} is open until {end}, and this is expected in it."
+        return Context((line,), (f"Wait until {end}.",))
     late = overdue(since, at, windows)
     if late is None:
         return Context()
-    minutes = int(at - late.end) // 60
-    ago = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - an hour
+    ago = elapsed(at - late.end)
     return Context(
-        (f"It began in the maintenance window {late.name}, which ended {ago} ago: the recovery is overdue.",),
+        (f"The failure began in the maintenance window {late.name}, which ended {ago} ago: the recovery is overdue.",),
         ("Do not wait any longer: the gateway may be stuck at its login. Look at its window, then restart it.",),
     )
 
 
 def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) -> Context:
     ends = [latest(since, window) for window in windows if window.name == WEEKLY_LOGIN]
-    if verdict not in LOGIN_SHOWS or not any(span and since < span.begin + AFTER_WEEKLY_LOGIN for span in ends):
+    if verdict not in LOGIN_VERDICTS or not any(span and since < span.begin + AFTER_WEEKLY_LOGIN for span in ends):
         return Context()
     return Context(
         ("IBKR ended all logins less than a day before, as on each Sunday at 01:00 New York time.",),
@@ -165,13 +166,13 @@ def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) 
 
 def _by_login(login: Login, at: float) -> Context:
     if login.problem:
-        return Context((f"The launcher log tells nothing: {PROBLEMS[login.problem]}.",))
+        return Context((f"The launcher log says nothing: {PROBLEMS[login.problem]}.",))
     if login.phase not in PHASES:
-        return Context(("The launcher log has no line that tells of a login.",))
-    told = PHASES[login.phase]
+        return Context(("The launcher log has no line about a login.",))
+    phase = PHASES[login.phase]
     if login.phase is LoginPhase.WAITING_TWO_FACTOR and login.at is not None and at - login.at > TWO_FACTOR_SECONDS:
-        told = MISSED
-    evidence = [told.evidence.format(when="an unknown time" if login.at is None else utc(login.at))]
+        phase = MISSED
+    evidence = [phase.evidence.format(when="an unknown time" if login.at is None else utc(login.at))]
     if login.automatic and login.phase in (LoginPhase.WAITING_TWO_FACTOR, LoginPhase.TWO_FACTOR_EXPIRED):
-        evidence.append("It had restarted itself, and IBKR did not accept its saved session.")
-    return Context(tuple(evidence), told.actions, told.decisive)
+        evidence.append("The gateway had restarted itself, and IBKR did not accept its saved session.")
+    return Context(tuple(evidence), phase.actions, phase.decisive)

@@ -1,6 +1,6 @@
-"""Results in words: one line of evidence for each, in terms of what was sent and what came.
+"""One line of evidence for each result: what we sent and what came back.
 
-Account numbers are shown in part only, but for the configured one: evidence goes into logs, pages and alerts.
+Evidence goes into logs, pages and alerts, so account numbers are masked, except the configured one.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from exporter.model import (
     Target,
 )
 from exporter.protocol.error_codes import LOST, spelled
-from exporter.text import duration
+from exporter.text import duration, joined
 
-CLOCK_WORTH_SAYING = 2.0  # seconds; the gateway tells whole ones
+CLOCK_TOLERANCE = 2.0  # seconds; the gateway sends whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
 MOST_ACCOUNTS = 8  # in one line
 MOST_FARMS = 8
@@ -33,30 +33,29 @@ FARMS = {
 
 
 def sentence(result: LayerResult, target: Target) -> str:
-    """One result as a line of evidence."""
+    """Return one result as a line of evidence."""
     took = "" if result.seconds is None else f" after {duration(result.seconds)}"
     if result.client is not None:
-        said = _client(result)
+        text = _client(result)
     elif result.outcome is Outcome.OK:
-        said = SUCCESSES[result.layer](result, target)
+        text = SUCCESSES[result.layer](result, target)
     else:
         cause = result.cause.value if result.cause else result.outcome.value
         stage = result.stage or Stage.START_API
-        said = FAILURES.get((result.layer, result.cause), f"{result.layer.value} failed: {cause}").format(
+        text = FAILURES.get((result.layer, result.cause), f"{result.layer.value} failed: {cause}").format(
             endpoint=target.endpoint,
             host=target.host,
             offer=f"v{target.hello.minimum}..{target.hello.maximum}",
             took=took,
-            asked=ASKED.get(stage, "startApi"),
+            request=REQUESTS.get(stage, "startApi"),
             missing=MISSING.get(stage, "no answer came"),
         )
-    return said + (f" ({detail(result)})" if detail(result) else "")
+    return text + (f" ({detail(result)})" if detail(result) else "")
 
 
 def detail(result: LayerResult) -> str:
-    """What is to be told of a result beside how it ended; of a client's failure also why it is not held against it."""
-    excuse = DOUBTS[result.doubt] if result.doubt else ""
-    return "; ".join(part for part in (result.detail, excuse) if part)
+    """Return a result's detail, and why a client's failure does not count where it does not."""
+    return joined(result.detail, DOUBTS[result.doubt] if result.doubt else "")
 
 
 def _port_open(result: LayerResult, target: Target) -> str:
@@ -71,52 +70,48 @@ def _handshake_answered(result: LayerResult, target: Target) -> str:
 
 
 def _session_answered(result: LayerResult, target: Target) -> str:
-    """What the session showed: how long it took, which accounts, and what is wrong with links and clocks."""
+    """The session's duration and accounts, and what is wrong with its servers, farms and clock."""
     facts = result.session or SessionFacts()
     took = "" if result.seconds is None else f" in {duration(result.seconds)}"
-    said = [f"startApi as client {facts.client_id} and reqCurrentTime were answered{took}"]
+    parts = [f"startApi as client {facts.client_id} and reqCurrentTime were answered{took}"]
     if result.waited > target.slow_after:
-        said.append(f"reqCurrentTime alone took {duration(result.waited)}, the limit is {duration(target.slow_after)}")
+        parts.append(f"reqCurrentTime alone took {duration(result.waited)}, the limit is {duration(target.slow_after)}")
     if facts.accounts is not None:
-        said.append(
-            f"managed accounts: {', '.join(shown(name, target) for name in facts.accounts[:MOST_ACCOUNTS]) or 'none'}"
-        )
+        names = ", ".join(shown(name, target) for name in facts.accounts[:MOST_ACCOUNTS])
+        parts.append(f"managed accounts: {names or 'none'}")
         if len(facts.accounts) > MOST_ACCOUNTS:
-            said.append(f"and {len(facts.accounts) - MOST_ACCOUNTS} accounts more")
+            parts.append(f"and {len(facts.accounts) - MOST_ACCOUNTS} accounts more")
     if facts.upstream is False:
         codes = ", ".join(str(code) for code in facts.errors if code in LOST)
-        said.append(
-            f"the gateway has lost IBKR's servers (error {codes})" if codes else "the gateway has lost IBKR's servers"
-        )
+        parts.append("the gateway has lost IBKR's servers" + (f" (error {codes})" if codes else ""))
     broken = [farm for farm in facts.farms if not farm.connected]
-    said += [f"{FARMS[farm.kind]} farm {farm.name} is disconnected" for farm in broken[:MOST_FARMS]]
+    parts += [f"{FARMS[farm.kind]} farm {farm.name} is disconnected" for farm in broken[:MOST_FARMS]]
     if len(broken) > MOST_FARMS:
-        said.append(f"and {len(broken) - MOST_FARMS} farms more")
+        parts.append(f"and {len(broken) - MOST_FARMS} farms more")
     errors = spelled(code for code in facts.errors if code not in LOST)
-    said += [f"it told of {errors}"] if errors else []
-    if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_WORTH_SAYING:
+    parts += [f"it sent {errors}"] if errors else []
+    if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_TOLERANCE:
         word = "ahead of" if facts.clock_offset > 0 else "behind"
-        said.append(f"its clock is {abs(facts.clock_offset):.0f} s {word} ours")
-    return "; ".join(said)
+        parts.append(f"its clock is {abs(facts.clock_offset):.0f} s {word} ours")
+    return "; ".join(parts)
 
 
 def shown(account: str, target: Target) -> str:
-    """An account for evidence: whole if it is the configured one, masked if not."""
+    """Return an account for evidence: masked unless it is the configured one."""
     return account if account == target.account else masked(account)
 
 
 def masked(account: str) -> str:
-    """Only the ends of an account number, as in DU…567."""
+    """Return the ends of an account number, as in DU…567."""
     return f"{account[:2]}…{account[-3:]}" if len(account) >= MASKABLE else "…"
 
 
 def release(installed: InstalledVersion) -> str:
-    """What exactly was tried: ibapi 9.81.1 on Python 3.13.0."""
+    """Return an installed version in words: ibapi 9.81.1 on Python 3.13.0."""
     return f"{installed.library} {installed.version} on Python {installed.python}"
 
 
 def _client(result: LayerResult) -> str:
-    """How far a client library got."""
     who = f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
     took = "" if result.seconds is None else f" after {duration(result.seconds)}"
     if result.ok:
@@ -131,8 +126,8 @@ def _client(result: LayerResult) -> str:
 
 
 DOUBTS = {
-    Doubt.ONCE: "it failed once, as after a lost connection: tried again soon, and not accused before",
-    Doubt.WIRE: "our own probe right after it found something wrong too: not accused",
+    Doubt.ONCE: "it failed once, as after a lost connection: it counts if the next try fails too, which comes soon",
+    Doubt.WIRE: "our own probe right after it found something wrong too, so it does not count",
 }
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,
@@ -140,8 +135,8 @@ SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.SESSION: _session_answered,
 }
 
-# Within a session: what was asked at a stage, and what did not come.
-ASKED = {Stage.CURRENT_TIME: "reqCurrentTime within the session"}
+# The request of each stage of a session, and what did not come.
+REQUESTS = {Stage.CURRENT_TIME: "reqCurrentTime within the session"}
 MISSING = {
     Stage.START_API: "neither nextValidId nor managedAccounts came",
     Stage.NEXT_VALID_ID: "nextValidId never came",
@@ -159,7 +154,10 @@ FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.HANDSHAKE, Cause.RESET): "The connection was reset{took} instead of an answer to the hello {offer}",
     (Layer.HANDSHAKE, Cause.SILENCE): "The hello {offer} was sent, and not one byte came back: given up{took}",
     (Layer.HANDSHAKE, Cause.UNFINISHED): "The reply to the hello {offer} began and never ended: given up{took}",
-    (Layer.HANDSHAKE, Cause.BROKEN_OFF): "The reply to the hello {offer} began, and the connection ended{took} amid it",
+    (
+        Layer.HANDSHAKE,
+        Cause.BROKEN_OFF,
+    ): "The reply to the hello {offer} began, and the connection ended{took} in the middle of it",
     (Layer.HANDSHAKE, Cause.REDIRECT): "The hello {offer} was answered by a redirect",
     (Layer.HANDSHAKE, Cause.TOO_OLD): "The hello {offer} was answered with too old a version",
     (Layer.HANDSHAKE, Cause.API_ERROR): "The hello {offer} was answered by an error",
@@ -172,11 +170,11 @@ FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.SESSION, Cause.CLIENT_ID_IN_USE): "startApi was refused{took}: the client id is in use",
     (Layer.SESSION, Cause.API_ERROR): "startApi was answered by an error{took}",
     (Layer.SESSION, Cause.TOO_OLD): "startApi was answered by an error{took}: the gateway is too old",
-    (Layer.SESSION, Cause.EOF): "The connection was closed{took} instead of an answer to {asked}",
-    (Layer.SESSION, Cause.RESET): "The connection was reset{took} instead of an answer to {asked}",
-    (Layer.SESSION, Cause.SILENCE): "{asked} was sent, and {missing}: given up{took}",
-    (Layer.SESSION, Cause.UNFINISHED): "{asked} was answered in part, and {missing}: given up{took}",
-    (Layer.SESSION, Cause.OVERSIZED): "What came after {asked} is no message of this API",
-    (Layer.SESSION, Cause.MALFORMED): "What came after {asked} is no message of this API",
+    (Layer.SESSION, Cause.EOF): "The connection was closed{took} instead of an answer to {request}",
+    (Layer.SESSION, Cause.RESET): "The connection was reset{took} instead of an answer to {request}",
+    (Layer.SESSION, Cause.SILENCE): "{request} was sent, and {missing}: given up{took}",
+    (Layer.SESSION, Cause.UNFINISHED): "{request} was answered in part, and {missing}: given up{took}",
+    (Layer.SESSION, Cause.OVERSIZED): "What came after {request} is no message of this API",
+    (Layer.SESSION, Cause.MALFORMED): "What came after {request} is no message of this API",
     (Layer.SESSION, Cause.VERSION_UNKNOWN): "No session was begun",
 }

@@ -1,4 +1,4 @@
-"""From a report to one verdict: the ordered rules, first match wins, our own fault as the default.
+"""From a report to one verdict: ordered rules, the first match wins, and the default is our own fault.
 
 The rules in words, from the outside in:
 
@@ -15,11 +15,11 @@ The rules in words, from the outside in:
     startApi not answered                                 session_silent
     a session begun only in part, or no request answered  session_stalled
     the configured account is not among the managed       account_missing
-    told of the loss of IBKR's servers                    upstream_down
+    the gateway has lost IBKR's servers                   upstream_down
     at least two clients were tried, and all failed,
       or one, and nothing shows that it is the library    clients_failing
     some failed, and others or the wire got further       client_fault
-    told of a data farm that is disconnected              farm_down
+    a data farm is disconnected                           farm_down
     all that was probed answered, slower than the limit   slow
     all that was probed answered                          healthy
     anything else                                         probe_broken: a case without a rule is our fault
@@ -53,8 +53,8 @@ WARNINGS = frozenset(
     {Verdict.CLIENT_FAULT, Verdict.FARM_DOWN, Verdict.SLOW, Verdict.PROBE_BROKEN, Verdict.CLIENT_ID_IN_USE}
 )
 
-# The verdicts under which a trading program could connect now: the API answers the opening of a connection. What is
-# wrong then is data, an account, one library, or only our own client ids.
+# The verdicts under which a trading program could connect now: the API answers. Data, an account, one library or our
+# own client ids are wrong.
 CONNECTABLE = frozenset(
     {
         Verdict.CLIENT_ID_IN_USE,
@@ -66,7 +66,7 @@ CONNECTABLE = frozenset(
         Verdict.HEALTHY,
     }
 )
-# The verdicts of a report worth keeping only for a short while.
+# The verdicts of a gateway that works: such reports are kept for a shorter time.
 WORKING = frozenset({Verdict.HEALTHY, Verdict.SLOW})
 # The verdicts that say nothing about the target.
 CLAIMLESS = frozenset({Verdict.PROBE_BROKEN, Verdict.UNKNOWN})
@@ -82,13 +82,12 @@ class Explanation:
 
 
 def judge(report: Report, target: Target) -> Verdict:
-    """The one verdict of a report: that of the first rule that applies."""
-    rules = ANSWERED_RULES if report.fault is None and _answered(report, target) else RULES
-    return next((verdict for verdict, applies in rules if applies(report, target)), Verdict.PROBE_BROKEN)
+    """Return the verdict of the first rule that applies."""
+    return next((verdict for verdict, applies in RULES if applies(report, target)), Verdict.PROBE_BROKEN)
 
 
 def severity(verdict: Verdict) -> Severity:
-    """How bad a verdict is."""
+    """Return how bad a verdict is."""
     if verdict is Verdict.HEALTHY:
         return Severity.OK
     if verdict is Verdict.UNKNOWN:
@@ -99,15 +98,14 @@ def severity(verdict: Verdict) -> Severity:
 def explain(
     report: Report, target: Target, verdict: Verdict, login: Login | None = None, since: float | None = None
 ) -> Explanation:
-    """The verdict's headline, the evidence for it in this report, and the required actions.
+    """Return the verdict's headline, the evidence for it in this report, and the required actions.
 
-    `login` is what the gateway's launcher log tells. `since` (unix seconds) is when the target began to fail; by
-    default at this report.
+    `login` is the login's state by the gateway's launcher log. `since` (unix seconds) is when the target began to fail;
+    by default at this report.
     """
-    remedy = REMEDIES[verdict]
     evidence = [] if report.fault is None else [f"We failed: {report.fault}"]
-    evidence += [sentence(result, target) for result in report.results if not _left_out(result) or result.cause]
-    if verdict in AT_THE_DOOR and target.host in LOOPBACK:
+    evidence += [sentence(result, target) for result in report.results if not _skipped(result) or result.cause]
+    if verdict in PORT_VERDICTS and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
     if failures(report) and not wire_ok(report):
         evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
@@ -115,23 +113,27 @@ def explain(
     if port is not None:
         evidence.append(f"The gateway said that its API port is {port} from now on (error {PORT_RESET}).")
     added = context(verdict, target, report.at, login, since)
-    usual = (VERIFY,) if added.decisive else remedy.actions
+    usual = (VERIFY,) if added.decisive else REMEDIES[verdict].actions
     moved = [] if port is None or port == target.port else [format_for(MOVED, target).format(new_port=port)]
-    headline = format_for(remedy.headline, target)
-    if verdict is Verdict.CLIENT_FAULT:
-        headline = f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
     return Explanation(
-        headline,
+        headline(report, target, verdict),
         (*evidence, *added.evidence),
         (*moved, *added.actions, *(format_for(action, target) for action in usual)),
     )
 
 
+def headline(report: Report, target: Target, verdict: Verdict) -> str:
+    """Return the verdict in one line; of `client_fault`, with the libraries and their versions."""
+    if verdict is Verdict.CLIENT_FAULT:
+        return f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
+    return format_for(REMEDIES[verdict].headline, target)
+
+
 def _new_port(report: Report) -> int | None:
-    """Where the API is now, if error 1300 told so in this report's session or in the watch's."""
+    """Return the API's port after error 1300, in this report's session or in the watch's."""
     session = report.layer(Layer.SESSION)
-    told = session.session.new_port if session is not None and session.session is not None else None
-    return told or report.new_port
+    port = session.session.new_port if session is not None and session.session is not None else None
+    return port or report.new_port
 
 
 def _failed(layer: Layer, *causes: Cause) -> Rule:
@@ -139,8 +141,6 @@ def _failed(layer: Layer, *causes: Cause) -> Rule:
 
 
 def _session_failed(outcomes: tuple[Outcome, ...], stages: tuple[Stage, ...]) -> Rule:
-    """The session layer ended so, at one of these stages."""
-
     def applies(report: Report, _: Target) -> bool:
         result = report.layer(Layer.SESSION)
         return result is not None and result.outcome in outcomes and result.stage in stages
@@ -148,8 +148,8 @@ def _session_failed(outcomes: tuple[Outcome, ...], stages: tuple[Stage, ...]) ->
     return applies
 
 
-def _told(condition: Callable[[SessionFacts, Target], bool]) -> Rule:
-    """The session was answered, and what the gateway told in it is so."""
+def _session_facts(condition: Callable[[SessionFacts, Target], bool]) -> Rule:
+    """The session was answered, and its facts meet the condition."""
 
     def applies(report: Report, target: Target) -> bool:
         result = report.layer(Layer.SESSION)
@@ -162,21 +162,18 @@ def _account_missing(facts: SessionFacts, target: Target) -> bool:
     return target.account is not None and target.account not in (facts.accounts or ())
 
 
-def _left_out(result: LayerResult) -> bool:
+def _skipped(result: LayerResult) -> bool:
     return result.outcome is Outcome.SKIPPED
 
 
 def _answered(report: Report, _: Target) -> bool:
-    """Every layer that was probed is ok, and at least one was; one left out on purpose has a cause.
-
-    A client that fails has rules of its own.
-    """
-    probed = [result for result in report.results if result.client is None and not (_left_out(result) and result.cause)]
+    """Every wire layer that was probed is ok, and at least one was. One skipped on purpose has a cause."""
+    probed = [result for result in report.results if result.client is None and not (_skipped(result) and result.cause)]
     return bool(probed) and all(result.ok for result in probed)
 
 
 def _clients_failing(report: Report, target: Target) -> bool:
-    """Whoever was tried and is believed failed; and if that is a single one, nothing shows that it is the library."""
+    """Every client whose result counts failed; and if it is one alone, nothing shows that the library is at fault."""
     failed, passed = blamed(report), any(result.ok for result in report.results if result.client)
     if not failed or passed or not _answered(report, target):
         return False
@@ -188,7 +185,7 @@ def _client_fault(report: Report, target: Target) -> bool:
 
 
 def _named(failed: tuple[LayerResult, ...]) -> str:
-    """The clients that fail, each with its version."""
+    """The failing clients, each with its version, and the verb."""
     names = [
         f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
         for result in failed
@@ -197,13 +194,13 @@ def _named(failed: tuple[LayerResult, ...]) -> str:
 
 
 def _slow(report: Report, target: Target) -> bool:
-    """The hello was answered late, or the session's request was."""
+    """The hello or the session's request was answered later than the limit."""
     return _answered(report, target) and any(result.waited > target.slow_after for result in report.results)
 
 
 BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)
 FAILED = (Outcome.TIMEOUT, Outcome.GARBLED, Outcome.CLOSED, Outcome.REJECTED)
-FAILED_RULES: tuple[tuple[Verdict, Rule], ...] = (  # none applies to a report in which every layer answered
+RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.PROBE_BROKEN, lambda report, _: report.fault is not None),
     (Verdict.NAME_UNRESOLVED, _failed(Layer.PORT, Cause.NAME_UNKNOWN, Cause.NAME_TIMEOUT)),
     (Verdict.UNREACHABLE, _failed(Layer.PORT, Cause.CONNECT_TIMEOUT, Cause.NO_ROUTE)),
@@ -222,17 +219,14 @@ FAILED_RULES: tuple[tuple[Verdict, Rule], ...] = (  # none applies to a report i
     (Verdict.SESSION_REFUSED, _session_failed((Outcome.REJECTED, Outcome.CLOSED), BEGINNING)),
     (Verdict.SESSION_SILENT, _session_failed((Outcome.TIMEOUT, Outcome.GARBLED), (Stage.START_API,))),
     (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
-)
-ANSWERED_RULES: tuple[tuple[Verdict, Rule], ...] = (
-    (Verdict.ACCOUNT_MISSING, _told(_account_missing)),
-    (Verdict.UPSTREAM_DOWN, _told(lambda facts, _: facts.upstream is False)),
+    (Verdict.ACCOUNT_MISSING, _session_facts(_account_missing)),
+    (Verdict.UPSTREAM_DOWN, _session_facts(lambda facts, _: facts.upstream is False)),
     (Verdict.CLIENTS_FAILING, _clients_failing),
     (Verdict.CLIENT_FAULT, _client_fault),
-    (Verdict.FARM_DOWN, _told(lambda facts, _: not all(farm.connected for farm in facts.farms))),
+    (Verdict.FARM_DOWN, _session_facts(lambda facts, _: not all(farm.connected for farm in facts.farms))),
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),
 )
-RULES = FAILED_RULES + ANSWERED_RULES
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-AT_THE_DOOR = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})
+PORT_VERDICTS = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})

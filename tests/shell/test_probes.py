@@ -496,7 +496,7 @@ async def test_a_reply_that_breaks_off_is_no_silence_and_no_closing_without_a_by
     assert (handshake.outcome, handshake.stage, handshake.cause) == (Outcome.CLOSED, Stage.REPLY, Cause.BROKEN_OFF)
     assert judge(report, target) is Verdict.API_SILENT
     evidence = explain(report, target, Verdict.API_SILENT).evidence[1]
-    assert re.search(r"began, and the connection ended after .* amid it \(\d+ bytes had come: ", evidence)
+    assert re.search(r"began, and the connection ended after .* in the middle of it \(\d+ bytes had come: ", evidence)
 
 
 async def test_a_version_above_ours_is_no_answer_and_the_evidence_names_it() -> None:

@@ -147,7 +147,7 @@ async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_a
         assert state.last is not None
         said = explain(state.last, state.target, state.verdict).evidence[-1]
         assert said.startswith("bad (bad 1.2.3 on Python 3.")
-        assert "tried again soon, and not accused before" in said
+        assert "it counts if the next try fails too" in said
         after = await until(service, Verdict.CLIENT_FAULT, within=30.0)
         second = after.client_probes["bad"]
         assert second.result.doubt is None

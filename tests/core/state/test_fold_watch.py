@@ -394,7 +394,7 @@ def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
     assert state.last is not None
     said = explain(state.last, WATCHED, state.verdict).evidence[-1]
     assert "lost IBKR's servers (error 1100)" in said
-    assert "it told of error 321: a request was refused" in said
+    assert "it sent error 321: a request was refused" in said
 
 
 def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_begins_there_again() -> None:

@@ -108,7 +108,9 @@ def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_nobody_even_after_
     spent = replace(report(wire), seconds=5.0)  # on a request that was not answered: that is no slow gateway
     first = require_repeat(confirm(trial(CLIENT_HUNG, limit=15.0), spent), None)
     assert (first.result.outcome, first.result.doubt) == (Outcome.TIMEOUT, Doubt.WIRE)
-    assert "our own probe right after it found something wrong too: not accused" in sentence(first.result, CLIENTS)
+    assert "our own probe right after it found something wrong too, so it does not count" in sentence(
+        first.result, CLIENTS
+    )
     assert verdict(TRADING, first.result, hung("two", doubt=Doubt.WIRE)) is Verdict.HEALTHY
     again = require_repeat(confirm(trial(CLIENT_HUNG, at=T0 + 20.0), report(TRADING)), first)
     assert again.result.doubt is Doubt.ONCE
@@ -156,7 +158,7 @@ def test_clients_that_all_failed_once_are_shown_and_point_at_nothing() -> None:
     said = explain(report((*TRADING, replace(one, doubt=None), two)), CLIENTS, Verdict.CLIENT_FAULT)
     assert said.headline.startswith("one ")
     assert "two" not in said.headline
-    assert "tried again soon, and not accused before" in said.evidence[-1]
+    assert "it counts if the next try fails too" in said.evidence[-1]
 
 
 def test_a_gateway_so_slow_that_a_library_had_too_little_time_for_it_leaves_that_unaccused() -> None:

@@ -73,7 +73,7 @@ def test_a_push_older_than_its_window_has_been_missed() -> None:
 
 def test_a_push_after_an_automatic_restart_tells_of_the_saved_session() -> None:
     said = context(CLOSED, PLAIN, NOON, replace(WAITING, automatic=True)).evidence
-    assert said[1] == "It had restarted itself, and IBKR did not accept its saved session."
+    assert said[1] == "The gateway had restarted itself, and IBKR did not accept its saved session."
 
 
 def test_a_phase_that_decides_nothing_leaves_the_usual_actions() -> None:
@@ -84,11 +84,11 @@ def test_a_phase_that_decides_nothing_leaves_the_usual_actions() -> None:
 @pytest.mark.parametrize("problem", list(LogProblem))
 def test_a_log_that_cannot_be_read_is_said_and_decides_nothing(problem: LogProblem) -> None:
     added = context(SHUT, PLAIN, NOON, Login(problem=problem))
-    assert added == Context((f"The launcher log tells nothing: {PROBLEMS[problem]}.",))
+    assert added == Context((f"The launcher log says nothing: {PROBLEMS[problem]}.",))
 
 
 def test_a_log_without_a_known_line_is_said() -> None:
-    assert context(SHUT, PLAIN, NOON, Login()).evidence == ("The launcher log has no line that tells of a login.",)
+    assert context(SHUT, PLAIN, NOON, Login()).evidence == ("The launcher log has no line about a login.",)
 
 
 def test_an_outage_in_the_targets_own_restart_window_is_expected_until_its_end() -> None:
