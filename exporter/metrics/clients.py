@@ -1,62 +1,123 @@
-"""The lines of `/metrics` that tell of clients: for each target how they got through, and what they are.
+"""The metrics of client libraries: for each target how each got through, and what each client is.
 
-A client that was not tried, or not for a reason of its own, has no success and no times. No account, no text here.
+A client that was not tried, or not for a reason of its own, has no success and no times.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from exporter.metrics import catalogue
-from exporter.metrics.text_format import escaped
+from exporter.metrics.family import (
+    GAUGE,
+    HISTOGRAM,
+    Build,
+    Lines,
+    Metric,
+    Sample,
+    View,
+    family,
+    of_exporter,
+    samples_of_view,
+)
+from exporter.metrics.text_format import escaped, histogram_lines
 from exporter.model import LayerResult
-from exporter.state.target import CLIENT_BUCKETS, Histogram, TargetState
-from exporter.verdict.client_blame import ClientStatus, is_conclusive
+from exporter.state.exporter import ExporterState
+from exporter.state.target import CLIENT_BUCKETS, Histogram
+from exporter.verdict.client_blame import is_conclusive
 
 
-def results(state: TargetState, now: float) -> list[LayerResult]:
-    """What the last report holds of the clients, as far as it is not too old."""
-    if not state.client_probes or state.last is None:
-        return []
-    held = {name for name, trial in state.client_probes.items() if now <= trial.expires}
-    return [result for result in state.last.results if result.client in held and is_conclusive(result)]
+def results(view: View) -> Iterator[tuple[str, LayerResult]]:
+    """The results of the clients in the report, as far as none is too old, each with its client's name."""
+    if view.claim is None or not view.state.client_probes:
+        return
+    probes = view.state.client_probes
+    for result in view.claim.results:
+        probe = probes.get(result.client or "")
+        if probe is not None and view.scrape.now <= probe.expires and is_conclusive(result):
+            yield result.client or "", result
 
 
-def success(label: str, found: Iterable[tuple[str, LayerResult]]) -> str:
-    """1 for each client that got through, 0 for each that did not. Names are escaped already."""
-    return "".join(
-        f'{catalogue.CLIENT_SUCCESS.name}{{target="{label}",client="{client}"}} {int(result.ok)}\n'
-        for client, result in found
-    )
+def success(view: View) -> Iterator[Sample]:
+    """1 for each client that got through, 0 for each that did not."""
+    yield from (((client,), int(result.ok)) for client, result in results(view))
 
 
-def stages(label: str, found: Iterable[tuple[str, LayerResult]]) -> str:
+def stages(view: View) -> Iterator[Sample]:
     """How long each stage took that was reached."""
-    return "".join(
-        f'{catalogue.CLIENT_LAST.name}{{target="{label}",client="{client}",stage="{stage}"}} {seconds!r}\n'
-        for client, result in found
-        for stage, seconds in result.stages
-    )
+    yield from (((client, stage), seconds) for client, result in results(view) for stage, seconds in result.stages)
 
 
-def times(state: TargetState) -> Iterator[tuple[str, Histogram]]:
+def times() -> Build:
     """The histogram of each client that is configured, empty before its first success."""
-    for client in state.target.clients:
-        yield client, state.client_times.get(client) or Histogram.empty(CLIENT_BUCKETS)
+
+    def build(metric: Metric) -> Lines:
+        write, empty = histogram_lines(metric.name, CLIENT_BUCKETS), Histogram.empty(CLIENT_BUCKETS)
+
+        def lines(view: View) -> str:
+            kept = view.state.client_times
+            return "".join(
+                write(f'target="{view.label}",client="{escaped(client)}"', kept.get(client, empty))
+                for client in view.state.target.clients
+            )
+
+        return lines
+
+    return build
 
 
-def info(statuses: Iterable[tuple[str, ClientStatus]]) -> str:
-    """What is being tested; only of clients that import. A foreign interpreter may say any version."""
-    name = catalogue.CLIENT_INFO.name
-    return "".join(
-        f'{name}{{client="{client}",library="{it.installed.library}",version="{escaped(it.installed.version)}",'
-        f'python="{escaped(it.installed.python)}"}} 1\n'
-        for client, it in statuses
-        if it.installed is not None
-    )
+def info(exporter: ExporterState) -> Iterator[Sample]:
+    """What is being tested; only of clients that import."""
+    for status in exporter.clients:
+        if status.installed is not None:
+            yield (status.client, status.installed.library, status.installed.version, status.installed.python), 1
 
 
-def usable(statuses: Iterable[tuple[str, ClientStatus]]) -> str:
+def usable(exporter: ExporterState) -> Iterator[Sample]:
     """1 for a client that imports, 0 for one that does not."""
-    return "".join(
-        f'{catalogue.CLIENT_USABLE.name}{{client="{client}"}} {int(it.installed is not None)}\n'
-        for client, it in statuses
-    )
+    yield from (((status.client,), int(status.installed is not None)) for status in exporter.clients)
+
+
+FAMILIES = (
+    family(
+        Metric(
+            "ibkr_client_success",
+            GAUGE,
+            "1 if the client library connected and was answered, 0 if it failed; the verdict tells if it is at fault.",
+            ("target", "client"),
+        ),
+        samples_of_view(success),
+    ),
+    family(
+        Metric(
+            "ibkr_client_last_duration_seconds",
+            GAUGE,
+            "Each stage of the last try, from the stage before it, measured inside the library's own process.",
+            ("target", "client", "stage"),
+        ),
+        samples_of_view(stages),
+    ),
+    family(
+        Metric(
+            "ibkr_client_duration_seconds",
+            HISTOGRAM,
+            "The whole of the tries that succeeded, without the import.",
+            ("target", "client"),
+        ),
+        times(),
+    ),
+)
+INSTALLED = (
+    of_exporter(
+        Metric(
+            "ibkr_client_info",
+            GAUGE,
+            "Always 1: the library that a client is, and its Python.",
+            ("client", "library", "version", "python"),
+        ),
+        info,
+    ),
+    of_exporter(
+        Metric(
+            "ibkr_client_usable", GAUGE, "1 if the client's interpreter starts and the library imports.", ("client",)
+        ),
+        usable,
+    ),
+)

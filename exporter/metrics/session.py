@@ -1,11 +1,22 @@
-"""The lines of `/metrics` that tell of a session: its stages, the gateway's clock, accounts, links and farms.
+"""The metrics of a session: its stages, the gateway's clock, accounts, links and farms; and of the watch.
 
 A value that the gateway did not tell has no line. Accounts are counted here, never named.
 """
 
-from exporter.metrics import catalogue
-from exporter.model import Layer, LayerResult, Outcome, Report, SessionFacts
-from exporter.state.target import TargetState
+from collections.abc import Iterator
+
+from exporter.metrics.family import (
+    COUNTER,
+    GAUGE,
+    Metric,
+    Sample,
+    View,
+    family,
+    of_claim,
+    of_view,
+    samples_of_claim,
+)
+from exporter.model import Layer, Outcome, Report, SessionFacts
 
 
 def success(report: Report) -> int | None:
@@ -13,6 +24,12 @@ def success(report: Report) -> int | None:
     result = report.layer(Layer.SESSION)
     left_out = result is not None and result.outcome is Outcome.SKIPPED and result.cause is not None
     return None if result is None or left_out else int(result.ok)
+
+
+def stages(report: Report) -> Iterator[Sample]:
+    """How long each stage took."""
+    result = report.layer(Layer.SESSION)
+    yield from (((stage,), seconds) for stage, seconds in (result.stages if result else ()))
 
 
 def clock_offset(report: Report) -> float | None:
@@ -26,10 +43,12 @@ def accounts(report: Report) -> int | None:
     return None if managed is None else len(managed)
 
 
-def account_present(state: TargetState, report: Report) -> int | None:
+def account_present(view: View) -> int | None:
     """Whether the configured account is among them; None where none is configured."""
-    managed, wanted = _facts(report).accounts, state.target.account
-    return None if managed is None or wanted is None else int(wanted in managed)
+    if view.claim is None:
+        return None
+    managed, account = _facts(view.claim).accounts, view.state.target.account
+    return None if managed is None or account is None else int(account in managed)
 
 
 def upstream_connected(report: Report) -> int | None:
@@ -38,39 +57,80 @@ def upstream_connected(report: Report) -> int | None:
     return None if upstream is None else int(upstream)
 
 
-def stages(label: str, report: Report) -> str:
-    """How long each stage of the session took."""
-    result = _session(report)
-    return "".join(
-        f'{catalogue.SESSION_STAGE.name}{{target="{label}",stage="{stage}"}} {seconds!r}\n'
-        for stage, seconds in (result.stages if result else ())
-    )
+def farms(report: Report) -> Iterator[Sample]:
+    """Every data farm that the gateway reported."""
+    yield from (((farm.kind, farm.name), int(farm.connected)) for farm in _facts(report).farms)
 
 
-def farms(label: str, report: Report) -> str:
-    """Every data farm that the gateway told of. Names are letters, digits, dots, dashes: nothing needs escaping."""
-    return "".join(
-        f'{catalogue.FARM.name}{{target="{label}",kind="{farm.kind}",farm="{farm.name}"}} {int(farm.connected)}\n'
-        for farm in _facts(report).farms
-    )
-
-
-def conflicts(label: str, state: TargetState) -> str:
+def conflicts(view: View) -> int | None:
     """How often a client id of ours was refused; only where some are reserved."""
-    return f'{catalogue.CONFLICTS.name}{{target="{label}"}} {state.conflicts}\n' if state.target.client_ids else ""
+    return view.state.conflicts if view.state.target.client_ids else None
 
 
-def watched(label: str, state: TargetState) -> str:
+def watched(view: View) -> int | None:
     """Whether the watch is connected; only where there is one."""
-    if state.target.watch_id is None:
-        return ""
-    return f'{catalogue.WATCH_CONNECTED.name}{{target="{label}"}} {int(state.watched.connected)}\n'
-
-
-def _session(report: Report) -> LayerResult | None:
-    return report.layer(Layer.SESSION)
+    return None if view.state.target.watch_id is None else int(view.state.watched.connected)
 
 
 def _facts(report: Report) -> SessionFacts:
-    session = _session(report)
-    return session.session if session is not None and session.session is not None else SessionFacts()
+    result = report.layer(Layer.SESSION)
+    return SessionFacts() if result is None or result.session is None else result.session
+
+
+FAMILIES = (
+    family(
+        Metric(
+            "ibkr_session_success",
+            GAUGE,
+            "1 if startApi gave nextValidId and managedAccounts, and a current time was answered.",
+        ),
+        of_claim(success),
+    ),
+    family(
+        Metric(
+            "ibkr_session_stage_duration_seconds",
+            GAUGE,
+            "Stages of the last session: from startApi to what the stage names, and from reqCurrentTime to its answer.",
+            ("target", "stage"),
+        ),
+        samples_of_claim(stages),
+    ),
+    family(
+        Metric(
+            "ibkr_server_clock_offset_seconds",
+            GAUGE,
+            "The gateway's clock minus ours, to half a second: the gateway tells whole ones.",
+        ),
+        of_claim(clock_offset),
+    ),
+    family(Metric("ibkr_accounts", GAUGE, "Number of managed accounts."), of_claim(accounts)),
+    family(
+        Metric("ibkr_account_present", GAUGE, "1 if the configured account is among the managed ones."),
+        of_view(account_present),
+    ),
+    family(
+        Metric(
+            "ibkr_upstream_connected",
+            GAUGE,
+            "1 if the gateway has told that it has IBKR's servers, 0 if it has lost them.",
+        ),
+        of_claim(upstream_connected),
+    ),
+    family(
+        Metric(
+            "ibkr_farm_connected",
+            GAUGE,
+            "1 if the data farm is connected or idle, 0 if it is disconnected.",
+            ("target", "kind", "farm"),
+        ),
+        samples_of_claim(farms),
+    ),
+    family(
+        Metric("ibkr_client_id_conflicts_total", COUNTER, "Client ids of ours refused with error 326."),
+        of_view(conflicts),
+    ),
+    family(
+        Metric("ibkr_watch_connected", GAUGE, "1 while the watch is in its session."),
+        of_view(watched),
+    ),
+)

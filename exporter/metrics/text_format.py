@@ -1,42 +1,39 @@
-"""How a line of `/metrics` is written: families headed, labels escaped, histograms laid out. Texts only.
+"""How a line of `/metrics` is written: label values escaped, histograms laid out. Texts only."""
 
-Both formats, Prometheus' own and OpenMetrics, come from here; they differ in the header of a counter alone.
-"""
-
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 
-from exporter.metrics.catalogue import Kind, Metric
 from exporter.state.target import Histogram
-
-HERE = "\0"  # where the target's label goes in a template; no label value can hold it
-
-
-def header(metric: Metric, *, openmetrics: bool) -> str:
-    """HELP and TYPE. OpenMetrics names a counter's family without the `_total` of its samples."""
-    name = metric.name.removesuffix("_total") if openmetrics and metric.kind is Kind.COUNTER else metric.name
-    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind.value}\n"
 
 
 def escaped(value: str) -> str:
-    """A label value as both text formats write it."""
+    """A label value as both text formats write it. Prometheus' parser takes a NUL for the end of the text."""
+    if value.isidentifier():  # most values are: nothing to replace
+        return value
     return (
-        value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace(HERE, "\N{REPLACEMENT CHARACTER}")
+        value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
     )
 
 
-def histogram_template(metric: Metric, bounds: tuple[float, ...], label: str) -> str:
-    """Every line of a histogram, with %s for each value: the buckets, then the sum, then the count.
+def sample_line(name: str, labels: Mapping[str, str], value: object) -> str:
+    """One sample."""
+    text = ",".join(f'{label}="{escaped(of)}"' for label, of in labels.items())
+    return f"{name}{{{text}}} {value}\n" if text else f"{name} {value}\n"
 
-    `label` is `name="value"`, several with a comma in between, or nothing. A percent sign in it is written twice.
+
+def histogram_lines(name: str, bounds: tuple[float, ...]) -> Callable[[str, Histogram], str]:
+    """What writes every line of a histogram: the buckets, then the sum, then the count.
+
+    Its first argument is `label="value"`, several with a comma in between, or nothing.
     """
-    comma = "," if label else ""
-    buckets = [f'{metric.name}_bucket{{{label}{comma}le="{bound!r}"}} %s\n' for bound in bounds]
-    buckets.append(f'{metric.name}_bucket{{{label}{comma}le="+Inf"}} %s\n')
-    braces = f"{{{label}}}" if label else ""
-    return "".join(buckets) + f"{metric.name}_sum{braces} %s\n{metric.name}_count{braces} %s\n"
+    tails = [f'le="{bound!r}"}} ' for bound in bounds] + ['le="+Inf"} ']
 
+    def lines(labels: str, histogram: Histogram) -> str:
+        head = f"{name}_bucket{{{labels}{',' if labels else ''}"
+        braces = f"{{{labels}}}" if labels else ""
+        buckets = "".join(
+            [f"{head}{tail}{count}\n" for tail, count in zip(tails, accumulate(histogram.counts), strict=True)]
+        )
+        return f"{buckets}{name}_sum{braces} {histogram.total!r}\n{name}_count{braces} {sum(histogram.counts)}\n"
 
-def filled(template: str, histogram: Histogram) -> str:
-    """The lines of a histogram by its template."""
-    cumulative = tuple(accumulate(histogram.counts))
-    return template % (*cumulative, repr(histogram.total), cumulative[-1])
+    return lines

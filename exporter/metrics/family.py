@@ -1,0 +1,173 @@
+"""A metric family: its row in the catalogue beside the function that writes its lines.
+
+    Family      one name, with its lines for what is shown (a target's View, or the ExporterState)
+    of_claim    one value per target, from the report that may speak for the target's health
+    of_view     one value per target, from all of its state
+    samples_*   several samples per target, each with its label values
+    one_of      a sample for each member of an enum, 1 for the present one
+    of_exporter samples of the exporter itself
+
+A value that is None has no line.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from exporter.maintenance import Window
+from exporter.metrics.text_format import escaped, histogram_lines, sample_line
+from exporter.model import Report, Verdict
+from exporter.state.exporter import ExporterState
+from exporter.state.target import Histogram, TargetState
+
+Shown = TypeVar("Shown")
+Sample = tuple[tuple[str, ...], object]  # the values of the labels (those after `target`), and the sample's value
+
+
+class Kind(StrEnum):
+    """A Prometheus metric type."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+GAUGE, COUNTER, HISTOGRAM = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM
+
+
+class Metric(NamedTuple):
+    """One row: `help` is the HELP line. Units are base units, named by the suffix."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ("target",)
+
+
+class Scrape(NamedTuple):
+    """What all targets of one scrape have in common.
+
+    `extra_labels` are the configured labels of any target: a family has one set of labels. `windows` says of each name
+    of these windows whether one of it is open.
+    """
+
+    now: float
+    extra_labels: tuple[str, ...]
+    windows: Callable[[tuple[Window, ...]], tuple[tuple[str, bool], ...]]
+
+
+class View(NamedTuple):
+    """A state as one scrape sees it: `claim` is the report that may speak for the target's health, if any."""
+
+    state: TargetState
+    claim: Report | None
+    verdict: Verdict
+    label: str  # the target's name, escaped
+    scrape: Scrape
+
+
+class Family(NamedTuple, Generic[Shown]):
+    """A metric and what writes its lines."""
+
+    metric: Metric
+    lines: Callable[[Shown], str]
+
+
+Lines = Callable[[View], str]
+Build = Callable[[Metric], Lines]
+
+
+def family(metric: Metric, build: Build) -> Family[View]:
+    """The family of a metric of targets; `build` makes the function that writes its lines."""
+    return Family(metric, build(metric))
+
+
+def of_view(value: Callable[[View], object]) -> Build:
+    """One value per target."""
+
+    def build(metric: Metric) -> Lines:
+        head = f'{metric.name}{{target="'
+
+        def lines(view: View) -> str:
+            number = value(view)
+            return "" if number is None else f'{head}{view.label}"}} {number}\n'
+
+        return lines
+
+    return build
+
+
+def of_claim(value: Callable[[Report], object]) -> Build:
+    """One value per target, absent when no report may speak for its health."""
+    return of_view(lambda view: None if view.claim is None else value(view.claim))
+
+
+def samples_of_view(samples: Callable[[View], Iterable[Sample]]) -> Build:
+    """Several samples per target."""
+
+    def build(metric: Metric) -> Lines:
+        labels = "".join(f',{label}="%s"' for label in metric.labels[1:])
+        template = f'{metric.name}{{target="%s"{labels}}} %s\n'
+
+        def lines(view: View) -> str:
+            label = view.label
+            return "".join([template % (label, *map(escaped, texts), number) for texts, number in samples(view)])
+
+        return lines
+
+    return build
+
+
+def samples_of_claim(samples: Callable[[Report], Iterable[Sample]]) -> Build:
+    """Several samples per target, absent when no report may speak for its health."""
+    return samples_of_view(lambda view: () if view.claim is None else samples(view.claim))
+
+
+def one_of(members: type[StrEnum], present: Callable[[View], StrEnum | None]) -> Build:
+    """A sample for each member, 1 for the present one, 0 for the others; none at all where none is present."""
+
+    def build(metric: Metric) -> Lines:
+        pieces = {
+            member: around_target(metric, (((each.value,), int(each is member)) for each in members))
+            for member in members
+        }
+
+        def lines(view: View) -> str:
+            member = present(view)
+            return "" if member is None else view.label.join(pieces[member])
+
+        return lines
+
+    return build
+
+
+def around_target(metric: Metric, samples: Iterable[Sample]) -> list[str]:
+    """The lines of these samples, cut at each place where the target's name goes: `name.join(pieces)` fills it in."""
+    pieces = [""]
+    for texts, number in samples:
+        labels = "".join(f',{key}="{escaped(text)}"' for key, text in zip(metric.labels[1:], texts, strict=True))
+        pieces[-1] += f'{metric.name}{{target="'
+        pieces.append(f'"{labels}}} {number}\n')
+    return pieces
+
+
+def histogram(bounds: tuple[float, ...], of: Callable[[TargetState], Histogram]) -> Build:
+    """A histogram per target."""
+
+    def build(metric: Metric) -> Lines:
+        write = histogram_lines(metric.name, bounds)
+        return lambda view: write(f'target="{view.label}"', of(view.state))
+
+    return build
+
+
+def of_exporter(metric: Metric, samples: Callable[[ExporterState], Iterable[Sample]]) -> Family[ExporterState]:
+    """The family of a metric of the exporter."""
+
+    def lines(exporter: ExporterState) -> str:
+        return "".join(
+            sample_line(metric.name, dict(zip(metric.labels, texts, strict=True)), number)
+            for texts, number in samples(exporter)
+        )
+
+    return Family(metric, lines)

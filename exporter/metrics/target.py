@@ -1,0 +1,84 @@
+"""The metrics of a target's verdict, port and handshake."""
+
+from collections.abc import Callable
+
+from exporter.metrics.family import GAUGE, HISTOGRAM, Metric, View, family, histogram, of_claim, of_view, one_of
+from exporter.model import Layer, Report, Verdict
+from exporter.state.target import CONNECT_BUCKETS, HANDSHAKE_BUCKETS
+from exporter.verdict.rules import CONNECTABLE
+
+
+def up(view: View) -> int | None:
+    """Whether a trading program could connect."""
+    return None if view.claim is None else int(view.verdict in CONNECTABLE)
+
+
+def since(view: View) -> float | None:
+    """When the verdict began."""
+    return None if view.verdict is Verdict.UNKNOWN else view.state.since
+
+
+def passed(layer: Layer) -> Callable[[Report], int]:
+    """1 if the layer was reached and passed, 0 if it failed or an outer layer did."""
+
+    def value(report: Report) -> int:
+        result = report.layer(layer)
+        return int(result is not None and result.ok)
+
+    return value
+
+
+def last_duration(report: Report) -> float | None:
+    """How long the handshake took, if it succeeded."""
+    result = report.layer(Layer.HANDSHAKE)
+    return result.seconds if result is not None and result.ok else None
+
+
+def server_version(report: Report) -> int | None:
+    """The negotiated version."""
+    result = report.layer(Layer.HANDSHAKE)
+    return None if result is None or result.server is None else result.server.version
+
+
+FAMILIES = (
+    family(
+        Metric("ibkr_up", GAUGE, "1 if a trading program could connect now, 0 if it could not."),
+        of_view(up),
+    ),
+    family(
+        Metric("ibkr_verdict", GAUGE, "1 for the present verdict, 0 for every other.", ("target", "verdict")),
+        one_of(Verdict, lambda view: view.verdict),
+    ),
+    family(
+        Metric("ibkr_verdict_since_timestamp_seconds", GAUGE, "When the present verdict began, in unix time."),
+        of_view(since),
+    ),
+    family(
+        Metric("ibkr_port_open", GAUGE, "1 if the last TCP connect succeeded."),
+        of_claim(passed(Layer.PORT)),
+    ),
+    family(
+        Metric("ibkr_port_connect_duration_seconds", HISTOGRAM, "Duration of the TCP connects that succeeded."),
+        histogram(CONNECT_BUCKETS, lambda state: state.connect),
+    ),
+    family(
+        Metric("ibkr_handshake_success", GAUGE, "1 if the API answered the last opening handshake."),
+        of_claim(passed(Layer.HANDSHAKE)),
+    ),
+    family(
+        Metric(
+            "ibkr_handshake_duration_seconds",
+            HISTOGRAM,
+            "From the hello sent to the reply received, of the handshakes that succeeded.",
+        ),
+        histogram(HANDSHAKE_BUCKETS, lambda state: state.handshake),
+    ),
+    family(
+        Metric("ibkr_handshake_last_duration_seconds", GAUGE, "The duration of the last handshake."),
+        of_claim(last_duration),
+    ),
+    family(
+        Metric("ibkr_server_version", GAUGE, "The negotiated API server version."),
+        of_claim(server_version),
+    ),
+)
