@@ -1,21 +1,21 @@
-"""From a host to addresses. A resolver that hangs costs one thread for its name, and nobody else a probe."""
+"""From a host to addresses. A resolver that hangs costs one thread for its name and delays no other probe."""
 
 import asyncio
 import socket
-import threading
-from contextlib import suppress
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from exporter.model import AddressFamily, Cause, Target
+from exporter.probes.threads import in_daemon_thread
 
 FAMILIES = {
     AddressFamily.ANY: socket.AF_UNSPEC,
     AddressFamily.IPV4: socket.AF_INET,
     AddressFamily.IPV6: socket.AF_INET6,
 }
-MOST_LITERALS = 4096  # kept; `/probe` may be asked for any address of its allow list
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
-Question = tuple[str, int, int]
+Query = tuple[str, int, int]  # host, port, address family
 
 
 class Address(NamedTuple):
@@ -29,78 +29,59 @@ class UnresolvedError(Exception):
     """The name has no address that we could use; `cause` tells an unknown name from a resolver without an answer."""
 
     def __init__(self, cause: Cause, text: str) -> None:
-        """Keep the cause beside the text."""
         super().__init__(text)
         self.cause = cause
 
 
+LookUp = Callable[[Query], list[Address]]  # raises UnresolvedError
+
+
 class Resolver:
-    """Looks names up, each in a thread of its own, never the same question twice at a time.
+    """Looks names up, each in a thread of its own, never the same name twice at a time.
 
     getaddrinfo cannot be cancelled. A probe that gives up leaves the thread behind; the next tick joins that same
-    lookup instead of starting another, so there are never more threads than names. What fails on our side (no file
-    descriptor left for the resolver) is raised to whoever asks, and the next question asks anew.
+    lookup, so a resolver that hangs for an hour costs one thread for the name.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing under way."""
-        self._pending: dict[Question, asyncio.Future[list[Address]]] = {}
-        self._literals: dict[Question, list[Address] | None] = {}
+    def __init__(self, look_up: LookUp | None = None) -> None:
+        self._look_up = look_up or look_up_name
+        self._pending: dict[Query, asyncio.Future[list[Address]]] = {}
 
     def literal(self, target: Target) -> list[Address] | None:
-        """The target's address where its host is an IP address already, with nobody asked."""
-        question = _question(target)
-        if question not in self._literals:
-            if len(self._literals) >= MOST_LITERALS:
-                self._literals.clear()
-            found = _look_up(question, socket.AI_NUMERICHOST)
-            self._literals[question] = found if isinstance(found, list) else None
-        return self._literals[question]
+        """The target's address where its host is an IP address; None for a name. Asks no resolver."""
+        return _literal(_query(target))
 
     async def resolve(self, target: Target) -> list[Address]:
         """The addresses of the target's name, in the system's order of preference. Raises UnresolvedError."""
-        question = _question(target)
-        if question not in self._pending:
-            self._pending[question] = self._start(question)
-        return list(await asyncio.shield(self._pending[question]))
-
-    def _start(self, question: Question) -> asyncio.Future[list[Address]]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Address]] = loop.create_future()
-
-        def settle(found: list[Address] | Exception) -> None:
-            self._pending.pop(question, None)
-            if isinstance(found, list):
-                answer.set_result(found)
-            else:
-                answer.set_exception(found)
-                answer.exception()  # retrieved: nobody may be waiting any more, and that is no fault
-
-        def look_up() -> None:
-            found: list[Address] | Exception
-            try:
-                found = _look_up(question, 0)
-            except Exception as error:  # noqa: BLE001 - it belongs to the probe that asked, not to this thread
-                found = error
-            with suppress(RuntimeError):  # the loop is closed, and nobody asks any more
-                loop.call_soon_threadsafe(settle, found)
-
-        # A daemon: a resolver that hangs must not keep the process from ending.
-        threading.Thread(target=look_up, name=f"resolve {question[0]}", daemon=True).start()
-        return answer
+        query = _query(target)
+        if query not in self._pending:
+            lookup = in_daemon_thread(lambda: self._look_up(query), f"resolve {query[0]}")
+            self._pending[query] = lookup
+            lookup.add_done_callback(lambda _: self._pending.pop(query, None))
+        return list(await asyncio.shield(self._pending[query]))
 
 
-def _question(target: Target) -> Question:
+def _query(target: Target) -> Query:
     return target.host, target.port, FAMILIES[target.address_family]
 
 
-def _look_up(question: Question, flags: int) -> list[Address] | UnresolvedError:
-    host, port, family = question
+@lru_cache(maxsize=4096)  # `/probe` may be asked for any address of its allow list
+def _literal(query: Query) -> list[Address] | None:
+    try:
+        return look_up_name(query, socket.AI_NUMERICHOST)
+    except UnresolvedError:
+        return None
+
+
+def look_up_name(query: Query, flags: int = 0) -> list[Address]:
+    """Ask the system's resolver. Raises UnresolvedError, and OSError for what is our own machine's fault."""
+    host, port, family = query
     try:
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags)
     except socket.gaierror as error:
-        silent = error.errno == socket.EAI_AGAIN
-        return UnresolvedError(Cause.NAME_TIMEOUT if silent else Cause.NAME_UNKNOWN, error.strerror or str(error))
+        temporary = error.errno == socket.EAI_AGAIN
+        cause = Cause.NAME_TIMEOUT if temporary else Cause.NAME_UNKNOWN
+        raise UnresolvedError(cause, error.strerror or str(error)) from None
     except UnicodeError as error:  # a label that is empty or too long
-        return UnresolvedError(Cause.NAME_UNKNOWN, f"not a valid host name: {error}")
+        raise UnresolvedError(Cause.NAME_UNKNOWN, f"not a valid host name: {error}") from None
     return [Address(kind, sockaddr) for kind, _, _, _, sockaddr in found]  # type: ignore[arg-type]

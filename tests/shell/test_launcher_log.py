@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.probes.launcher_log import MOST, LogFollower, Place, read_tail
+from exporter.probes.launcher_log import MOST, NOTHING, LogFollower, Snapshot, read_log
 from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
 
 IDLE = b"2026-08-28 22:35:02.112 INFO  [JTS-Main] - instance of control is not created yet\n"
@@ -41,37 +41,33 @@ def write(path: Path, data: bytes) -> None:
         stream.write(data)
 
 
-def phase(place: Place) -> str:
-    return place.login.phase.value
+def phase(log: Path) -> str:
+    return read_log(log).login.phase.value
 
 
 def test_a_log_is_followed_as_it_grows_even_by_pieces_of_lines(log: Path) -> None:
     write(log, LOGGING_IN)
-    place = read_tail(Place(log))
-    assert phase(place) == "logging_in"
+    assert phase(log) == "logging_in"
     write(log, CHALLENGE[:50])
-    place = read_tail(place)
-    assert phase(place) == "logging_in"
+    assert phase(log) == "logging_in"
     write(log, CHALLENGE[50:])
-    place = read_tail(place)
-    assert phase(place) == "waiting_two_factor"
+    assert phase(log) == "waiting_two_factor"
     write(log, LOGGED_IN)
-    assert phase(read_tail(place)) == "logged_in"
+    assert phase(log) == "logged_in"
 
 
 def test_the_phase_begins_when_its_line_was_written(log: Path) -> None:
     write(log, LOGGING_IN + CHALLENGE + HEARTBEAT)
     os.utime(log, (1e9, 1e9))
-    assert read_tail(Place(log)).login == Login(LoginPhase.WAITING_TWO_FACTOR, 1e9 - 20)
+    assert read_log(log).login == Login(LoginPhase.WAITING_TWO_FACTOR, 1e9 - 20)
 
 
-def test_what_has_been_read_is_not_opened_again(log: Path) -> None:
+def test_a_log_that_has_not_changed_is_not_opened_again(log: Path) -> None:
     write(log, IDLE)
-    place = read_tail(Place(log))
-    before = log.stat().st_atime_ns
+    snapshot = read_log(log)
     os.utime(log, ns=(0, log.stat().st_mtime_ns))
-    assert read_tail(place) == place
-    assert log.stat().st_atime_ns == 0 < before
+    assert read_log(log, snapshot) is snapshot
+    assert log.stat().st_atime_ns == 0
 
 
 def test_only_the_end_of_a_gigabyte_is_read_in_little_time_and_memory(log: Path) -> None:
@@ -82,11 +78,11 @@ def test_only_the_end_of_a_gigabyte_is_read_in_little_time_and_memory(log: Path)
         stream.write(b"\n" + IDLE)
     tracemalloc.start()
     began = time.perf_counter()
-    place = read_tail(Place(log))
+    snapshot = read_log(log)
     took = time.perf_counter() - began
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert phase(place) == "idle"
+    assert snapshot.login.phase is LoginPhase.IDLE
     assert took < 0.5
     assert peak < 8 * MOST
 
@@ -94,18 +90,16 @@ def test_only_the_end_of_a_gigabyte_is_read_in_little_time_and_memory(log: Path)
 def test_a_gigabyte_without_a_line_is_passed_over(log: Path) -> None:
     with log.open("wb") as stream:
         stream.truncate(1 << 30)
-    place = read_tail(Place(log))
-    assert (phase(place), place.offset) == ("unknown", 1 << 30)
+    assert phase(log) == "unknown"
     write(log, b"end of that line\n" + CHALLENGE)
-    assert phase(read_tail(place)) == "waiting_two_factor"
+    assert phase(log) == "waiting_two_factor"
 
 
-def test_of_a_flood_between_two_looks_only_the_end_is_read(log: Path) -> None:
-    write(log, IDLE)
-    place = read_tail(Place(log))
-    write(log, CHALLENGE + b"x" * 99 + b"\n" + HEARTBEAT * (2 * MOST // len(HEARTBEAT)) + LOGGING_IN)
-    place = read_tail(place)
-    assert (phase(place), place.offset) == ("logging_in", log.stat().st_size)
+def test_of_a_flood_only_the_end_is_read(log: Path) -> None:
+    write(log, CHALLENGE + HEARTBEAT * (2 * MOST // len(HEARTBEAT)))
+    assert phase(log) == "unknown"
+    write(log, LOGGING_IN)
+    assert phase(log) == "logging_in"
 
 
 def test_a_line_that_was_cut_by_the_limit_is_not_taken_for_a_whole_one(log: Path) -> None:
@@ -113,33 +107,31 @@ def test_a_line_that_was_cut_by_the_limit_is_not_taken_for_a_whole_one(log: Path
     cut = CHALLENGE[-(MOST - len(tail)) :]
     assert b"Received CHALLENGE" in cut
     write(log, b"y" * 1000 + b"Received CHALLENGE and more\n"[:0] + CHALLENGE.rstrip()[: -len(cut)] + cut + tail)
-    assert phase(read_tail(Place(log))) == "unknown"
+    assert phase(log) == "unknown"
 
 
 def test_binary_rubbish_does_no_harm_and_what_follows_is_read(log: Path) -> None:
     write(log, LOGGING_IN)
-    place = read_tail(Place(log))
-    write(log, random.Random(4).randbytes(3 * MOST))  # noqa: S311 - rubbish
-    place = read_tail(place)
-    assert phase(place) == "logging_in"
+    write(log, random.Random(4).randbytes(MOST // 2))  # noqa: S311 - rubbish
+    assert phase(log) == "logging_in"
     write(log, b"\n" + CHALLENGE)
-    assert phase(read_tail(place)) == "waiting_two_factor"
+    assert phase(log) == "waiting_two_factor"
 
 
-@pytest.mark.parametrize("between", [False, True], ids=["at once", "with a look between"])
-def test_a_rotated_log_is_read_to_its_end_and_then_the_new_one(log: Path, between: bool) -> None:  # noqa: FBT001
-    write(log, LOGGING_IN)
-    place = read_tail(Place(log))
-    write(log, CHALLENGE)
+def test_a_rotated_log_counts_until_the_new_one_says_more(log: Path) -> None:
+    write(log, LOGGING_IN + CHALLENGE)
     log.rename(log.with_name("launcher.20260828.log"))
-    if between:
-        place = read_tail(place)
-        assert (phase(place), place.login.problem) == ("logging_in", None)
+    assert phase(log) == "waiting_two_factor"  # the new one is not there yet
     write(log, HEARTBEAT)
-    place = read_tail(place)
-    assert phase(place) == "waiting_two_factor"
+    assert phase(log) == "waiting_two_factor"
     write(log, LOGGED_IN)
-    assert phase(read_tail(place)) == "logged_in"
+    assert phase(log) == "logged_in"
+
+
+def test_a_new_log_that_is_long_stands_for_itself(log: Path) -> None:
+    write(log.with_name("launcher.20260828.log"), CHALLENGE)
+    write(log, HEARTBEAT * (MOST // len(HEARTBEAT) + 1))
+    assert phase(log) == "unknown"
 
 
 def test_a_log_that_was_rotated_before_we_started_still_counts(log: Path) -> None:
@@ -148,54 +140,50 @@ def test_a_log_that_was_rotated_before_we_started_still_counts(log: Path) -> Non
     write(log.with_name("launcher.2026.log"), IDLE)
     os.utime(log.with_name("launcher.20260827.log"), (1e9, 1e9))
     write(log, HEARTBEAT)
-    assert phase(read_tail(Place(log))) == "logged_in"
+    assert phase(log) == "logged_in"
 
 
 @pytest.mark.parametrize("longer", [b"", HEARTBEAT * 9], ids=["shorter", "longer"])
-def test_a_log_that_was_emptied_and_written_anew_is_read_from_its_beginning(log: Path, longer: bytes) -> None:
+def test_a_log_that_was_emptied_and_written_again_is_read_from_its_beginning(log: Path, longer: bytes) -> None:
     write(log, HEARTBEAT * 3 + IDLE)
-    place = read_tail(Place(log))
+    snapshot = read_log(log)
     log.write_bytes(CHALLENGE + longer)  # the same inode
-    assert phase(read_tail(place)) == "waiting_two_factor"
+    assert read_log(log, snapshot).login.phase is LoginPhase.WAITING_TWO_FACTOR
 
 
-def test_another_file_under_the_name_is_read_from_its_beginning(log: Path) -> None:
+def test_another_file_under_the_name_is_read(log: Path) -> None:
     write(log, HEARTBEAT * 3 + IDLE)
-    place = read_tail(Place(log))
+    snapshot = read_log(log)
     other = log.with_name("other")
-    write(other, CHALLENGE + HEARTBEAT * 20)
+    write(other, HEARTBEAT * 3 + CHALLENGE[: len(IDLE) - 1] + b"\n")  # of the same size
     other.replace(log)
-    assert phase(read_tail(place)) == "waiting_two_factor"
+    assert read_log(log, snapshot) != snapshot
 
 
-def test_a_log_that_vanished_says_nothing_from_the_second_look_on_and_again_when_it_is_back(log: Path) -> None:
+def test_a_log_that_vanished_says_nothing_until_it_is_back(log: Path) -> None:
     write(log, LOGGED_IN)
-    place = read_tail(Place(log))
+    snapshot = read_log(log)
     hidden = log.with_name("hidden")
     log.rename(hidden)
-    place = read_tail(place)
-    assert phase(place) == "logged_in"
-    place = read_tail(place)
-    assert place.login == Login(problem=LogProblem.MISSING)
+    assert read_log(log, snapshot).login == Login(problem=LogProblem.MISSING)
     hidden.rename(log)
-    place = read_tail(place)
-    assert (phase(place), place.login.problem) == ("logged_in", None)
+    assert phase(log) == "logged_in"
 
 
 def test_a_log_that_never_was_is_missing_at_once(log: Path) -> None:
-    assert read_tail(Place(log)).login.problem is LogProblem.MISSING
+    assert read_log(log).login.problem is LogProblem.MISSING
 
 
 def test_neither_a_directory_nor_a_pipe_nor_a_device_is_read_or_waited_for(log: Path) -> None:
     log.mkdir()
-    assert read_tail(Place(log)).login.problem is LogProblem.NOT_A_FILE
+    assert read_log(log).login.problem is LogProblem.NOT_A_FILE
     log.rmdir()
     os.mkfifo(log)
-    assert read_tail(Place(log)).login.problem is LogProblem.NOT_A_FILE
-    assert read_tail(Place(Path("/dev/zero"))).login.problem is LogProblem.NOT_A_FILE
+    assert read_log(log).login.problem is LogProblem.NOT_A_FILE
+    assert read_log(Path("/dev/zero")).login.problem is LogProblem.NOT_A_FILE
     log.unlink()
     write(log, CHALLENGE)
-    assert phase(read_tail(read_tail(Place(log)))) == "waiting_two_factor"
+    assert phase(log) == "waiting_two_factor"
 
 
 @pytest.fixture
@@ -206,14 +194,14 @@ def locked(log: Path) -> Path:
 
 
 def test_a_log_that_may_not_be_read_says_so(locked: Path, unprivileged: None) -> None:
-    assert read_tail(Place(locked)).login.problem is LogProblem.FORBIDDEN
+    assert read_log(locked).login.problem is LogProblem.FORBIDDEN
 
 
 def test_paths_that_no_system_call_takes_are_unreadable(tmp_path: Path) -> None:
     loop = tmp_path / "launcher.log"
     loop.symlink_to(loop)
-    assert read_tail(Place(loop)).login.problem is LogProblem.UNREADABLE
-    assert read_tail(Place(Path("a\0b"))).login.problem is LogProblem.UNREADABLE
+    assert read_log(loop).login.problem is LogProblem.UNREADABLE
+    assert read_log(Path("a\0b")).login.problem is LogProblem.UNREADABLE
 
 
 def test_no_descriptor_is_left_open(log: Path) -> None:
@@ -221,9 +209,9 @@ def test_no_descriptor_is_left_open(log: Path) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     write(log, CHALLENGE)
-    before, place = opened(), Place(log)
+    before = opened()
     for number in range(20):
-        place = read_tail(place)
+        phase(log)
         if number % 3 == 0:
             log.rename(log.with_name(f"launcher.{number:08}.log"))
         write(log, HEARTBEAT)
@@ -235,37 +223,34 @@ def test_a_writer_that_rotates_and_stops_at_any_point_is_followed_to_the_same_ph
     for _ in range(100):
         for old in log.parent.iterdir():
             old.unlink()
-        place, last = Place(log), b""
+        snapshot, last = NOTHING, b""
         for number in range(30):
             last = chance.choice([LOGGING_IN, CHALLENGE, LOGGED_IN, IDLE])
             cut = chance.randrange(len(last))
             write(log, last[:cut])
-            place = read_tail(place) if chance.random() < 0.5 else place
+            snapshot = read_log(log, snapshot) if chance.random() < 0.5 else snapshot
             write(log, last[cut:])
             if chance.random() < 0.2:
                 log.rename(log.with_name(f"launcher.{number:08}.log"))
-                place = read_tail(place) if chance.random() < 0.5 else place
+                snapshot = read_log(log, snapshot) if chance.random() < 0.5 else snapshot
                 write(log, HEARTBEAT)
-            if chance.random() < 0.1:
-                place = read_tail(place)
-                log.write_bytes(HEARTBEAT[: chance.randrange(9)] + b"\n")
-            place = read_tail(place) if chance.random() < 0.7 else place
+            snapshot = read_log(log, snapshot) if chance.random() < 0.7 else snapshot
         expected = {LOGGING_IN: "logging_in", CHALLENGE: "waiting_two_factor", LOGGED_IN: "logged_in", IDLE: "idle"}
-        assert phase(read_tail(place)) == expected[last]
+        assert read_log(log, snapshot).login.phase.value == expected[last]
 
 
-async def test_a_follower_looks_once_at_a_time_and_says_that_a_hanging_look_is_stuck(log: Path) -> None:
+async def test_a_follower_reads_once_at_a_time_and_says_that_a_hanging_read_is_stuck(log: Path) -> None:
     write(log, CHALLENGE)
-    gate, looks = threading.Event(), []
+    gate, reads = threading.Event(), []
 
-    def hang(place: Place) -> Place:
-        looks.append(place)
+    def hang(path: Path, before: Snapshot) -> Snapshot:
+        reads.append(path)
         gate.wait(10)
-        return read_tail(place)
+        return read_log(path, before)
 
-    follower = LogFollower(str(log), patience=0.01, read_tail=hang)
+    follower = LogFollower(str(log), patience=0.01, read=hang)
     assert await follower.login() == await follower.login() == Login(problem=LogProblem.STUCK)
-    assert len(looks) == 1
+    assert len(reads) == 1
     gate.set()
     login = Login(problem=LogProblem.STUCK)
     for _ in range(1000):
@@ -276,14 +261,14 @@ async def test_a_follower_looks_once_at_a_time_and_says_that_a_hanging_look_is_s
     assert login.phase is LoginPhase.WAITING_TWO_FACTOR
 
 
-async def test_only_the_first_to_meet_a_hanging_look_waits_for_it(log: Path) -> None:
+async def test_only_the_first_to_meet_a_hanging_read_waits_for_it(log: Path) -> None:
     gate = threading.Event()
 
-    def hang(place: Place) -> Place:
+    def hang(path: Path, before: Snapshot) -> Snapshot:
         gate.wait(10)
-        return place
+        return before
 
-    follower = LogFollower(str(log), patience=0.2, read_tail=hang)
+    follower = LogFollower(str(log), patience=0.2, read=hang)
     took = []
     for _ in range(3):
         began = time.perf_counter()
@@ -294,16 +279,16 @@ async def test_only_the_first_to_meet_a_hanging_look_waits_for_it(log: Path) -> 
     assert max(took[1:]) < 0.1
 
 
-async def test_our_own_fault_in_a_look_is_raised_and_the_next_look_is_a_new_one(log: Path) -> None:
+async def test_our_own_fault_in_a_read_is_raised_and_the_next_read_is_a_new_one(log: Path) -> None:
     write(log, CHALLENGE)
     faults = [ZeroDivisionError()]
 
-    def fail(place: Place) -> Place:
+    def fail(path: Path, before: Snapshot) -> Snapshot:
         if faults:
             raise faults.pop()
-        return read_tail(place)
+        return read_log(path, before)
 
-    follower = LogFollower(str(log), read_tail=fail)
+    follower = LogFollower(str(log), read=fail)
     with pytest.raises(ZeroDivisionError):
         await follower.login()
     assert (await follower.login()).phase is LoginPhase.WAITING_TWO_FACTOR

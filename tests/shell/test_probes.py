@@ -307,18 +307,12 @@ async def test_an_ipv6_address_is_probed() -> None:
         assert judge(await probe(at(port, "127.0.0.1")), at(port)) is Verdict.PORT_CLOSED
 
 
-async def test_of_several_addresses_the_next_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_several_addresses_the_next_is_tried_when_one_refuses() -> None:
     async with Gateway("ok") as gateway:
-        resolver = Resolver()
         addresses = [resolving.Address(socket.AF_INET6, ("::1", gateway.port, 0, 0))]
         addresses.append(resolving.Address(socket.AF_INET, ("127.0.0.1", gateway.port)))
-
-        async def resolve(target: Target) -> list[resolving.Address]:
-            return addresses
-
-        monkeypatch.setattr(resolver, "resolve", resolve)
         target = at(gateway.port, "gateway.test")
-        report = await probe_target(target, resolver)
+        report = await probe_target(target, Resolver(lambda _: addresses))
     port = report.layer(Layer.PORT)
     assert port is not None
     assert port.detail == "::1: connect_refused; 127.0.0.1 answered"
@@ -334,20 +328,18 @@ async def test_only_the_configured_address_family_is_tried() -> None:
         assert judge(report, target) is Verdict.HEALTHY
 
 
-async def test_a_resolver_that_hangs_costs_one_thread_for_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_resolver_that_hangs_costs_one_thread_for_its_name() -> None:
     asked = 0
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def hang(question: object, flags: int) -> resolving.UnresolvedError:
+    def hang(_: resolving.Query) -> list[resolving.Address]:
         nonlocal asked
-        if flags == 0:
-            asked += 1
-            asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
-        return resolving.UnresolvedError(Cause.NAME_UNKNOWN, "no")
+        asked += 1
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+        raise resolving.UnresolvedError(Cause.NAME_UNKNOWN, "no")
 
-    monkeypatch.setattr(resolving, "_look_up", hang)
-    resolver = Resolver()
+    resolver = Resolver(hang)
     target = at(7497, "slow.test", deadline=0.2)
     reports = [await probe_target(target, resolver) for _ in range(3)]
     assert asked == 1
@@ -357,14 +349,17 @@ async def test_a_resolver_that_hangs_costs_one_thread_for_its_name(monkeypatch: 
     await asyncio.sleep(0.05)
 
 
+MOST_LITERALS = 4096
+
+
 async def test_many_different_addresses_leave_no_memory_behind() -> None:
     resolver = Resolver()
-    asked = [at(1 + number % 60_000, f"127.0.{number // 60_000}.1") for number in range(3 * resolving.MOST_LITERALS)]
-    for target in asked[: resolving.MOST_LITERALS]:
+    asked = [at(1 + number % 60_000, f"127.0.{number // 60_000}.1") for number in range(3 * MOST_LITERALS)]
+    for target in asked[:MOST_LITERALS]:
         resolver.literal(target)
     tracemalloc.start()
     try:
-        for target in asked[resolving.MOST_LITERALS :]:
+        for target in asked[MOST_LITERALS:]:
             assert resolver.literal(target)
         assert tracemalloc.get_traced_memory()[0] < 2_000_000  # bytes; without a bound 3.5 million
     finally:

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
-from exporter.probes.launcher_log import LogFollower, Place
+from exporter.probes.launcher_log import LogFollower, Snapshot
 from exporter.service import service as service_module
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
@@ -156,12 +157,12 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
         target = replace(at(gateway, interval=60.0), launcher_log="launcher.log")
         release = threading.Event()
 
-        def hang(place: Place) -> Place:  # a dead network mount
+        def hang(path: Path, before: Snapshot) -> Snapshot:  # a dead network mount
             release.wait(30)
-            return place
+            return before
 
         service = Service(ExporterState("test", "3"))
-        service._logins["gateway"] = LogFollower("launcher.log", patience=60.0, read_tail=hang)
+        service._logins["gateway"] = LogFollower("launcher.log", patience=60.0, read=hang)
         await service.watch([target])
         await opened(gateway, 1)
         await ended(gateway)
