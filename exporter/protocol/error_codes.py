@@ -9,7 +9,9 @@ ID_IN_USE = 326
 OUT_OF_DATE = 503
 DATA_LOST = 1101
 PORT_RESET = 1300
-FATAL = frozenset({ID_IN_USE, OUT_OF_DATE, 501, 504, 505, 506, 507, 508})  # after these no session begins
+FATAL = frozenset(
+    {ID_IN_USE, OUT_OF_DATE, 501, 504, 506, 507, 508}
+)  # after these no session begins; 505 (unknown message id) ends nothing
 LOST = frozenset({1100, 2110})
 RESTORED = frozenset({DATA_LOST, 1102})
 WARNINGS = range(2100, 2200)  # IBKR's system and warning notices; none of them is an error

@@ -37,8 +37,8 @@ LARGEST_REPLY = 4096
 STAGES = ("connected", "ready", "time", "accounts", "contract")
 PERMITTED = frozenset((8, 9, 17, 49, 71))  # reqIds, reqContractDetails, reqManagedAccts, reqCurrentTime, startApi
 PROTOBUF = 200  # message ids above this announce protobuf
-# Errors after which no session will come.
-FATAL = frozenset((326, 501, 503, 505, 506, 507, 508))
+# Errors after which no session will come: exporter.protocol.error_codes.FATAL, but 504, which a library says itself.
+FATAL = frozenset((326, 501, 503, 506, 507, 508))
 LOCAL = frozenset((502, 504, *range(509, 600)))  # a library's own words for what the socket shows better
 # Our machine had no room for a try: says nothing of anybody else.
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL))
