@@ -85,6 +85,32 @@ class Cause(StrEnum):
     VERSION_UNKNOWN = "version_unknown"  # a server newer than any whose messages we know
 
 
+OUTCOME: Mapping[Cause, Outcome] = {
+    Cause.NAME_UNKNOWN: Outcome.UNAVAILABLE,
+    Cause.NAME_TIMEOUT: Outcome.TIMEOUT,
+    Cause.NO_ROUTE: Outcome.UNAVAILABLE,
+    Cause.CONNECT_REFUSED: Outcome.REFUSED,
+    Cause.CONNECT_TIMEOUT: Outcome.TIMEOUT,
+    Cause.EOF: Outcome.CLOSED,
+    Cause.RESET: Outcome.CLOSED,
+    Cause.SILENCE: Outcome.TIMEOUT,
+    Cause.UNFINISHED: Outcome.TIMEOUT,
+    Cause.BROKEN_OFF: Outcome.CLOSED,
+    Cause.HTTP: Outcome.GARBLED,
+    Cause.TLS: Outcome.GARBLED,
+    Cause.VNC: Outcome.GARBLED,
+    Cause.SSH: Outcome.GARBLED,
+    Cause.OVERSIZED: Outcome.GARBLED,
+    Cause.MALFORMED: Outcome.GARBLED,
+    Cause.REDIRECT: Outcome.REJECTED,
+    Cause.TOO_OLD: Outcome.REJECTED,
+    Cause.API_ERROR: Outcome.REJECTED,
+    Cause.CLIENT_ID_IN_USE: Outcome.REJECTED,
+    Cause.VERSION_UNKNOWN: Outcome.SKIPPED,
+}
+"""The outcome of a wire probe that ends for a cause; every cause has one."""
+
+
 class Doubt(StrEnum):
     """Why a client's failure is shown but does not count against the library."""
 

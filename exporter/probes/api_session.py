@@ -9,22 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
+from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
 from exporter.probes.connection import READ_SIZE, Connection, Received
 from exporter.protocol import error_codes, messages, notices
 from exporter.protocol.messages import ApiError, CurrentTime, Inbox, Message, Unreadable
 
-OUTCOMES = {
-    Cause.EOF: Outcome.CLOSED,
-    Cause.RESET: Outcome.CLOSED,
-    Cause.SILENCE: Outcome.TIMEOUT,
-    Cause.UNFINISHED: Outcome.TIMEOUT,
-    Cause.OVERSIZED: Outcome.GARBLED,
-    Cause.MALFORMED: Outcome.GARBLED,
-    Cause.CLIENT_ID_IN_USE: Outcome.REJECTED,
-    Cause.TOO_OLD: Outcome.REJECTED,
-    Cause.API_ERROR: Outcome.REJECTED,
-}
 ENDS = frozenset({Cause.EOF, Cause.RESET})
 FLOOD = READ_SIZE  # bytes in one read: more may be waiting
 
@@ -120,7 +109,7 @@ class ApiSession:
         said_why = "; ".join(said)
         return LayerResult(
             layer=Layer.SESSION,
-            outcome=OUTCOMES[cause],
+            outcome=OUTCOME[cause],
             seconds=waited,
             stage=stage,
             cause=cause,

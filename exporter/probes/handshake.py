@@ -2,33 +2,22 @@
 
 import time
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
+from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.connection import Received
 from exporter.probes.context import ProbeContext
 from exporter.protocol import wire
 
-OUTCOMES = {
-    Cause.EOF: Outcome.CLOSED,
-    Cause.RESET: Outcome.CLOSED,
-    Cause.SILENCE: Outcome.TIMEOUT,
-    Cause.UNFINISHED: Outcome.TIMEOUT,
-    Cause.BROKEN_OFF: Outcome.CLOSED,
-    Cause.REDIRECT: Outcome.REJECTED,
-    Cause.TOO_OLD: Outcome.REJECTED,
-    Cause.API_ERROR: Outcome.REJECTED,
-}
 
-
-async def probe_handshake(attempt: ProbeContext) -> LayerResult:
+async def probe_handshake(context: ProbeContext) -> LayerResult:
     """Ask for the API's version. The duration is from the hello sent to the reply received, by the kernel's stamp."""
-    connection, offer = attempt.connection, attempt.target.hello
+    connection, offer = context.connection, context.target.hello
     sent_at = time.time_ns()  # the clock of the kernel's stamps
-    began = attempt.clock()
+    began = context.clock()
     unsent = connection.send(wire.hello(offer))  # then the peer has gone; what it said before that is still to be read
     data = b""
     while True:
         received = await connection.receive()
-        elapsed = attempt.clock() - began
+        elapsed = context.clock() - began
         if received.cause is not None:
             return _unanswered(unsent, received.cause, elapsed, data)
         data += received.data
@@ -72,10 +61,9 @@ def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, data: bytes)
 
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:
-    outcome = OUTCOMES.get(cause, Outcome.GARBLED)
     return LayerResult(
         layer=Layer.HANDSHAKE,
-        outcome=outcome,
+        outcome=OUTCOME[cause],
         seconds=seconds,
         stage=stage,
         cause=cause,

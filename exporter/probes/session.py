@@ -12,8 +12,8 @@ never while the first is open. Nothing else is tried twice.
 import asyncio
 from dataclasses import replace
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
-from exporter.probes.api_session import OUTCOMES, ApiSession
+from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
+from exporter.probes.api_session import ApiSession
 from exporter.probes.context import ProbeContext
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
@@ -23,70 +23,80 @@ NOTICES_MOST = 0.5  # seconds after the answers that late notices are waited for
 NOTICES_QUIET = 0.1  # seconds without any after which no more are expected: they come in one burst with the answers
 
 # What the end of a second connection, after a 326, means for the session that it was opened for.
-AGAIN = {Cause.CONNECT_REFUSED: Cause.RESET, Cause.CONNECT_TIMEOUT: Cause.SILENCE, Cause.BROKEN_OFF: Cause.EOF}
+SECOND_CONNECTION = {
+    Cause.CONNECT_REFUSED: Cause.RESET,
+    Cause.CONNECT_TIMEOUT: Cause.SILENCE,
+    Cause.EOF: Cause.EOF,
+    Cause.RESET: Cause.RESET,
+    Cause.BROKEN_OFF: Cause.EOF,
+    Cause.SILENCE: Cause.SILENCE,
+    Cause.UNFINISHED: Cause.UNFINISHED,
+    Cause.OVERSIZED: Cause.OVERSIZED,
+    Cause.TOO_OLD: Cause.TOO_OLD,
+    Cause.API_ERROR: Cause.API_ERROR,
+}
 
 
-async def probe_session(attempt: ProbeContext) -> LayerResult:
+async def probe_session(context: ProbeContext) -> LayerResult:
     """Begin a session with the first reserved client id that is not in use, have one request answered, and end it."""
     conflicts = 0
     result = _failed(Cause.CLIENT_ID_IN_USE)
-    for client_id in attempt.target.probe_ids:
+    for client_id in context.target.probe_ids:
         if conflicts:
-            again = await _connect_again(attempt)
+            again = await _connect_again(context)
             if not again.ok:
-                cause = again.cause or Cause.MALFORMED
-                cause = AGAIN.get(cause, cause)
-                result = _failed(cause if cause in OUTCOMES else Cause.MALFORMED, "on the connection for the next id")
+                cause = SECOND_CONNECTION.get(again.cause or Cause.MALFORMED, Cause.MALFORMED)
+                result = _failed(cause, "on the connection for the next id")
                 break
-        result = await _converse(attempt, client_id)
+        result = await _hold_session(context, client_id)
         if result.cause is not Cause.CLIENT_ID_IN_USE:
             break
         conflicts += 1
     if not conflicts or result.session is None:
         return result
-    refused = ", ".join(str(client_id) for client_id in attempt.target.probe_ids[:conflicts])
+    refused = ", ".join(str(client_id) for client_id in context.target.probe_ids[:conflicts])
     detail = "; ".join(part for part in (result.detail, f"client ids in use: {refused}") if part)
     return replace(result, detail=detail, session=replace(result.session, conflicts=conflicts))
 
 
-async def _converse(attempt: ProbeContext, client_id: int) -> LayerResult:
-    version = attempt.server.version if attempt.server else 0
+async def _hold_session(context: ProbeContext, client_id: int) -> LayerResult:
+    version = context.server.version if context.server else 0
     if version > KNOWN_VERSION:
         detail = f"server version {version} is newer than {KNOWN_VERSION}, the newest whose messages we know"
         return LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail=detail)
-    dialogue = ApiSession(attempt.connection, version, client_id, attempt.clock)
-    failure = await dialogue.begin() or await dialogue.ask_time()
+    session = ApiSession(context.connection, version, client_id, context.clock)
+    failure = await session.begin() or await session.ask_time()
     if failure is not None:
         return failure
-    await _hear_notices(attempt, dialogue)
-    return dialogue.result()
+    await _read_notices(context, session)
+    return session.result()
 
 
-async def _hear_notices(attempt: ProbeContext, dialogue: ApiSession) -> None:
+async def _read_notices(context: ProbeContext, session: ApiSession) -> None:
     """Take in what the gateway still tells unasked: until it is quiet, and not for long."""
-    connection, now = attempt.connection, asyncio.get_running_loop().time
+    connection, now = context.connection, asyncio.get_running_loop().time
     until = now() + NOTICES_MOST
     cause = None
     while cause is None:
         connection.wait_until(min(until, now() + NOTICES_QUIET))
-        cause = await dialogue.hear()
+        cause = await session.hear()
     connection.wait_until(connection.deadline)
 
 
-async def _connect_again(attempt: ProbeContext) -> LayerResult:
-    await attempt.renew()
-    port = await probe_port(attempt)
+async def _connect_again(context: ProbeContext) -> LayerResult:
+    await context.renew()
+    port = await probe_port(context)
     if not port.ok:
         return port
-    handshake = await probe_handshake(attempt)
-    attempt.server = handshake.server
+    handshake = await probe_handshake(context)
+    context.server = handshake.server
     return handshake
 
 
 def _failed(cause: Cause, detail: str = "") -> LayerResult:
     return LayerResult(
         layer=Layer.SESSION,
-        outcome=OUTCOMES[cause],
+        outcome=OUTCOME[cause],
         seconds=None,
         stage=Stage.START_API,
         cause=cause,

@@ -39,16 +39,16 @@ async def probe_target(
     at, began = time.time(), time.perf_counter()
     limit = target.deadline if deadline is None else deadline
     connection = Connection(asyncio.get_running_loop().time() + limit)
-    attempt = ProbeContext(target, connection, resolver, time.perf_counter)
+    context = ProbeContext(target, connection, resolver, time.perf_counter)
     results: tuple[LayerResult, ...] = ()
     fault = None
     try:
         try:
-            results = await _probe_layers(attempt)
+            results = await _probe_layers(context)
         finally:
-            await attempt.connection.close()
+            await context.connection.close()
     except asyncio.CancelledError:
-        abandoned(attempt.opened)
+        abandoned(context.opened)
         raise
     except Exception as error:  # noqa: BLE001 - the one place where our own faults end
         with suppress(Exception):  # where files or memory ran out, even the log may fail; the report must not
@@ -59,19 +59,19 @@ async def probe_target(
         at=at,
         seconds=time.perf_counter() - began,
         results=results,
-        connections=attempt.opened,
+        connections=context.opened,
         fault=fault,
     )
 
 
-async def _probe_layers(attempt: ProbeContext) -> tuple[LayerResult, ...]:
+async def _probe_layers(context: ProbeContext) -> tuple[LayerResult, ...]:
     results: list[LayerResult] = []
     for layer, probe in PROBES:
-        if layer is Layer.SESSION and not attempt.target.probe_ids:
+        if layer is Layer.SESSION and not context.target.probe_ids:
             continue
         if results and not results[-1].ok:
             results.append(LayerResult(layer=layer, outcome=Outcome.SKIPPED))
         else:
-            results.append(await probe(attempt))
-            attempt.server = results[-1].server or attempt.server
+            results.append(await probe(context))
+            context.server = results[-1].server or context.server
     return tuple(results)
