@@ -6,8 +6,6 @@ of each were captured):
     request             up to 200            201 to 212              213 on
     startApi            71, 2, id, options   raw id 71, same texts   protobuf: 1 client id
     reqCurrentTime      49, 1                raw id 49, 1            protobuf: empty
-    reqIds              8, 1, 1              raw id 8, 1, 1          protobuf: 1 number of ids
-    reqManagedAccts     17, 1                raw id 17, 1            protobuf (from 207 on): empty
 
 An answer names its own framing from 201 on: a raw id above 200 is protobuf of the id less 200. What cannot be read is
 a value too, for the gateway's faults are no exceptions.
@@ -34,7 +32,6 @@ KNOWN_VERSION = 226  # the highest server version whose messages we know
 MAX_READ = 256 * 1024  # bytes; the accounts of an adviser with 20,000 clients. A longer message is passed over unread
 MAX_TEXT = 500  # characters of an error's text
 UNPRINTABLE = "?"  # for an account of which no terminal should see the characters
-MANAGED_ACCOUNTS_PROTOBUF_FROM = 207
 ERROR_VERSION_FIELD_UNTIL = 194  # from here on a text error has no version field
 
 _INTEGER = re.compile(rb"-?[0-9]{1,18}")
@@ -86,24 +83,12 @@ def start_api(version: int, client_id: int) -> bytes:
     if client_id < 1:
         msg = f"no session of ours has the client id {client_id}"
         raise ValueError(msg)
-    return _request(
-        version, Request.START_API, (b"2", str(client_id).encode(), b""), b"\x08" + protobuf.varint(client_id)
-    )
+    return _request(version, Request.START_API, (b"2", str(client_id).encode(), b""), protobuf.encode({1: client_id}))
 
 
 def request_current_time(version: int) -> bytes:
     """Ask for the gateway's clock, at most once in 1.1 s: sooner it is ignored (docs/facts.md: messages)."""
     return _request(version, Request.REQ_CURRENT_TIME, (b"1",), b"")
-
-
-def request_managed_accounts(version: int) -> bytes:
-    """Ask for the accounts again; they come unasked when a session begins."""
-    return _request(version, Request.REQ_MANAGED_ACCOUNTS, (b"1",), b"")
-
-
-def request_ids(version: int) -> bytes:
-    """Ask for the next order id again; it comes unasked when a session begins."""
-    return _request(version, Request.REQ_IDS, (b"1", b"1"), b"\x08\x01")
 
 
 class Inbox:
@@ -178,8 +163,7 @@ def read(payload: bytes, version: int) -> Message | None:
 
 
 def _request(version: int, request: Request, texts: Sequence[bytes], body: bytes) -> bytes:
-    first = MANAGED_ACCOUNTS_PROTOBUF_FROM if request is Request.REQ_MANAGED_ACCOUNTS else PROTOBUF_FROM
-    if version >= first:
+    if version >= PROTOBUF_FROM:
         return frame((request + PROTOBUF_OFFSET).to_bytes(LENGTH, "big") + body)
     fields = b"".join(text + b"\0" for text in texts)
     if version >= RAW_IDS_FROM:
@@ -243,14 +227,14 @@ _OF_TEXT: Mapping[int, Callable[[bytes], Message]] = {
 
 def _from_protobuf(identity: int, body: bytes) -> Message | None:
     make = _OF_PROTOBUF.get(identity)
-    return None if make is None else make(protobuf.fields(body))
+    return None if make is None else make(protobuf.decode(body))
 
 
 _OF_PROTOBUF: Mapping[int, Callable[[Fields], Message]] = {
     Answer.ERROR: lambda fields: ApiError(
-        protobuf.whole(fields, 1), protobuf.whole(fields, 3), _text(protobuf.data(fields, 4))
+        protobuf.integer(fields, 1), protobuf.integer(fields, 3), _text(protobuf.data(fields, 4))
     ),
-    Answer.NEXT_VALID_ID: lambda fields: NextValidId(protobuf.whole(fields, 1)),
+    Answer.NEXT_VALID_ID: lambda fields: NextValidId(protobuf.integer(fields, 1)),
     Answer.MANAGED_ACCOUNTS: lambda fields: _accounts(protobuf.data(fields, 1)),
-    Answer.CURRENT_TIME: lambda fields: CurrentTime(protobuf.whole(fields, 1)),
+    Answer.CURRENT_TIME: lambda fields: CurrentTime(protobuf.integer(fields, 1)),
 }

@@ -7,8 +7,9 @@ ib_insync's decoder, which agree. From 205 on it is protobuf.
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from exporter.protocol import protobuf
 from exporter.protocol.wire import Answer
-from exporter.simulator import messages, protobuf
+from exporter.simulator import messages
 from exporter.simulator.messages import Message
 
 CONTRACT_ID = 12087792
@@ -56,13 +57,9 @@ def _is_asked_for(message: Message) -> bool:
         identity, symbol, kind = (messages.text(message, place, 0) for place in (2, 3, 4))
         currency, local = (messages.text(message, place, 0) for place in (11, 12))
     else:
-        body = protobuf.decode(message.body).get(2, b"")
-        asked = protobuf.decode(body) if isinstance(body, bytes) else {}
-        identity = str(asked.get(1, 0))
-        texts = [
-            value.decode("latin-1") if isinstance(value := asked.get(n, b""), bytes) else "" for n in (2, 3, 10, 11)
-        ]
-        symbol, kind, currency, local = texts
+        contract = protobuf.decode(protobuf.data(protobuf.decode(message.body), 2))
+        identity = str(protobuf.integer(contract, 1))
+        symbol, kind, currency, local = (protobuf.data(contract, n).decode("latin-1") for n in (2, 3, 10, 11))
     if identity == str(CONTRACT_ID):
         return True
     return kind == KIND and (local == MARKET or (symbol == SYMBOL and currency in ("", CURRENCY)))

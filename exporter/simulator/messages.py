@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from exporter.protocol import protobuf
 from exporter.protocol.wire import LENGTH, PROTOBUF_OFFSET, RAW_IDS_FROM, Answer, Request, frame, split_frame
-from exporter.simulator import protobuf
 
 SIGNATURE = b"API\0"
 MAX_HELLO = 4096  # bytes; connect options are a few words
@@ -152,11 +152,7 @@ def integer(message: Message, place: int, number: int) -> int:
     Raises ValueError if it is something else.
     """
     if message.body is not None:
-        value = protobuf.decode(message.body).get(number, 0)
-        if not isinstance(value, int):
-            msg = f"field {number} of message {message.id} is no number"
-            raise ValueError(msg)
-        return protobuf.signed(value)
+        return protobuf.integer(protobuf.decode(message.body), number)
     return int(text(message, place, number)[:20] or 0)
 
 

@@ -10,8 +10,9 @@ from time import monotonic
 
 import pytest
 
+from exporter.protocol import protobuf
 from exporter.protocol.wire import frame
-from exporter.simulator import messages, protobuf
+from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Recorder

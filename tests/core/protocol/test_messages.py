@@ -71,30 +71,12 @@ def test_the_request_for_the_time_is_written_as_captured(version: int, expected:
     assert messages.request_current_time(version).hex() == expected
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [(200, "000000053137003100"), (206, "00000006000000113100"), (207, "00000004000000d9"), (226, "00000004000000d9")],
-)
-def test_the_request_for_the_accounts_is_protobuf_from_207_on(version: int, expected: str) -> None:
-    assert messages.request_managed_accounts(version).hex() == expected
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [(200, "00000006380031003100"), (212, "000000080000000831003100"), (213, "00000006000000d00801")],
-)
-def test_the_request_for_an_order_id_is_protobuf_from_213_on(version: int, expected: str) -> None:
-    assert messages.request_ids(version).hex() == expected
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("make", "identity"),
     [
         (lambda version: messages.start_api(version, 9001), Request.START_API),
         (messages.request_current_time, Request.REQ_CURRENT_TIME),
-        (messages.request_managed_accounts, Request.REQ_MANAGED_ACCOUNTS),
-        (messages.request_ids, Request.REQ_IDS),
     ],
 )
 def test_a_gateway_reads_each_request_at_each_version(

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.protocol import protobuf
 from exporter.protocol.wire import Answer
-from exporter.simulator import contract_details, messages, protobuf
+from exporter.simulator import contract_details, messages
 from exporter.simulator.messages import ClientHello, Message
 
 # hellos as captured from the libraries
@@ -190,17 +191,17 @@ def test_an_order_gets_no_answer() -> None:
 @given(st.dictionaries(st.integers(1, 500), st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=300), max_size=20))
 def test_protobuf_reads_what_it_wrote(fields: dict[int, int | bytes]) -> None:
     read = protobuf.decode(protobuf.encode(dict(fields)))
-    assert {n: protobuf.signed(v) if isinstance(v, int) else v for n, v in read.items()} == fields
+    assert {n: protobuf.integer(read, n) if isinstance(v, int) else v for n, v in read.items()} == fields
 
 
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        ("0a0541", "field 1 is longer than the message"),
-        ("0900", "field 1 is longer than the message"),
-        ("08", "a number without an end"),
-        ("08ffffffffffffffffffff01", "a number without an end"),
-        ("0b", "wire type 3"),
+        ("0a0541", "a protobuf field longer than its message"),
+        ("0900", "a protobuf field longer than its message"),
+        ("08", "a protobuf number without an end"),
+        ("08ffffffffffffffffffff01", "a protobuf number without an end"),
+        ("0b", "an unknown protobuf wire type 3"),
     ],
 )
 def test_a_broken_protobuf_message_is_told_what_is_wrong(data: str, complaint: str) -> None:
