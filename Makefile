@@ -7,6 +7,8 @@ export PYTHON
 bin := .venv/bin
 ready := .venv/.ready
 args ?=
+# Most tests wait for a process or a deadline, so more of them run at a time than there are cores.
+several := -n 6 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help: ## this list
@@ -23,8 +25,16 @@ demo: $(ready) ## simulated gateways, each with another fault, and the exporter 
 	@$(bin)/ibkr-exporter demo $(args)
 
 .PHONY: test
-test: $(ready) ## all tests, with coverage; args="-k wire" for some of them, without
-	@$(bin)/python -m pytest $(if $(args),$(args),--cov --cov-report=term)
+test: $(ready) ## all tests, six at a time; args="-k wire" for some of them, one by one
+	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
+
+.PHONY: test-core
+test-core: $(ready) ## the tests that wait for nothing, in seconds
+	@$(bin)/python -m pytest -q tests/core $(args)
+
+.PHONY: coverage
+coverage: $(ready) ## all tests, and which lines of the package they do not run
+	@$(bin)/python -m pytest $(several) --cov --cov-report=term $(args)
 
 .PHONY: clients
 clients: $(ready) ## install the client libraries for tests and diagnose (2 GB); IBKR_EXPORTER_CLIENTS_DIR moves them

@@ -15,6 +15,7 @@ from exporter import log
 from exporter.probes import timestamps
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+QUICK = REPOSITORY / "tests" / "core"
 STRICT = pytest.StashKey[bool]()
 
 
@@ -45,6 +46,15 @@ def pytest_make_collect_report(
 def pytest_configure(config: pytest.Config) -> None:
     """Read the environment once."""
     config.stash[STRICT] = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow tests first and give each quick file to one worker: so several at a time end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if item.path.is_relative_to(QUICK):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
