@@ -24,13 +24,11 @@ from exporter.verdict.rules import CONNECTABLE, judge
 from exporter.web import pages
 from exporter.web.streaming import Streamer
 
-GRACE = 0.25  # seconds of that for a probe to close its connection
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
+GRACE = 0.25  # of these, the seconds in which a probe closes its connection
 
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
+    "Content-Security-Policy": pages.CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -127,13 +125,11 @@ class Routes:
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """The style sheet and its like; only names that the package itself holds."""
-        name = request.match_info["name"]
         try:
-            body = pages.static(name)
-        except (KeyError, FileNotFoundError):
+            body, content_type = pages.static(request.match_info["name"])
+        except KeyError:
             return _missing("No such file", "There is no such file.")
-        kind = "text/css" if name.endswith(".css") else "image/svg+xml"
-        return web.Response(body=body, content_type=kind, charset="utf-8", headers={hdrs.CACHE_CONTROL: "max-age=3600"})
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type, hdrs.CACHE_CONTROL: "max-age=3600"})
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""

@@ -83,7 +83,7 @@ async def test_nothing_of_a_log_line_but_its_phase_and_time_leaves_the_process(
     assert state.last is not None
     now = state.last.at
     shown = [repr(logged), repr(state), *exposition([state], now), json.dumps(pages.status([state], now))]
-    shown += [pages.render_status([state], now), pages.render_target(state, now)]
+    shown += ["".join(pages.status_chunks([state], now)), pages.render_target(state, now)]
     for text in shown:
         assert SECRET not in text
         assert "4711" not in text

@@ -78,11 +78,6 @@ def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | N
     return _joined(_templates().get_template("status.html").generate(_context("", context)))
 
 
-def render_status(states: Sequence[TargetState], now: float, *, refresh: int | None = 10) -> str:
-    """The status page in one piece."""
-    return "".join(status_chunks(states, now, refresh=refresh))
-
-
 def render_target(state: TargetState, now: float) -> str:
     """The page of one target."""
     window = common_window([state], now)
@@ -122,8 +117,13 @@ def render_error(code: int, title: str, message: str, *, root: str = "../") -> s
     return _render("error.html", root, context)
 
 
-def static(name: str) -> bytes:
-    """The content of a file of `/static/`; raises KeyError for a name that is not in STATIC."""
+def static(name: str) -> tuple[bytes, str]:
+    """The content and the content type of a file of `/static/`; raises KeyError for a name that is not in STATIC."""
+    return _static(name), STATIC[name]
+
+
+@cache
+def _static(name: str) -> bytes:
     if name not in STATIC:
         raise KeyError(name)
     return files("exporter.web.pages").joinpath("static", name).read_bytes()
@@ -144,7 +144,7 @@ def _runbook(name: str) -> str:
 @cache
 def _style_version() -> str:
     """In the style sheet's address, so that a browser does not keep an old one after an upgrade."""
-    return f"{crc32(static('style.css')):08x}"
+    return f"{crc32(_static('style.css')):08x}"
 
 
 @cache

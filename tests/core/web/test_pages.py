@@ -22,6 +22,10 @@ HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">&quot;\'
 TEXT_CONTRAST = 4.5  # WCAG 2.2, AA
 
 
+def render_status(states: list[TargetState], now: float, *, refresh: int | None = 10) -> str:
+    return "".join(pages.status_chunks(states, now, refresh=refresh))
+
+
 class Outline(HTMLParser):
     """Refuses tags that do not nest; collects the tags and the text."""
 
@@ -59,9 +63,9 @@ class Outline(HTMLParser):
 def every_page() -> dict[str, str]:
     states = every_verdict()
     return {
-        "status": pages.render_status(states, NOW),
-        "empty": pages.render_status([], NOW),
-        "still": pages.render_status(states, NOW, refresh=None),
+        "status": render_status(states, NOW),
+        "empty": render_status([], NOW),
+        "still": render_status(states, NOW, refresh=None),
         "error": pages.render_error(404, "Not found", "There is no target nowhere."),
         "runbooks": pages.render_runbooks(),
         **{f"target {state.target.name}": pages.render_target(state, NOW) for state in states},
@@ -75,7 +79,7 @@ def every_page() -> dict[str, str]:
 def test_a_target_that_is_not_healthy_is_shown_with_headline_actions_in_order_and_runbook(verdict: Verdict) -> None:
     state = in_verdict(verdict, "paper")
     expected = [format_for(action, state.target) for action in REMEDIES[verdict].actions]
-    for html, root in ((pages.render_status([state], NOW), ""), (pages.render_target(state, NOW), "../")):
+    for html, root in ((render_status([state], NOW), ""), (pages.render_target(state, NOW), "../")):
         outline = Outline(html)
         assert format_for(REMEDIES[verdict].headline, state.target) in outline.text
         places = [outline.text.index(action) for action in expected]
@@ -118,7 +122,7 @@ def test_what_a_peer_or_a_configuration_says_is_shown_as_text() -> None:
     hostile = replace(target(HOSTILE), labels={HOSTILE: HOSTILE}, host=HOSTILE, clients=(HOSTILE,))
     state = after(TargetState(hostile), (5, (*results, client)))
     broken = replace(state, verdict=Verdict.PROBE_BROKEN, last=replace(state.last or report("", ()), fault=HOSTILE))
-    rendered = [pages.render_status([state, broken], NOW), pages.render_error(404, HOSTILE, HOSTILE)]
+    rendered = [render_status([state, broken], NOW), pages.render_error(404, HOSTILE, HOSTILE)]
     rendered += [pages.render_target(state, NOW), pages.render_target(broken, NOW)]
     for html in rendered:
         outline = Outline(html)
@@ -128,7 +132,7 @@ def test_what_a_peer_or_a_configuration_says_is_shown_as_text() -> None:
 
 
 def test_a_name_with_any_characters_makes_a_link_of_one_segment() -> None:
-    html = pages.render_status([in_verdict(Verdict.HEALTHY, "a/b c?d#é")], NOW)
+    html = render_status([in_verdict(Verdict.HEALTHY, "a/b c?d#é")], NOW)
     assert {"href": "targets/a%2Fb%20c%3Fd%23%C3%A9"} in Outline(html).all("a")
 
 
@@ -144,11 +148,11 @@ def test_a_name_with_any_characters_makes_a_link_of_one_segment() -> None:
 )
 def test_the_title_tells_the_worst_verdict(verdicts: list[Verdict], title: str) -> None:
     states = [in_verdict(verdict) for verdict in verdicts]
-    assert Outline(pages.render_status(states, NOW)).title.startswith(title)
+    assert Outline(render_status(states, NOW)).title.startswith(title)
 
 
 def test_the_worst_comes_first_from_the_outside_in() -> None:
-    outline = Outline(pages.render_status(every_verdict(), NOW))
+    outline = Outline(render_status(every_verdict(), NOW))
     shown = [
         str(link["href"]).removeprefix("runbooks/") for link in outline.all("a") if "runbooks/" in str(link["href"])
     ]
@@ -159,15 +163,15 @@ def test_the_worst_comes_first_from_the_outside_in() -> None:
 
 def test_the_status_page_loads_again_by_itself_unless_it_is_told_to_keep_still() -> None:
     states = [in_verdict(Verdict.HEALTHY)]
-    assert {"http-equiv": "refresh", "content": "10"} in Outline(pages.render_status(states, NOW)).all("meta")
-    still = Outline(pages.render_status(states, NOW, refresh=None))
+    assert {"http-equiv": "refresh", "content": "10"} in Outline(render_status(states, NOW)).all("meta")
+    still = Outline(render_status(states, NOW, refresh=None))
     assert not [meta for meta in still.all("meta") if "http-equiv" in meta]
     assert not [meta for meta in Outline(pages.render_target(states[0], NOW)).all("meta") if "http-equiv" in meta]
 
 
 def test_an_expired_state_claims_nothing_and_says_how_old_it_is() -> None:
     state = after(TargetState(target("paper")), (500, CASES[Verdict.HEALTHY]))
-    for html in (pages.render_status([state], NOW), pages.render_target(state, NOW)):
+    for html in (render_status([state], NOW), pages.render_target(state, NOW)):
         outline = Outline(html)
         assert "The last report is from 2026-11-21T01:52:00Z and said healthy" in outline.text
         ladders = [attributes["class"] for attributes in outline.all("li") if "class" in attributes]
@@ -298,7 +302,7 @@ def test_a_thousand_targets_come_in_small_pieces_and_a_bounded_page() -> None:
     ill = [in_verdict(Verdict.API_SILENT, f"silent-{number:04}") for number in range(40)]
     pieces = list(pages.status_chunks([*well, *ill], NOW))
     html = "".join(pieces)
-    assert html == pages.render_status([*well, *ill], NOW)
+    assert html == render_status([*well, *ill], NOW)
     assert max(len(piece) for piece in pieces) < 2 * CHUNK
     assert len(html) < 1_000_000
     assert html.count("<article") == UNFOLDED
@@ -327,7 +331,7 @@ def test_text_has_the_contrast_that_wcag_aa_asks_for(theme: str) -> None:
 
 
 def themes() -> dict[str, dict[str, str]]:
-    css = pages.static("style.css").decode()
+    css = pages.static("style.css")[0].decode()
     light, dark = (
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
         for block in css.split("prefers-color-scheme: dark")[:2]
@@ -348,14 +352,14 @@ def luminance(colour: str) -> float:
 
 def test_many_cards_have_a_list_above_them_that_leads_to_each() -> None:
     states = [in_verdict(Verdict.API_SILENT, f"silent-{number:03}") for number in range(UNFOLDED + 2)]
-    outline = Outline(pages.render_status(states, NOW))
+    outline = Outline(render_status(states, NOW))
     wanted = [f"card-{number}" for number in range(1, UNFOLDED + 1)]
     assert [article["id"] for article in outline.all("article")] == wanted
     assert [link["href"] for link in outline.all("a") if str(link["href"]).startswith("#")] == [
         f"#{name}" for name in wanted
     ]
     assert "and 2 more" in outline.text
-    assert 'class="index"' not in pages.render_status(states[:3], NOW)
+    assert 'class="index"' not in render_status(states[:3], NOW)
 
 
 def test_every_template_compiles_before_the_first_visitor_comes() -> None:
@@ -384,5 +388,5 @@ def test_a_row_of_tests_names_its_cells_where_a_narrow_screen_shows_no_headings(
         named = [found[1] if (found := re.search('data-head="([^"]*)"', cell)) else None for cell in cells]
         assert [name for name in named if name] == ["Version", "Took", "Stages", "Detail"]
         assert all(name in (None, heading) for name, heading in zip(named, headings, strict=True))
-    style = pages.static("style.css").decode()
+    style = pages.static("style.css")[0].decode()
     assert 'content: attr(data-head) ": "' in style

@@ -48,4 +48,4 @@ def test_the_page_of_a_target_shows_the_login_and_every_window() -> None:
 
 
 def test_the_first_page_shows_the_login_as_evidence() -> None:
-    assert "waits for two-factor approval" in pages.render_status([failing(WAITING)], T0 + 1)
+    assert "waits for two-factor approval" in "".join(pages.status_chunks([failing(WAITING)], T0 + 1))
