@@ -1,7 +1,8 @@
-"""The door to the HTTP server: how many connections may be open, and how long one may stay without asking anything.
+"""A limit on the connections to the HTTP server, and on how long one may stay without asking anything.
 
-A server that waits for ever for a request, as aiohttp's does, can be filled with connections that never send one; then
-no scraper gets in, and no file is left for a probe. Here the one that has been idle longest makes room for the next.
+aiohttp waits for ever for a request. Connections that never send one could fill the server; then no scraper gets in,
+and no file is left for a probe. Here the connection that has been idle longest makes room for the next
+(docs/adr/0008).
 """
 
 import asyncio
@@ -10,141 +11,140 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-ASKING = 10.0  # seconds from the connect to the end of the first request's headers
-IDLE = 90.0  # seconds between two requests: a scraper with an interval of a minute keeps its connection
-TAKING = 30.0  # seconds without progress in which whoever asked takes nothing of the answer
+FIRST_REQUEST = 10.0  # seconds from the connect to the end of the first request's headers
+KEEP_ALIVE = 90.0  # seconds between two requests: a scraper with an interval of a minute keeps its connection
+STALLED_WRITE = 30.0  # seconds in which the peer reads nothing of an answer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ConnectionLimiter:
-    """Lets connections in to `server`, at most `most` at a time. Its call is an asyncio protocol factory."""
+    """Accepts at most `most` connections to `server` at a time. Its call is an asyncio protocol factory."""
 
-    def __init__(self, server: Callable[[], asyncio.Protocol], most: int, asking: float = ASKING) -> None:
-        """Nobody is in yet. `asking` are the seconds that a first request may take."""
-        self.asking = asking
+    def __init__(self, server: Callable[[], asyncio.Protocol], most: int, first_request: float = FIRST_REQUEST) -> None:
+        """`first_request` are the seconds that a connection has for its first request."""
+        self.first_request = first_request
         self._server = server
         self._most = most
-        self._inside: set[LimitedConnection] = set()
+        self._open: set[LimitedConnection] = set()
         self._idle: dict[LimitedConnection, None] = {}  # in the order in which they fell idle
 
     def __call__(self) -> "LimitedConnection":
-        """A new connection, before it is known from whom."""
+        """Make the protocol of a new connection."""
         return LimitedConnection(self, self._server())
 
-    def enter(self, connection: "LimitedConnection") -> bool:
-        """Let one in, where need be by sending away who is idle longest; False: all others are busy."""
-        if len(self._inside) >= self._most:
+    def admit(self, connection: "LimitedConnection") -> bool:
+        """Admit a connection; where all places are taken, close the longest idle one. False: none is idle."""
+        if len(self._open) >= self._most:
             if not self._idle:
                 return False
-            next(iter(self._idle)).send_away()
-        self._inside.add(connection)
+            next(iter(self._idle)).abort()
+        self._open.add(connection)
         self._idle[connection] = None
         return True
 
-    def leave(self, connection: "LimitedConnection") -> None:
-        """One has gone, or is as good as gone."""
-        self._inside.discard(connection)
+    def release(self, connection: "LimitedConnection") -> None:
+        """Free the connection's place."""
+        self._open.discard(connection)
         self._idle.pop(connection, None)
 
-    def note(self, connection: "LimitedConnection", *, busy: bool) -> None:
-        """One asks, or has been answered."""
+    def mark(self, connection: "LimitedConnection", *, busy: bool) -> None:
+        """Record that a request of the connection is being answered, or has been."""
         self._idle.pop(connection, None)
-        if not busy and connection in self._inside:
+        if not busy and connection in self._open:
             self._idle[connection] = None
 
 
 class LimitedConnection(asyncio.Protocol):
-    """One connection: hands all on to aiohttp's own protocol, and watches the time."""
+    """One connection: passes everything on to aiohttp's protocol, and closes the connection after a timeout."""
 
-    def __init__(self, door: ConnectionLimiter, inner: asyncio.Protocol) -> None:
-        """Not connected yet."""
-        self._door = door
+    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
+        self._limiter = limiter
         self._inner = inner
         self._admitted = False
         self._busy = False
         self._transport: asyncio.Transport | None = None
-        self._limit: asyncio.TimerHandle | None = None
+        self._timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Come in, or be sent away."""
+        """Admit the connection, or abort it."""
         if not isinstance(transport, asyncio.Transport):
             msg = "HTTP needs a stream"
             raise TypeError(msg)
         self._transport = transport
-        self._admitted = self._door.enter(self)
+        self._admitted = self._limiter.admit(self)
         if not self._admitted:
             transport.abort()
             return
         self._inner.connection_made(transport)
-        self._allow(self._door.asking)
+        self._arm(self._limiter.first_request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Gone."""
-        self._allow(None)
-        self._door.leave(self)
+        """Free the place."""
+        self._arm(None)
+        self._limiter.release(self)
         if self._admitted:
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Part of a request. That alone buys no time: one byte now and then is how such a server is starved."""
+        """Pass part of a request on. It extends no timeout: a byte now and then is how such a server is starved."""
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """No more requests will come."""
+        """Pass the end of the stream on."""
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """The answer is taken more slowly than we make it."""
+        """The peer reads the answer more slowly than it is made."""
         self._inner.pause_writing()
-        self._expect_taking()
+        self._watch_progress()
 
     def resume_writing(self) -> None:
-        """It is being taken."""
-        self._allow(None if self._busy else IDLE)
+        """The peer has caught up."""
+        self._arm(None if self._busy else KEEP_ALIVE)
         self._inner.resume_writing()
 
-    def send_away(self) -> None:
-        """End the connection without regard to what is unsent. Its place is free at once."""
-        self._door.leave(self)
+    def abort(self) -> None:
+        """Close the connection whatever is unsent, and free its place at once."""
+        self._limiter.release(self)
         if self._transport is not None:
             self._transport.abort()
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """A request is complete and being answered: for that there is no limit here."""
-        self._note(busy=True)
+        """Suspend the timeout while a request is being answered."""
+        self._mark(busy=True)
         try:
             yield
         finally:
-            self._note(busy=False)
+            self._mark(busy=False)
 
-    def _note(self, *, busy: bool) -> None:
+    def _mark(self, *, busy: bool) -> None:
         self._busy = busy
-        self._door.note(self, busy=busy)
-        self._allow(None if busy else IDLE)
+        self._limiter.mark(self, busy=busy)
+        self._arm(None if busy else KEEP_ALIVE)
 
-    def _expect_taking(self) -> None:
-        """Look from time to time whether the answer is being taken."""
-        left = self._unsent()
+    def _watch_progress(self) -> None:
+        """Close the connection if the peer reads nothing for STALLED_WRITE seconds."""
+        before = self._unsent()
 
-        def look() -> None:
-            if self._unsent() < left:
-                self._expect_taking()
+        def check() -> None:
+            if self._unsent() < before:
+                self._watch_progress()
             else:
-                self.send_away()
+                self.abort()
 
-        self._allow(TAKING, look)
+        self._arm(STALLED_WRITE, check)
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def _allow(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
-        """So long until it is sent away, or until `then` is done; None: as long as it likes."""
-        if self._limit is not None:
-            self._limit.cancel()
+    def _arm(self, seconds: float | None, action: Callable[[], None] | None = None) -> None:
+        """Close the connection after `seconds` unless armed again; None disarms. `action` replaces closing."""
+        if self._timeout is not None:
+            self._timeout.cancel()
         loop = asyncio.get_running_loop()
-        self._limit = None if seconds is None else loop.call_later(seconds, then or self.send_away)
+        self._timeout = None if seconds is None else loop.call_later(seconds, action or self.abort)
 
 
 @web.middleware

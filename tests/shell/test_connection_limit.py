@@ -23,8 +23,10 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def house(most: int, asking: float = 30.0, answer: bytes = b"hello") -> AsyncIterator["House"]:
-    """A server behind a door: `/` answers at once, `/slow` when it is told to."""
+async def limited_server(
+    most: int, first_request: float = 30.0, answer: bytes = b"hello"
+) -> AsyncIterator["LimitedServer"]:
+    """A server behind the limit: `/` answers at once, `/slow` when `finish` is set."""
     finish = asyncio.Event()
 
     async def at_once(_: web.Request) -> web.Response:
@@ -40,9 +42,9 @@ async def house(most: int, asking: float = 30.0, answer: bytes = b"hello") -> As
     await runner.setup()
     assert runner.server is not None
     server = await asyncio.get_running_loop().create_server(
-        ConnectionLimiter(runner.server, most, asking), "127.0.0.1", 0
+        ConnectionLimiter(runner.server, most, first_request), "127.0.0.1", 0
     )
-    made = House(server.sockets[0].getsockname()[1], finish)
+    made = LimitedServer(server.sockets[0].getsockname()[1], finish)
     try:
         yield made
     finally:
@@ -52,20 +54,20 @@ async def house(most: int, asking: float = 30.0, answer: bytes = b"hello") -> As
         server.close()
 
 
-class House:
+class LimitedServer:
     def __init__(self, port: int, finish: asyncio.Event) -> None:
         self.port = port
         self.finish = finish
         self.writers: list[asyncio.StreamWriter] = []
 
-    async def visit(self, said: bytes = b"") -> Streams:
+    async def connect(self, sent: bytes = b"") -> Streams:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         self.writers.append(writer)
-        writer.write(said)
+        writer.write(sent)
         return reader, writer
 
     async def ask(self) -> bytes:
-        reader, _ = await self.visit(ASK)
+        reader, _ = await self.connect(ASK)
         async with asyncio.timeout(10):
             return await reader.readuntil(b"hello")
 
@@ -79,12 +81,12 @@ async def ended(reader: asyncio.StreamReader) -> bool:
     return True
 
 
-async def test_who_has_been_idle_longest_makes_room_and_who_is_being_answered_does_not() -> None:
-    async with house(most=3) as at:
-        busy, _ = await at.visit(ASK.replace(b"/ ", b"/slow "))
+async def test_the_longest_idle_connection_makes_room_and_one_being_answered_does_not() -> None:
+    async with limited_server(most=3) as at:
+        busy, _ = await at.connect(ASK.replace(b"/ ", b"/slow "))
         await asyncio.sleep(0.1)  # it has been read
-        first, _ = await at.visit()
-        second, _ = await at.visit(b"GET / HT")
+        first, _ = await at.connect()
+        second, _ = await at.connect(b"GET / HT")
         assert (await at.ask()).startswith(b"HTTP/1.1 200")
         assert await ended(first)
         assert not second.at_eof()
@@ -92,11 +94,11 @@ async def test_who_has_been_idle_longest_makes_room_and_who_is_being_answered_do
         assert b"hello" in await busy.readuntil(b"hello")
 
 
-async def test_where_all_are_being_answered_the_next_is_sent_away_at_once() -> None:
-    async with house(most=2) as at:
-        busy = [(await at.visit(ASK.replace(b"/ ", b"/slow ")))[0] for _ in range(2)]
+async def test_where_all_are_being_answered_the_next_is_closed_at_once() -> None:
+    async with limited_server(most=2) as at:
+        busy = [(await at.connect(ASK.replace(b"/ ", b"/slow ")))[0] for _ in range(2)]
         await asyncio.sleep(0.1)
-        third, _ = await at.visit(ASK)
+        third, _ = await at.connect(ASK)
         assert await ended(third)
         at.finish.set()
         assert all([b"hello" in await reader.readuntil(b"hello") for reader in busy])
@@ -104,8 +106,8 @@ async def test_where_all_are_being_answered_the_next_is_sent_away_at_once() -> N
 
 
 async def test_a_first_request_that_trickles_in_is_given_up() -> None:
-    async with house(most=10, asking=0.4) as at:
-        reader, writer = await at.visit(b"GET / HTTP/1.1\r\n")
+    async with limited_server(most=10, first_request=0.4) as at:
+        reader, writer = await at.connect(b"GET / HTTP/1.1\r\n")
         trickle = asyncio.create_task(_trickle(writer))
         assert await ended(reader)
         trickle.cancel()
@@ -119,19 +121,19 @@ async def _trickle(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_an_answered_connection_stays_open_for_the_next_request() -> None:
-    async with house(most=10, asking=0.3) as at:
-        reader, writer = await at.visit(ASK)
+    async with limited_server(most=10, first_request=0.3) as at:
+        reader, writer = await at.connect(ASK)
         await reader.readuntil(b"hello")
         await asyncio.sleep(0.5)
         writer.write(ASK)
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_answer_that_nobody_takes_does_not_keep_others_out() -> None:
-    async with house(most=2, answer=b"x" * 30_000_000 + b"hello") as at:
-        stuck = [await at.visit(ASK) for _ in range(2)]
+async def test_an_answer_that_is_not_read_does_not_keep_others_out() -> None:
+    async with limited_server(most=2, answer=b"x" * 30_000_000 + b"hello") as at:
+        stuck = [await at.connect(ASK) for _ in range(2)]
         await asyncio.sleep(0.3)
-        reader, writer = await at.visit(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+        reader, writer = await at.connect(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(10):
             assert (await reader.readline()).startswith(b"HTTP/1.1 404")
         writer.close()
