@@ -62,21 +62,21 @@ LIBRARY, PYTHONS = "fake", ((3, 8), (3, 99))
 def load():
     return {"version": "1"}
 class Session:
-    def __init__(self, witness, hangs):
-        self.witness, self.hangs = witness, hangs
-        witness.opened = True
+    def __init__(self, observer, hangs):
+        self.observer, self.hangs = observer, hangs
+        observer.opened = True
     def ask_time(self):
         time.sleep(1000 if self.hangs else 0)
-        self.witness.reach("time", 1)
+        self.observer.reach("time", 1)
     def ask_contract(self):
-        self.witness.reach("contract", "")
+        self.observer.reach("contract", "")
     def close(self, seconds):
         pass
-def begin(host, port, client_id, witness):
-    witness.reach("connected", 176)
-    witness.reach("ready")
-    witness.reach("accounts", [])
-    return Session(witness, port == 2)
+def begin(host, port, client_id, observer):
+    observer.reach("connected", 176)
+    observer.reach("ready")
+    observer.reach("accounts", [])
+    return Session(observer, port == 2)
 """
 
 

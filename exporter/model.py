@@ -278,11 +278,12 @@ class SessionFacts:
 
 @dataclass(frozen=True, slots=True)
 class InstalledVersion:
-    """The versions of a broker library and of the interpreter that it is installed in."""
+    """The versions of a broker library and of its interpreter, and the seconds that its import took."""
 
     library: str
     version: str
     python: str
+    import_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.clients.check import Checked, check_client
+from exporter.clients.check import ClientCheck, check_client
 from exporter.clients.environments import Environment, State, default_root, find_python, list_environments
 from exporter.clients.install import InstallError, find_uv, install
 from exporter.clients.libraries import find_libraries, find_recipes, version_text
@@ -103,7 +103,7 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
         python = spec.python or find_python(spec.name, spec.library, default_root())
         if python is None:
             problem = f"not installed: `ibkr-exporter clients install {spec.library}` does it"
-            checked.append(Checked(spec.name, spec.library, "", None, (), problem))
+            checked.append(ClientCheck(spec.name, spec.library, "", None, (), problem))
             continue
         with console.status(f"importing {spec.name}"):
             checked.append(await check_client(spec.name, libraries[spec.library], str(python)))
@@ -119,7 +119,7 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
     return all(one.usable for one in checked)
 
 
-def _checks(checked: Sequence[Checked]) -> Table:
+def _checks(checked: Sequence[ClientCheck]) -> Table:
     table = _table("Client", "Result", "Library", "Python", "Import", "Details")
     for one in checked:
         installed = one.installed

@@ -1,7 +1,7 @@
-"""What is wrong with an interpreter as a client, and what mends it. Pure: reads what drivers/list_packages.py said.
+"""What is wrong with an interpreter as a client, and what mends it. Pure: reads what drivers/list_packages.py prints.
 
 Measured (docs/facts.md: packages): ibapi, ibapi-latest, ibapi-stable and nautilus-ibapi all bring the package `ibapi`
-and overwrite each other in silence; `pip check` finds nothing wrong. So do eventkit and aeventkit.
+and overwrite each other without a message; `pip check` finds nothing wrong. So do eventkit and aeventkit.
 """
 
 import re
@@ -26,82 +26,85 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is installed in an interpreter, as drivers/list_packages.py tells it."""
+class InstalledPackages:
+    """What is installed in an interpreter, in the words of drivers/list_packages.py."""
 
     python: tuple[int, ...]
     distributions: Mapping[str, str]
     owners: Mapping[str, Sequence[str]]
-    wants: Mapping[str, Sequence[str]]
+    requires: Mapping[str, Sequence[str]]
     protobuf_code: bool
 
 
-def read_look(said: Mapping[str, Any]) -> Look:
-    """The JSON object of list_packages.py as a value. Raises KeyError if it is another."""
-    return Look(
-        tuple(said["python"]), said["distributions"], said["owners"], said["wants"], bool(said["protobuf_code"])
+def read_packages(line: Mapping[str, Any]) -> InstalledPackages:
+    """The JSON object of list_packages.py as a value. Raises KeyError for any other object."""
+    return InstalledPackages(
+        python=tuple(line["python"]),
+        distributions=line["distributions"],
+        owners=line["owners"],
+        requires=line["requires"],
+        protobuf_code=bool(line["protobuf_code"]),
     )
 
 
-def find_conflicts(look: Look, library: Library, python: str) -> tuple[Conflict, ...]:
-    """All that is wrong with `library` in the interpreter `python`; the first is to be mended first."""
+def find_conflicts(packages: InstalledPackages, library: Library, python: str) -> tuple[Conflict, ...]:
+    """All that is wrong with `library` in the interpreter `python`, in the order in which to mend it."""
     pip = f"{python} -m pip"
-    found = [
-        *_wrong_python(look, library),
-        *_not_installed(look, library, pip),
-        *_overwritten(look, library, pip),
-        *_missing_protobuf(look, pip),
-        *_wrong_ibapi(look, library, pip),
-    ]
-    return tuple(found)
+    return (
+        *_wrong_python(packages, library),
+        *_not_installed(packages, library, pip),
+        *_overwritten(packages, library, pip),
+        *_missing_protobuf(packages, pip),
+        *_wrong_ibapi(packages, library, pip),
+    )
 
 
-def _wrong_python(look: Look, library: Library) -> Sequence[Conflict]:
-    version = (look.python[0], look.python[1])
+def _wrong_python(packages: InstalledPackages, library: Library) -> Sequence[Conflict]:
+    version = (packages.python[0], packages.python[1])
     if library.oldest <= version <= library.newest:
         return ()
     kind = "old" if version < library.oldest else "new"
     span = f"{version_text(library.oldest)} to {version_text(library.newest)}"
     text = f"Python {version_text(version)} is too {kind} for {library.name}, which needs {span}"
-    return [Conflict(text, f"make the environment anew with Python {version_text(library.newest)} or one between")]
+    return [Conflict(text, f"make a new environment with Python {version_text(library.newest)} or one between")]
 
 
-def _not_installed(look: Look, library: Library, pip: str) -> Sequence[Conflict]:
+def _not_installed(packages: InstalledPackages, library: Library, pip: str) -> Sequence[Conflict]:
     names = DISTRIBUTIONS.get(library.name, (library.name.replace("_", "-"),))
-    if any(name in look.distributions for name in names):
+    if any(name in packages.distributions for name in names):
         return ()
-    wanted = {"ibapi": "ibapi-latest protobuf", "nautilus_trader": "'nautilus_trader[ib]'"}.get(
+    argument = {"ibapi": "ibapi-latest protobuf", "nautilus_trader": "'nautilus_trader[ib]'"}.get(
         library.name, library.name
     )
-    return [Conflict(f"{library.name} is not installed in it", f"{pip} install {wanted}")]
+    return [Conflict(f"{library.name} is not installed in it", f"{pip} install {argument}")]
 
 
-def _overwritten(look: Look, library: Library, pip: str) -> Sequence[Conflict]:
-    found = []
-    for package, owners in look.owners.items():
+def _overwritten(packages: InstalledPackages, library: Library, pip: str) -> Sequence[Conflict]:
+    conflicts = []
+    for package, owners in packages.owners.items():
         if len(owners) > 1:
-            keep = _keep(package, owners, look, library)
+            keep = _keep(package, owners, packages, library)
             text = f"{_listed(owners)} are both installed and overwrite each other's package `{package}`"
             if len(owners) > 2:  # noqa: PLR2004 - both means two
                 text = text.replace(" are both ", " are all ")
-            remedy = f"{pip} uninstall -y {' '.join(owners)} && {pip} install {keep}=={look.distributions[keep]}"
-            found.append(Conflict(text, remedy))
-    return found
+            remedy = f"{pip} uninstall -y {' '.join(owners)} && {pip} install {keep}=={packages.distributions[keep]}"
+            conflicts.append(Conflict(text, remedy))
+    return conflicts
 
 
-def _keep(package: str, owners: Sequence[str], look: Look, library: Library) -> str:
+def _keep(package: str, owners: Sequence[str], packages: InstalledPackages, library: Library) -> str:
     """Which of the owners this library needs."""
     if package == "eventkit":
         return "aeventkit" if library.name == "ib_async" else "eventkit"
-    if library.name == "nautilus_trader" and "nautilus-ibapi" in look.distributions:
+    if library.name == "nautilus_trader" and "nautilus-ibapi" in packages.distributions:
         return "nautilus-ibapi"
     return next((name for name in ("ibapi-latest", "ibapi-stable", "nautilus-ibapi") if name in owners), owners[0])
 
 
-def _missing_protobuf(look: Look, pip: str) -> Sequence[Conflict]:
-    if not look.protobuf_code or "protobuf" in look.distributions:
+def _missing_protobuf(packages: InstalledPackages, pip: str) -> Sequence[Conflict]:
+    if not packages.protobuf_code or "protobuf" in packages.distributions:
         return ()
-    owner = _listed(look.owners.get("ibapi", ("ibapi",)))
+    owner = _listed(packages.owners.get("ibapi", ("ibapi",)))
     return [
         Conflict(
             f"{owner} needs protobuf, which is missing and which it may not declare",
@@ -110,24 +113,24 @@ def _missing_protobuf(look: Look, pip: str) -> Sequence[Conflict]:
     ]
 
 
-def _wrong_ibapi(look: Look, library: Library, pip: str) -> Sequence[Conflict]:
+def _wrong_ibapi(packages: InstalledPackages, library: Library, pip: str) -> Sequence[Conflict]:
     """nautilus_trader works with one edition of ibapi, and asks for it only in its extra `ib`."""
-    if library.name != "nautilus_trader" or "nautilus-trader" not in look.distributions:
+    if library.name != "nautilus_trader" or "nautilus-trader" not in packages.distributions:
         return ()
-    version = look.distributions["nautilus-trader"]
+    version = packages.distributions["nautilus-trader"]
     remedy = f"{pip} install 'nautilus_trader[ib]=={version}'"
-    wants = (re.sub(r"[ ()]", "", want) for want in look.wants.get("nautilus-trader", ()))
-    wanted = next((want for want in wants if "==" in want), None)
-    installed = look.distributions.get("nautilus-ibapi")
-    if not look.owners.get("ibapi"):
+    requirements = (re.sub(r"[ ()]", "", want) for want in packages.requires.get("nautilus-trader", ()))
+    wanted = next((want for want in requirements if "==" in want), None)
+    installed = packages.distributions.get("nautilus-ibapi")
+    if not packages.owners.get("ibapi"):
         return [Conflict(f"nautilus_trader {version} was installed without its extra `ib`: ibapi is missing", remedy)]
     if wanted is None or f"nautilus-ibapi=={installed}" == wanted:
         return ()
-    return [Conflict(f"nautilus_trader {version} was made for {wanted}, and there is {_editions(look)}", remedy)]
+    return [Conflict(f"nautilus_trader {version} was made for {wanted}, and there is {_editions(packages)}", remedy)]
 
 
-def _editions(look: Look) -> str:
-    return _listed([f"{name} {look.distributions[name]}" for name in look.owners.get("ibapi", ())])
+def _editions(packages: InstalledPackages) -> str:
+    return _listed([f"{name} {packages.distributions[name]}" for name in packages.owners.get("ibapi", ())])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
-"""The lines of a driver to the result of a probe. No processes here, no clock.
+"""From the lines of a driver to the result of a probe. No processes here, no clock.
 
     {"stage": "connected", "seconds": 0.012, "server_version": 176}
     {"end": "timeout", "stage": "ready", "cause": "silence", "detail": "...", "code": null, "seconds": 14.2}
     {"closed": true}
 
-A driver that was killed has said how far it got; the stage that it did not reach is where it hung.
+The lines of a driver that was killed show how far it got: it hung in the next stage.
 """
 
 import json
@@ -18,7 +18,7 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, ServerHello, Stag
 STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)
 # Where a probe ended is named by what was going on there: `diagnose --json` calls the library's connect so.
 ENDED_IN = {Stage.CONNECTED: Stage.CONNECT}
-MOST_TEXT = 400
+MAX_TEXT = 400
 
 Line = Mapping[str, Any]
 Word = TypeVar("Word", Outcome, Stage, Cause)
@@ -26,9 +26,9 @@ Word = TypeVar("Word", Outcome, Stage, Cause)
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a probe's process ended: by us at the deadline, or by itself with this wait status (None: unknown).
+    """How a probe's process ended: killed by us at the deadline, or by itself with a wait status (None: unknown).
 
-    `imported`: the library was there before the process was.
+    `imported`: the library was imported before the process was forked.
     """
 
     killed: bool
@@ -50,16 +50,20 @@ def find_end(lines: Sequence[Line]) -> Line | None:
     return next((line for line in lines if isinstance(line.get("end"), str)), None)
 
 
-def read_result(client: str, lines: Sequence[Line], elapsed: float, death: ExitStatus, noise: str) -> LayerResult:
-    """The result of a probe that took `elapsed` seconds, from what its process said before it ended or was killed.
+def read_result(
+    client: str, lines: Sequence[Line], elapsed: float, exit_status: ExitStatus, printed: str
+) -> LayerResult:
+    """The result of a probe that took `elapsed` seconds, from what its process wrote before it ended or was killed.
 
     Whatever happens before the import is done says nothing about the target.
     """
     stages = tuple(_stages(lines))
     version = next((line["server_version"] for line in lines if isinstance(line.get("server_version"), int)), None)
     end = find_end(lines)
-    told = next((line["unavailable"] for line in lines if "unavailable" in line), None)
-    outcome, stage, cause, detail = _ended(end, told, death, _next_stage(stages, imported=death.imported), noise)
+    unavailable_text = next((line["unavailable"] for line in lines if "unavailable" in line), None)
+    outcome, stage, cause, detail = _ending(
+        end, unavailable_text, exit_status, _next_stage(stages, imported=exit_status.imported), printed
+    )
     seconds = end.get("seconds") if end is not None else elapsed
     code = end.get("code") if end is not None else None
     if outcome is Outcome.OK and not detail:
@@ -71,7 +75,7 @@ def read_result(client: str, lines: Sequence[Line], elapsed: float, death: ExitS
         seconds=float(seconds) if isinstance(seconds, int | float) else elapsed,
         stage=None if outcome is Outcome.OK else ENDED_IN.get(stage, stage),
         cause=cause,
-        detail=detail[:MOST_TEXT],
+        detail=detail[:MAX_TEXT],
         stages=stages,
         server=ServerHello(version, "") if version is not None else None,
         client=client,
@@ -82,7 +86,7 @@ def read_result(client: str, lines: Sequence[Line], elapsed: float, death: ExitS
 def unavailable(client: str, detail: str, stage: Stage | None = None) -> LayerResult:
     """A probe that could not be done, which says nothing about the target."""
     return LayerResult(
-        layer=Layer.CLIENT, outcome=Outcome.UNAVAILABLE, stage=stage, detail=detail[:MOST_TEXT], client=client
+        layer=Layer.CLIENT, outcome=Outcome.UNAVAILABLE, stage=stage, detail=detail[:MAX_TEXT], client=client
     )
 
 
@@ -97,13 +101,13 @@ def describe_status(status: int | None) -> str:
     return f"exited with {status >> 8}"
 
 
-def last_lines(noise: str, most: int = 3) -> str:
-    """The last things that a library printed, for evidence."""
-    return " | ".join([line.strip() for line in noise.splitlines() if line.strip()][-most:])
+def last_lines(printed: str, most: int = 3) -> str:
+    """The last lines that a library printed, for evidence."""
+    return " | ".join([line.strip() for line in printed.splitlines() if line.strip()][-most:])
 
 
-def _ended(
-    end: Line | None, told: object, death: ExitStatus, missing: Stage, noise: str
+def _ending(
+    end: Line | None, unavailable_text: object, exit_status: ExitStatus, missing: Stage, printed: str
 ) -> tuple[Outcome, Stage, Cause | None, str]:
     if end is not None:
         outcome = _word(Outcome, end["end"]) or Outcome.CRASHED
@@ -113,25 +117,25 @@ def _ended(
             _word(Cause, end.get("cause")),
             str(end.get("detail") or ""),
         )
-    if told is not None:
-        return Outcome.UNAVAILABLE, Stage.IMPORTED, None, str(told)
-    if death.killed and death.status in (None, signal.SIGKILL):
+    if unavailable_text is not None:
+        return Outcome.UNAVAILABLE, Stage.IMPORTED, None, str(unavailable_text)
+    if exit_status.killed and exit_status.status in (None, signal.SIGKILL):
         outcome, detail = Outcome.TIMEOUT, "it hung and was killed at the deadline"
-    elif death.status == signal.SIGKILL:  # no library does that to itself
+    elif exit_status.status == signal.SIGKILL:  # no library does that to itself
         outcome, detail = Outcome.UNAVAILABLE, "killed by SIGKILL, and not by us: is there enough memory?"
     else:
-        said = last_lines(noise)
-        outcome, detail = Outcome.CRASHED, describe_status(death.status) + (f"; it said: {said}" if said else "")
+        text = last_lines(printed)
+        outcome, detail = Outcome.CRASHED, describe_status(exit_status.status) + (f"; it said: {text}" if text else "")
     return Outcome.UNAVAILABLE if missing is Stage.IMPORTED else outcome, missing, None, detail
 
 
 def _stages(lines: Sequence[Line]) -> list[tuple[Stage, float]]:
-    found = []
+    reached = []
     for line in lines:
         stage, seconds = _word(Stage, line.get("stage")), line.get("seconds")
         if stage in STAGES and "end" not in line and isinstance(seconds, int | float):
-            found.append((stage, float(seconds)))
-    return found
+            reached.append((stage, float(seconds)))
+    return reached
 
 
 def _next_stage(stages: Sequence[tuple[Stage, float]], *, imported: bool) -> Stage:

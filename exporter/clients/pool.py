@@ -1,4 +1,4 @@
-"""The workers of all clients: one for each, shared by the targets, started when first needed."""
+"""The workers of all clients: one for each client, shared by the targets, started at first use."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -20,61 +20,58 @@ class PooledClient:
     """One client with its worker."""
 
     def __init__(self, spec: ClientSpec, worker: Worker) -> None:
-        """Nothing is started yet."""
         self.spec = spec
         self.worker = worker
         self.places = asyncio.Semaphore(AT_ONCE)
         self.status: ClientStatus | None = None  # None: not yet tried
 
     async def ready(self) -> str | None:
-        """Have the library imported, however long that takes; why it cannot be, if it cannot."""
+        """Import the library; return why that failed, or None."""
         try:
-            started = await self.worker.start()
+            installed = await self.worker.start()
         except UnusableError as error:
             if self.status is None or self.status.problem != str(error):
                 structlog.get_logger(__name__).warning("client unusable", client=self.spec.name, problem=str(error))
             self.status = ClientStatus(self.spec.name, problem=str(error))
             return str(error)
-        installed = InstalledVersion(started.library, started.version, started.python)
         self.status = ClientStatus(self.spec.name, installed)
         return None
 
     @property
     def installed(self) -> InstalledVersion | None:
-        """What is installed, as far as it is known."""
+        """The library's version; None before the import."""
         return self.status.installed if self.status is not None else None
 
 
 class ClientPool:
-    """The members by their clients' names."""
+    """The clients by name."""
 
     def __init__(self, open_one: Open = open_worker) -> None:
-        """Nobody yet."""
         self._open = open_one
         self._members: dict[str, PooledClient] = {}
 
     async def configure(self, clients: Mapping[str, ClientSpec]) -> None:
-        """Have exactly these from now on. Unchanged ones keep their process."""
-        gone = [name for name, member in self._members.items() if clients.get(name) != member.spec]
-        await self._stop_client(gone)
+        """Keep exactly these clients. Unchanged ones keep their process."""
+        removed = [name for name, member in self._members.items() if clients.get(name) != member.spec]
+        await self._stop_clients(removed)
         for name, spec in clients.items():
             if name not in self._members:
                 self._members[name] = PooledClient(spec, self._open(spec))
 
     def member(self, name: str) -> PooledClient | None:
-        """The member of this name."""
+        """The client of this name."""
         return self._members.get(name)
 
     @property
     def statuses(self) -> tuple[ClientStatus, ...]:
-        """Of every client that was started, or could not be."""
+        """The status of every client whose start was tried."""
         return tuple(member.status for member in self._members.values() if member.status is not None)
 
     async def close(self) -> None:
         """End every process."""
-        await self._stop_client(list(self._members))
+        await self._stop_clients(list(self._members))
 
-    async def _stop_client(self, names: Sequence[str]) -> None:
+    async def _stop_clients(self, names: Sequence[str]) -> None:
         members = [self._members.pop(name) for name in names]
         for result in await asyncio.gather(*(member.worker.stop() for member in members), return_exceptions=True):
             if isinstance(result, Exception):

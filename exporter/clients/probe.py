@@ -1,10 +1,10 @@
-"""One try of a client against a target, in a turn in which we probe that target in no other way.
+"""One probe of a target by a client, under a lease: meanwhile the exporter does not probe that target otherwise.
 
-    a moment of rest       the gateway lets go of the client id that was used before
+    a pause                the gateway releases the client id that was used before
     a handshake            if it fails, the client is not started: the wire's verdict stands
     the client             with the first reserved id; after error 326 with the next, within the same deadline
 
-Whoever needs the target urgently ends the turn; then the client is stopped, and nothing is said of it.
+A more urgent probe of the target ends the lease; then the client is stopped, and its result is discarded.
 """
 
 import asyncio
@@ -20,23 +20,22 @@ from exporter.probes.target import probe_target
 from exporter.verdict.client_blame import EXPIRY, ClientProbe, answered, discard, enough, is_conclusive, skipped
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
-ENDING = 2 * SETTLING  # seconds from the end of a client's time to that of its try: it may have to be killed first
+ENDING = 2 * SETTLING  # seconds kept for killing a client at the end of its time
 LEAST = 0.1  # seconds for a client, however near the wire's next probe is
 IN_USE = 326
 
 
 class EndpointLease:
-    """The time in which one client alone has a target."""
+    """One client's exclusive use of a target, from its creation to `end`."""
 
     def __init__(self) -> None:
-        """It begins."""
         self.opened = 0  # TCP connections of the client
-        self.looked = 0  # our own, of the handshake right before
+        self.looked = 0  # our own connections, of the handshake right before
         self._wanted = asyncio.Event()
         self._over = asyncio.Event()
 
     async def wait(self, seconds: float | None) -> None:
-        """Wait for its end; after so many seconds, ask for that."""
+        """Wait for the end of the lease; ask for it after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._over.wait()
@@ -44,15 +43,15 @@ class EndpointLease:
         await self._over.wait()
 
     def look(self, connections: int) -> None:
-        """We have looked at the target with so many connections of our own."""
+        """Count connections of our own."""
         self.looked += connections
 
     def end(self) -> None:
-        """It is over."""
+        """End the lease."""
         self._over.set()
 
     async def work(self, task: asyncio.Task[ClientProbe]) -> ClientProbe | None:
-        """The task's result; None if it was ended because somebody wants the target."""
+        """The task's result; None if the lease was asked for first, and the task cancelled."""
         wanted = asyncio.create_task(self._wanted.wait())
         try:
             await asyncio.wait({task, wanted}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,66 +67,66 @@ async def probe_client(
     member: PooledClient,
     resolver: Resolver,
     limit: float,
-    turn: EndpointLease,
+    lease: EndpointLease,
     *,
     until: float = math.inf,
     regardless: bool = False,
 ) -> ClientProbe:
-    """One trial, the client's own time limited to `limit` seconds, and such that all of it is over `until` (loop time).
+    """Probe with a client for at most `limit` seconds, and end before `until` (loop time).
 
-    `regardless` of whether the gateway answers there is no handshake: it is known not to.
+    `regardless`: skip the handshake, because the gateway is known not to answer, and probe all the same.
     """
     spec = member.spec
     await asyncio.sleep(SETTLING)
     before = None
     if not regardless:
-        before = await probe_target(replace(target, client_ids=()), resolver, abandoned=turn.look)
-        turn.look(before.connections)
+        before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.look)
+        lease.look(before.connections)
     now = time.time()
     if before is not None and not answered(before):
         return ClientProbe(skipped(spec.name, member.installed), now, now + EXPIRY * spec.interval, before)
     left = until - ENDING - asyncio.get_running_loop().time()
-    result, conflicts, had = await _connect(target, member, max(min(limit, left), LEAST), turn)
-    if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had, spec.deadline):
-        result = discard(result, f"there was time for {had:.1f} s only: give the target a longer interval")
+    result, conflicts, had_seconds = await _connect(target, member, max(min(limit, left), LEAST), lease)
+    if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had_seconds, spec.deadline):
+        result = discard(result, f"there was time for {had_seconds:.1f} s only: give the target a longer interval")
     if is_conclusive(result) and not result.ok:
         await asyncio.sleep(SETTLING)
     now = time.time()
-    return ClientProbe(result, now, now + EXPIRY * spec.interval, before, turn.opened, conflicts, had)
+    return ClientProbe(result, now, now + EXPIRY * spec.interval, before, lease.opened, conflicts, had_seconds)
 
 
 def unusable(member: PooledClient, problem: str) -> ClientProbe:
-    """The trial of a client that cannot be used."""
+    """The probe of a client that cannot be used."""
     now = time.time()
     result = discard(skipped(member.spec.name), problem)
     return ClientProbe(result, now, now + EXPIRY * member.spec.interval)
 
 
 def skip(member: PooledClient) -> ClientProbe:
-    """The trial of a client that was not started, because the wire fails."""
+    """The probe of a client that was not started, because the wire fails."""
     now = time.time()
     return ClientProbe(skipped(member.spec.name, member.installed), now, now + EXPIRY * member.spec.interval)
 
 
-def interrupted(member: PooledClient, target: Target, turn: EndpointLease) -> ClientProbe:
-    """The trial of a client that had to make room: it says nothing, and what it had opened is counted."""
+def interrupted(member: PooledClient, target: Target, lease: EndpointLease) -> ClientProbe:
+    """The probe of a client whose lease was ended: no result, but its connections count."""
     now = time.time()
-    handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=turn.looked)
-    return ClientProbe(skipped(member.spec.name, member.installed), now, now, handshake, turn.opened)
+    handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=lease.looked)
+    return ClientProbe(skipped(member.spec.name, member.installed), now, now, handshake, lease.opened)
 
 
 async def _connect(
-    target: Target, member: PooledClient, limit: float, turn: EndpointLease
+    target: Target, member: PooledClient, limit: float, lease: EndpointLease
 ) -> tuple[LayerResult, int, float]:
-    """The client's result with the first id that is free, how many were not, and the seconds that it had."""
-    until = asyncio.get_running_loop().time() + limit
+    """The client's result with the first free client id, the number of ids in use, and the seconds that it had."""
+    end = asyncio.get_running_loop().time() + limit
     conflicts, result, left = 0, skipped(member.spec.name), limit
     async with member.places:
         for client_id in target.probe_ids:
-            left = max(until - asyncio.get_running_loop().time(), LEAST)
-            turn.opened += 1
+            left = max(end - asyncio.get_running_loop().time(), LEAST)
+            lease.opened += 1
             probe = await member.worker.probe(target.host, target.port, client_id, left)
-            turn.opened += probe.connections - 1
+            lease.opened += probe.connections - 1
             result = replace(probe.result, installed=member.installed)
             if result.code != IN_USE:
                 break

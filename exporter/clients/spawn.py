@@ -1,4 +1,4 @@
-"""A new process for each probe, for systems that cannot fork. It costs an import each time and promises the same."""
+"""A new process for each probe, for systems that cannot fork. Each costs an import; the promises are the same."""
 
 import asyncio
 import contextlib
@@ -17,42 +17,41 @@ POSIX = not sys.platform.startswith("win")
 
 
 class OutputProtocol(asyncio.SubprocessProtocol):
-    """Standard output is the driver's lines, standard error is noise."""
+    """Hand on standard output as the driver's lines, and standard error as printed output."""
 
-    def __init__(self, record: ProbeOutput) -> None:
-        """Tell `record`."""
-        self.record = record
+    def __init__(self, output: ProbeOutput) -> None:
+        self.output = output
         self.exited = asyncio.Event()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Bytes of one of the streams."""
-        (self.record.feed if fd == 1 else self.record.noise).take(data)
+        (self.output.splitter if fd == 1 else self.output.printed).feed(data)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """The end of one of the streams."""
         del exc
         if fd == 1:
-            self.record.over.set()
+            self.output.over.set()
 
     def process_exited(self) -> None:
         """The process has ended; a child of it may still hold the streams."""
         self.exited.set()
-        asyncio.get_running_loop().call_later(0.1, self.record.over.set)  # what it said last may still be on its way
+        asyncio.get_running_loop().call_later(0.1, self.output.over.set)  # its last lines may still be in the pipe
 
 
 async def spawn_probe(
     python: str, library: Library, request: Mapping[str, Any], until: float
 ) -> tuple[ProbeOutput, bool, int | None]:
-    """Run one probe in a new process, until the loop's clock is at `until` and a moment.
+    """Run one probe in a new process, until shortly after the loop's clock is at `until`.
 
-    Returns what it said, whether it was killed, and its wait status. Raises UnusableError if it does not start.
+    Returns its output, whether it was killed, and its wait status. Raises UnusableError if it does not start.
     """
-    record = ProbeOutput()
+    output = ProbeOutput()
     command = [python, "-I", str(RUNNER), str(library.driver), "--once"]
     loop = asyncio.get_running_loop()
     try:
-        transport, ears = await loop.subprocess_exec(
-            lambda: OutputProtocol(record), *command, start_new_session=POSIX, env=environment()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: OutputProtocol(output), *command, start_new_session=POSIX, env=environment()
         )
     except OSError as error:
         msg = f"{python} does not start: {error.strerror or error}"
@@ -61,20 +60,20 @@ async def spawn_probe(
         stdin = transport.get_pipe_transport(0)
         if isinstance(stdin, asyncio.WriteTransport):
             stdin.write(json.dumps(request).encode() + b"\n")
-        over = await record.wait(until)
+        over = await output.wait(until)
     finally:
         _kill(transport)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
-                await ears.exited.wait()
+                await protocol.exited.wait()
         returned = transport.get_returncode()
         transport.close()
     status = None if returned is None else -returned if returned < 0 else returned << 8
-    return record, not over, status
+    return output, not over, status
 
 
 def _kill(transport: asyncio.SubprocessTransport) -> None:
-    """The process and, where there are such groups, all that stayed in its own."""
+    """Kill the process and, on POSIX, its process group."""
     with contextlib.suppress(OSError):
         if POSIX:  # transport.kill() may take the status away from asyncio before Python 3.12
             os.killpg(transport.get_pid(), signal.SIGKILL)

@@ -5,25 +5,26 @@
     probe.result, worker.installed, worker.unusable
     await worker.stop()
 
-The import is done once; its time is not the probe's. A library that hangs, crashes, prints or forks is killed with all
-its children and its result says where it was. Systems that cannot fork get a new process for each probe (spawn.py).
+The library is imported once; a probe's time does not include that. A library that hangs, crashes, prints or forks is
+killed with all its children, and the result names the stage. Where the system cannot fork, each probe is a new process
+(spawn.py).
 """
 
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exporter.clients.driver_result import ExitStatus, find_end, read_result, unavailable
 from exporter.clients.environments import default_root, find_python
-from exporter.clients.forkserver import CAN_FORK, ForkServer, Imported, UnusableError, start_fork_server
+from exporter.clients.forkserver import CAN_FORK, ForkServer, UnusableError, start_fork_server
 from exporter.clients.libraries import Library, find_libraries
-from exporter.clients.output import ProbeOutput
-from exporter.clients.pipes import Pipe
+from exporter.clients.output import Pipe, ProbeOutput
 from exporter.clients.spawn import spawn_probe
-from exporter.model import ClientSpec, LayerResult, Outcome, Stage
+from exporter.model import ClientSpec, InstalledVersion, LayerResult, Outcome, Stage
 
 IMPORT_LIMIT = 120.0  # seconds: nautilus_trader took 15 on two busy cores with a cold disk
 RETRY_AFTER = 300.0  # seconds until an import that failed is tried again
@@ -31,17 +32,17 @@ RETRY_AFTER = 300.0  # seconds until an import that failed is tried again
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
-    """A probe's result, its CPU seconds, how many processes had tried to escape, and the end of what it printed."""
+    """A probe's result, its CPU seconds, the number of orphans that were killed, and the end of what it printed."""
 
     result: LayerResult
-    connections: int = 0  # TCP connections that were opened: one, or none where it did not come to that
+    connections: int = 0  # TCP connections that were opened: one, or none
     cpu: float | None = None
-    strays: int = 0
-    noise: str = ""
+    orphans: int = 0
+    printed: str = ""
 
 
 class Worker:
-    """One client: a library as installed in one interpreter. At most one fork_server, started when first needed."""
+    """One client: a library as installed in one interpreter. It starts one fork server, at first use."""
 
     def __init__(
         self,
@@ -53,12 +54,9 @@ class Worker:
         retry_after: float = RETRY_AFTER,
         fork: bool = CAN_FORK,
     ) -> None:
-        """Nothing is started yet. `client` is the name in the results.
-
-        `python` is the interpreter, or finds it: None then means that no environment is installed, so far.
-        """
+        """`client` is the name in the results. `python` is the interpreter, or finds it; None: not installed yet."""
         self.client = client
-        self.installed: Imported | None = None
+        self.installed: InstalledVersion | None = None
         self.unusable: str | None = None
         self._library = library
         self._python = (lambda: python) if isinstance(python, str) else python
@@ -72,12 +70,17 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process that holds the library, 0 while there is none."""
+        """The process id of the fork server, 0 while there is none."""
         return self._fork_server.process.pid if self._fork_server is not None and self._fork_server.alive else 0
 
-    async def start(self) -> Imported:
+    @property
+    def preloaded(self) -> bool:
+        """The library is imported before a probe begins, not in the probe's own process."""
+        return self._fork_server is not None and not self._fork_server.lazy
+
+    async def start(self) -> InstalledVersion:
         """Import the library now. Raises UnusableError; idempotent."""
-        await self._ready()
+        await self._running_server()
         if self.installed is None:
             raise UnusableError(self.unusable or "not started")
         return self.installed
@@ -85,7 +88,7 @@ class Worker:
     async def probe(
         self, host: str, port: int, client_id: int, deadline: float, spacing: float | None = None
     ) -> WorkerResult:
-        """One probe, over in `deadline` seconds and a moment. `spacing` overrides the pause between two requests."""
+        """Probe once, within `deadline` seconds. `spacing` overrides the pause between two requests."""
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline
         request = {"host": host, "port": port, "client_id": client_id}
@@ -93,15 +96,15 @@ class Worker:
             request["spacing"] = spacing
         try:
             if not self._fork:
-                return await self._run(request | {"deadline": deadline}, until)
+                return await self._spawn_probe(request | {"deadline": deadline}, until)
             async with asyncio.timeout_at(until):
-                fork_server = await self._ready()
+                fork_server = await self._running_server()
         except TimeoutError:
             detail = f"import {self._library.name} was not done after {deadline:g} s; it goes on"
             return WorkerResult(unavailable(self.client, detail, Stage.IMPORTED))
         except UnusableError as error:
             return WorkerResult(unavailable(self.client, str(error), Stage.IMPORTED))
-        return await self._climb(fork_server, request | {"deadline": until - loop.time()}, until)
+        return await self._fork_probe(fork_server, request | {"deadline": until - loop.time()}, until)
 
     async def stop(self) -> None:
         """End the interpreter and everything in it."""
@@ -113,8 +116,8 @@ class Worker:
         if fork_server is not None:
             await fork_server.stop()
 
-    async def _ready(self) -> ForkServer:
-        """The fork_server, started if there is none; waiting for it may be given up without stopping the import."""
+    async def _running_server(self) -> ForkServer:
+        """The fork server, started if there is none. Cancelling the wait does not stop the import."""
         if self._fork_server is not None and self._fork_server.alive:
             return self._fork_server
         if self._fork_server is not None:
@@ -151,66 +154,58 @@ class Worker:
             raise UnusableError(self.unusable)
         return python
 
-    async def _climb(self, fork_server: ForkServer, request: Mapping[str, Any], until: float) -> WorkerResult:
-        """One probe in a copy of the fork_server."""
+    async def _fork_probe(self, fork_server: ForkServer, request: Mapping[str, Any], until: float) -> WorkerResult:
+        """Probe in a copy of the fork server."""
         loop = asyncio.get_running_loop()
-        started, number, record, over = loop.time(), next(self._numbers), ProbeOutput(), False
-        with Pipe(record.feed.take) as lines, Pipe(record.noise.take) as noise:
+        started, number, output, over = loop.time(), next(self._numbers), ProbeOutput(), False
+        with closing(Pipe(output.splitter.feed)) as lines, closing(Pipe(output.printed.feed)) as printed:
             try:
-                fork_server.ask(number, request, _inlet(lines), _inlet(noise))
-                lines.close_inlet()
-                noise.close_inlet()
-                over = await record.wait(until)
+                fork_server.start_probe(number, request, lines.write_end, printed.write_end)
+                lines.close_write_end()
+                printed.close_write_end()
+                over = await output.wait(until)
             except OSError:
                 fork_server.kill()
             finally:
                 elapsed = loop.time() - started
-                told = await asyncio.shield(fork_server.reap(number)) if fork_server.alive else {}
-        if not fork_server.alive and find_end(record.lines) is None:
+                reaped = await asyncio.shield(fork_server.reap(number)) if fork_server.alive else {}
+        if not fork_server.alive and find_end(output.lines) is None:
             lost = unavailable(self.client, "the process that holds the library was lost")
-            return WorkerResult(lost, 1, noise=record.noise.text)
-        imported = self.installed is not None and self.installed.copied
-        return self._judge(record, elapsed, ExitStatus(not over, told.get("status"), imported), told)
+            return WorkerResult(lost, 1, printed=output.printed.text)
+        exit_status = ExitStatus(not over, reaped.get("status"), imported=not fork_server.lazy)
+        return self._result(output, elapsed, exit_status, reaped)
 
-    async def _run(self, request: Mapping[str, Any], until: float) -> WorkerResult:
-        """One probe in a process of its own."""
+    async def _spawn_probe(self, request: Mapping[str, Any], until: float) -> WorkerResult:
+        """Probe in a process of its own."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        record, killed, status = await spawn_probe(self._interpreter(), self._library, request, until)
-        return self._judge(record, loop.time() - started, ExitStatus(killed, status, imported=False), {})
+        output, killed, status = await spawn_probe(self._interpreter(), self._library, request, until)
+        return self._result(output, loop.time() - started, ExitStatus(killed, status, imported=False), {})
 
-    def _judge(self, record: ProbeOutput, elapsed: float, death: ExitStatus, told: Mapping[str, Any]) -> WorkerResult:
-        """The result, and from a library that was imported only now, its version."""
-        said = next((line for line in record.lines if line.get("stage") == Stage.IMPORTED and "version" in line), None)
-        if said is not None:
-            version, python, seconds = (
-                str(said["version"]),
-                str(said.get("python", "")),
-                float(said.get("seconds", 0.0)),
-            )
-            self.installed = Imported(self._library.name, version, python, seconds, copied=False)
-        result = read_result(self.client, record.lines, elapsed, death, record.noise.text)
-        end = find_end(record.lines) or {"opened": result.outcome is not Outcome.UNAVAILABLE}
+    def _result(
+        self, output: ProbeOutput, elapsed: float, exit_status: ExitStatus, reaped: Mapping[str, Any]
+    ) -> WorkerResult:
+        """The result. Where the probe imported the library itself, its line has the version."""
+        line = next((line for line in output.lines if line.get("stage") == Stage.IMPORTED and "version" in line), None)
+        if line is not None:
+            version, python = str(line["version"]), str(line.get("python", ""))
+            seconds = float(line.get("seconds", 0.0))
+            self.installed = InstalledVersion(self._library.name, version, python, import_seconds=seconds)
+        result = read_result(self.client, output.lines, elapsed, exit_status, output.printed.text)
+        end = find_end(output.lines) or {"opened": result.outcome is not Outcome.UNAVAILABLE}
         opened = 1 if end.get("opened") else 0
-        return WorkerResult(result, opened, told.get("cpu"), told.get("strays", 0), record.noise.text)
+        return WorkerResult(result, opened, reaped.get("cpu"), reaped.get("orphans", 0), output.printed.text)
 
 
 def open_worker(spec: ClientSpec, root: Path | None = None) -> Worker:
-    """The worker of a configured client, with its own interpreter or the environment under `root` that was made for it.
+    """The worker of a configured client, with its own interpreter or the environment installed for it under `root`.
 
     Raises KeyError if there is no driver for its library.
     """
     library = find_libraries()[spec.library]
 
     def find() -> str | None:
-        found = find_python(spec.name, spec.library, root or default_root())
-        return str(found) if found is not None else None
+        python = find_python(spec.name, spec.library, root or default_root())
+        return str(python) if python is not None else None
 
     return Worker(spec.name, library, spec.python or find)
-
-
-def _inlet(pipe: Pipe) -> int:
-    if pipe.inlet is None:
-        msg = "the pipe is closed"
-        raise OSError(msg)
-    return pipe.inlet

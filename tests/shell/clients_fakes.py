@@ -16,21 +16,21 @@ def load():
     return {"version": "1.2.3"}
 
 class Session:
-    def __init__(self, witness):
-        self.witness = witness
-        witness.opened = True
+    def __init__(self, observer):
+        self.observer = observer
+        observer.opened = True
     def ask_time(self):
-        self.witness.reach("time", 1)
+        self.observer.reach("time", 1)
     def ask_contract(self):
-        self.witness.reach("contract", "")
+        self.observer.reach("contract", "")
     def close(self, seconds):
         pass
 
-def begin(host, port, client_id, witness):
-    witness.reach("connected", 176)
-    witness.reach("ready")
-    witness.reach("accounts", ["DU1234567"])
-    return Session(witness)
+def begin(host, port, client_id, observer):
+    observer.reach("connected", 176)
+    observer.reach("ready")
+    observer.reach("accounts", ["DU1234567"])
+    return Session(observer)
 """
 
 # Keeps a process alive that has left its session and holds every descriptor; its number goes to the file in {path}.

@@ -24,21 +24,21 @@ from tests.shell.clients_fakes import alive, descendants, descriptors, write_dri
 # Says hello and begins a session with a bare socket, as a library would; then does {after}.
 CONNECTS = """
 import socket, struct
-def begin(host, port, client_id, witness):
+def begin(host, port, client_id, observer):
     def message(text):
         return struct.pack(">I", len(text)) + text
-    witness.opened = True
+    observer.opened = True
     s = socket.create_connection((host, port), 5)
-    witness.socket = s
+    observer.socket = s
     s.sendall(b"API\\0" + message(b"v100..176"))
     size = struct.unpack(">I", s.recv(4))[0]
     s.recv(size)
-    witness.reach("connected", 176)
+    observer.reach("connected", 176)
     s.sendall(message(b"71\\x002\\x00%d\\x00\\x00" % client_id))
     {after}
-    witness.reach("ready")
-    witness.reach("accounts", ["DU1234567"])
-    return Session(witness)
+    observer.reach("ready")
+    observer.reach("accounts", ["DU1234567"])
+    return Session(observer)
 """
 FAILS = "raise ValueError('a bug of the library')"
 HANGS = "time.sleep(1000)"
@@ -139,7 +139,7 @@ async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_
 async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_at_the_second_time(
     tmp_path: Path,
 ) -> None:
-    lost = connects("witness.finish('eof')\n    return Session(witness)")
+    lost = connects("observer.finish('eof')\n    return Session(observer)")
     async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "bad", interval=6.0), bad=lost) as service:
         first = await tried(service, "bad")
         state = service.states["gateway"]
@@ -191,7 +191,7 @@ async def test_a_client_is_not_started_while_the_wire_fails(tmp_path: Path) -> N
 
 
 async def test_error_326_leads_to_the_next_reserved_id_and_is_counted(tmp_path: Path) -> None:
-    taken = "if client_id == 9001:\n        witness.error(326, 'in use')\n        return Session(witness)"
+    taken = "if client_id == 9001:\n        observer.error(326, 'in use')\n        return Session(observer)"
     async with Gateway("ok") as gateway:
         target = replace(at(gateway, "good"), client_ids=(9001, 9002))
         async with watching(tmp_path, target, good=connects(taken)) as service:
@@ -202,7 +202,7 @@ async def test_error_326_leads_to_the_next_reserved_id_and_is_counted(tmp_path: 
 
 
 async def test_error_326_on_every_id_accuses_neither_the_gateway_nor_the_client(tmp_path: Path) -> None:
-    taken = "witness.error(326, 'in use')\n    return Session(witness)"
+    taken = "observer.error(326, 'in use')\n    return Session(observer)"
     async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(taken)) as service:
         result = await tried(service, "good")
         assert result.cause is Cause.CLIENT_ID_IN_USE

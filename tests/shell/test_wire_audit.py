@@ -98,19 +98,19 @@ async def test_each_library_sends_only_what_a_monitor_may_at_every_server_versio
 # A library that asks for positions once its session has begun, in the framing of the server's version.
 ASKS_TOO_MUCH = """
 import types
-def begin(host, port, client_id, witness):
+def begin(host, port, client_id, observer):
     module = types.SimpleNamespace()
-    witness.watch(module)
-    s = witness.socket = module.socket.socket()
+    observer.watch(module)
+    s = observer.socket = module.socket.socket()
     s.connect((host, port))
     s.send(b"API\\0" + (9).to_bytes(4, "big") + b"v100..226")
     s.recv(4096)
     for payload in {payloads}:
         assert s.send(len(payload).to_bytes(4, "big") + payload) == 4 + len(payload)
-    witness.reach("connected", 176)
-    witness.reach("ready")
-    witness.reach("accounts", [])
-    return Session(witness)
+    observer.reach("connected", 176)
+    observer.reach("ready")
+    observer.reach("accounts", [])
+    return Session(observer)
 """
 FRAMED: Mapping[int, tuple[bytes, ...]] = {
     200: (b"71\x002\x009001\x00\x00", b"61\x001\x00", b"49\x001\x00", b""),
@@ -134,7 +134,7 @@ async def test_what_a_monitor_must_not_send_never_leaves_whatever_a_library_trie
     assert probe.result.ok, probe.result
     assert (record.ids, record.forbidden, record.complaint) == (WHOLE[:2], 0, "")
     assert record.client_id == CLIENT_ID
-    assert "must not send: message 61" in probe.noise
+    assert "must not send: message 61" in probe.printed
 
 
 @pytest.mark.parametrize("version", [176, 226])

@@ -64,9 +64,9 @@ async def probe(worker: Worker, deadline: float = 5.0) -> WorkerResult:
 
 def begin_with(lines: str) -> str:
     return (
-        "def begin(host, port, client_id, witness):\n"
-        "    witness.reach('connected', 176)\n"
-        "    session = Session(witness)\n" + textwrap.indent(textwrap.dedent(lines), "    ") + "\n    return session\n"
+        "def begin(host, port, client_id, observer):\n"
+        "    observer.reach('connected', 176)\n"
+        "    session = Session(observer)\n" + textwrap.indent(textwrap.dedent(lines), "    ") + "\n    return session\n"
     )
 
 
@@ -82,7 +82,7 @@ async def test_a_library_that_works_gives_every_stage_and_its_versions(make: Mak
     assert worker.installed is not None
     assert worker.installed.version == "1.2.3"
     assert worker.installed.python == ".".join(map(str, sys.version_info[:3]))
-    assert worker.installed.copied is fork
+    assert worker.preloaded is fork
 
 
 async def test_the_import_is_done_once_for_many_probes(make: Make, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_a_refusal_at_each_of_several_addresses_is_a_refusal(make: Make) -
 async def test_a_send_into_a_lost_connection_is_a_closed_one_whatever_the_library_makes_of_it(make: Make) -> None:
     done = await probe(make(begin_with("raise ConnectionResetError(104, 'Connection reset by peer')")))
     assert (done.result.outcome, done.result.cause) == (Outcome.CLOSED, Cause.RESET)
-    sending = "witness.finish('eof')\nwitness.error(550, 'Start API Sending Error')\nreturn Session(witness)"
+    sending = "observer.finish('eof')\nobserver.error(550, 'Start API Sending Error')\nreturn Session(observer)"
     done = await probe(make(begin_with(sending)))
     assert (done.result.outcome, done.result.cause) == (Outcome.CLOSED, Cause.EOF)
 
@@ -219,13 +219,14 @@ async def test_a_grandchild_that_leaves_the_session_does_not_hold_the_deadline(
     if not fork:  # nobody inherits it there: the container's init must
         os.kill(stray, signal.SIGKILL)
     else:
-        assert done.strays == 1
+        assert done.orphans == 1
         assert not alive(stray)
 
 
 async def test_a_worker_that_works_but_leaves_children_is_cleaned_up_too(make: Make, tmp_path: Path) -> None:
     worker = make(
-        ESCAPE + begin_with(f"escape({str(tmp_path / 'pid')!r})\nwitness.reach('ready'); witness.reach('accounts', [])")
+        ESCAPE
+        + begin_with(f"escape({str(tmp_path / 'pid')!r})\nobserver.reach('ready'); observer.reach('accounts', [])")
     )
     done = await probe(worker)
     assert done.result.ok
@@ -235,10 +236,10 @@ async def test_a_worker_that_works_but_leaves_children_is_cleaned_up_too(make: M
 @pytest.mark.parametrize("fork", [True, False])
 @pytest.mark.parametrize("stream", [1, 2])
 async def test_a_megabyte_of_noise_neither_blocks_nor_is_kept(make: Make, stream: int, *, fork: bool) -> None:
-    lines = f"for i in range(1024): os.write({stream}, b'x' * 1023 + b'\\n')\nwitness.reach('ready'); witness.reach('accounts', [])"
+    lines = f"for i in range(1024): os.write({stream}, b'x' * 1023 + b'\\n')\nobserver.reach('ready'); observer.reach('accounts', [])"
     done = await probe(make(begin_with(lines), fork=fork))
     assert done.result.ok
-    assert 0 < len(done.noise) <= 4096
+    assert 0 < len(done.printed) <= 4096
 
 
 async def test_noise_that_never_ends_does_not_hold_the_deadline(make: Make) -> None:
@@ -304,8 +305,8 @@ async def test_threads_left_by_the_import_forbid_forking_and_each_probe_imports_
     )
     assert (await probe(worker)).result.ok
     assert (await probe(worker)).result.ok
+    assert not worker.preloaded
     assert worker.installed is not None
-    assert not worker.installed.copied
     assert worker.installed.version == "1"
 
 
@@ -332,11 +333,11 @@ async def test_a_driver_gets_no_variables_of_ours(make: Make, monkeypatch: pytes
     monkeypatch.setenv("IB_ACCOUNT_ID", "DU1234567")
     worker = make(begin_with("print(sorted(os.environ)); sys.stdout.flush(); os._exit(0)"))
     done = await probe(worker)
-    assert "PATH" in done.noise
-    assert "IB_ACCOUNT_ID" not in done.noise
+    assert "PATH" in done.printed
+    assert "IB_ACCOUNT_ID" not in done.printed
 
 
-async def test_a_lost_zygote_is_no_verdict_and_is_replaced(make: Make) -> None:
+async def test_a_lost_fork_server_is_no_verdict_and_is_replaced(make: Make) -> None:
     worker = make("Session.ask_time = lambda self: time.sleep(1000)")
     await worker.start()
     fork_server = worker._fork_server
@@ -350,7 +351,7 @@ async def test_a_lost_zygote_is_no_verdict_and_is_replaced(make: Make) -> None:
     assert (again.result.outcome, again.result.stage) == (Outcome.TIMEOUT, Stage.TIME)
 
 
-async def test_a_zygote_that_does_not_answer_is_killed_and_replaced(make: Make) -> None:
+async def test_a_fork_server_that_does_not_answer_is_killed_and_replaced(make: Make) -> None:
     worker = make()
     await worker.start()
     fork_server = worker._fork_server
@@ -386,7 +387,7 @@ async def test_a_cancelled_probe_leaves_nothing(make: Make) -> None:
 
 
 async def test_several_targets_are_probed_at_once_with_one_client(make: Make) -> None:
-    worker = make("Session.ask_time = lambda self: threading.Timer(0.5, self.witness.reach, ('time', 1)).start()")
+    worker = make("Session.ask_time = lambda self: threading.Timer(0.5, self.observer.reach, ('time', 1)).start()")
     await worker.start()
     started = time.monotonic()
     done = await asyncio.gather(*(probe(worker) for _ in range(8)))
@@ -427,7 +428,7 @@ asyncio.run(worker.probe("127.0.0.1", 1, 9001, 60.0))
 
 async def test_many_probes_some_of_them_hung_leave_no_process_and_no_file(make: Make) -> None:
     worker = make(
-        "Session.ask_time = lambda self: self.witness.reach('time', 1) if os.getpid() % 10 else time.sleep(1000)"
+        "Session.ask_time = lambda self: self.observer.reach('time', 1) if os.getpid() % 10 else time.sleep(1000)"
     )
     await worker.start()
     for _ in range(3):

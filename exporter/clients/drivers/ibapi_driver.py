@@ -30,35 +30,35 @@ def version(package):
     return str(getattr(package, "__version__", getattr(package, "get_version_string", lambda: "unknown")()))
 
 
-def begin(host, port, client_id, witness):
+def begin(host, port, client_id, observer):
     """Connect in a thread: EClient.connect() has no timeout and may never return."""
-    session = Session(witness)
+    session = Session(observer)
     threading.Thread(target=session.run, args=(host, port, client_id), daemon=True).start()
     return session
 
 
 class Session:
-    """One EClient with its EWrapper, whose callbacks tell the witness."""
+    """One EClient with its EWrapper, whose callbacks report to the observer."""
 
-    def __init__(self, witness):
+    def __init__(self, observer):
         from ibapi import client, connection, contract
 
-        witness.watch(connection)
+        observer.watch(connection)
         self.contract = euro(contract.Contract())
-        self.witness = witness
+        self.observer = observer
         self.client = client.EClient(None)
-        self.client.wrapper = wrapper(witness, self.client.serverVersion)
+        self.client.wrapper = wrapper(observer, self.client.serverVersion)
 
     def run(self, host, port, client_id):
         """The thread: connect, then the library's own message loop until the connection ends."""
-        self.witness.begin()
+        self.observer.begin()
         try:
             self.client.connect(host, port, client_id)
             if self.client.isConnected():
                 self.client.run()
-            self.witness.finish("gave_up", "the library stopped")
+            self.observer.finish("gave_up", "the library stopped")
         except Exception as error:
-            self.witness.fail(error)
+            self.observer.fail(error)
 
     def ask_time(self):
         """Send reqCurrentTime."""
@@ -70,48 +70,48 @@ class Session:
 
     def close(self, seconds):
         """End the connection in order, even one whose connect() still waits."""
-        self.witness.close(self.client.conn, seconds)
+        self.observer.close(self.client.conn, seconds)
 
 
-def wrapper(witness, server_version):
+def wrapper(observer, server_version):
     """The library's callbacks."""
     from ibapi.wrapper import EWrapper
 
     class Wrapper(EWrapper):
-        """Tells the witness."""
+        """Reports to the observer."""
 
-        found = "EUR.USD is unknown to this gateway"
+        complaint = "EUR.USD is unknown to this gateway"
 
         def connectAck(self):
-            witness.reach("connected", server_version())
+            observer.reach("connected", server_version())
 
         def nextValidId(self, orderId):
-            witness.reach("ready")
+            observer.reach("ready")
 
         def currentTime(self, time):
-            witness.reach("time", time)
+            observer.reach("time", time)
 
         def managedAccounts(self, accountsList):
-            witness.reach("accounts", [name for name in accountsList.split(",") if name])
+            observer.reach("accounts", [name for name in accountsList.split(",") if name])
 
         def contractDetails(self, reqId, contractDetails):
-            self.found = ""
+            self.complaint = ""
 
         def contractDetailsEnd(self, reqId):
-            witness.reach("contract", self.found)
+            observer.reach("contract", self.complaint)
 
-        def error(self, *told):
-            code, text = code_and_text(told)
-            if told[0] == REQUEST and code not in (502, 504):
-                witness.reach("contract", "EUR.USD: error %d: %s" % (code, text))
-            witness.error(code, text)
+        def error(self, *arguments):
+            code, text = code_and_text(arguments)
+            if arguments[0] == REQUEST and code not in (502, 504):
+                observer.reach("contract", "EUR.USD: error %d: %s" % (code, text))
+            observer.error(code, text)
 
     return Wrapper()
 
 
-def code_and_text(told):
+def code_and_text(arguments):
     """Of the arguments of error(): (id, code, text[, json]), since 10.37 (id, milliseconds, code, text[, json])."""
-    return told[2:4] if len(told) >= 4 and isinstance(told[2], int) else told[1:3]
+    return arguments[2:4] if len(arguments) >= 4 and isinstance(arguments[2], int) else arguments[1:3]
 
 
 def euro(contract):

@@ -1,11 +1,11 @@
-"""What is installed in this interpreter: `python -I list_packages.py` prints one JSON object. Imports no library.
+"""Print what is installed in this interpreter as one JSON object: `python -I list_packages.py`. Imports no library.
 
     {"python": [3, 12, 1], "distributions": {"ib-insync": "0.9.86"},
      "owners": {"ibapi": ["ibapi", "ibapi-latest"]},
-     "wants": {"nautilus-trader": ["nautilus-ibapi==10.45.1"]}, "protobuf_code": true}
+     "requires": {"nautilus-trader": ["nautilus-ibapi==10.45.1"]}, "protobuf_code": true}
 
-`owners`: which distributions brought files of the packages that several of them bring. `wants`: what nautilus_trader
-asks of ibapi. `protobuf_code`: the installed ibapi needs google.protobuf.
+`owners`: which distributions have files in the packages that several distributions provide. `requires`: what
+nautilus_trader requires of ibapi. `protobuf_code`: the installed ibapi needs google.protobuf.
 """
 
 import importlib.metadata
@@ -14,7 +14,7 @@ import os
 import sys
 
 SHARED = ("ibapi", "eventkit")
-OURS = (
+RELEVANT = (
     "aeventkit",
     "eventkit",
     "ib-async",
@@ -28,16 +28,18 @@ OURS = (
 )
 
 
-def look():
+def list_packages():
     """Read the metadata of what is installed."""
-    versions, owners, wants, protobuf_code = {}, {}, {}, False
+    versions, owners, requires, protobuf_code = {}, {}, {}, False
     for distribution in importlib.metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
-        if name not in OURS or name in versions:
+        if name in versions:
             continue
         versions[name] = distribution.version
+        if name not in RELEVANT:
+            continue
         if name == "nautilus-trader":
-            wants[name] = [each.split(";")[0].strip() for each in distribution.requires or () if "ibapi" in each]
+            requires[name] = [each.split(";")[0].strip() for each in distribution.requires or () if "ibapi" in each]
         for file in distribution.files or ():
             package = file.parts[0]
             if package in SHARED and name not in owners.setdefault(package, []):
@@ -48,10 +50,10 @@ def look():
         "python": list(sys.version_info[:3]),
         "distributions": versions,
         "owners": {package: sorted(names) for package, names in owners.items()},
-        "wants": wants,
+        "requires": requires,
         "protobuf_code": protobuf_code,
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(look()))
+    print(json.dumps(list_packages()))

@@ -3,30 +3,30 @@
     python -I main.py DRIVER.py CHANNEL_FD [--lazy]
     python -I main.py DRIVER.py --once
 
-It only looks at the Python it runs under, in a syntax that every Python 3 understands, so that an old one can say so,
-and then hands over to serve.py beside it. `-I` keeps this directory off sys.path; the files here are loaded by path.
+It uses a syntax that every Python 3 understands, so that an old interpreter can say that it is too old. Then it starts
+serve.py. `-I` keeps this directory off sys.path: its files are modules of a package with a name that no library has,
+so that they can import each other relatively.
 """
 
+import importlib
 import importlib.util
 import json
 import os
 import sys
+import types
 
 OLDEST = (3, 8)
+PACKAGE = "ibkr_exporter_drivers"
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def load(path):
-    """The module in the file at `path`, under a name that no library has."""
-    name = "ibkr_exporter_" + os.path.splitext(os.path.basename(path))[0]
+    """Import the file at `path` as a module of the package."""
+    name = PACKAGE + "." + os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    writes = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True  # a foreign interpreter leaves nothing in our directory
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = writes
+    spec.loader.exec_module(module)
     return module
 
 
@@ -37,8 +37,17 @@ def main(arguments):
         out = 1 if arguments[1] == "--once" else int(arguments[1])
         os.write(out, (json.dumps({"unavailable": text}) + "\n").encode("ascii"))
         return 3
-    serve = load(os.path.join(os.path.dirname(os.path.abspath(__file__)), "serve.py"))
-    return serve.main(arguments, load)
+    package = types.ModuleType(PACKAGE)
+    package.__path__ = [HERE]
+    sys.modules[PACKAGE] = package
+    writes = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a foreign interpreter leaves nothing in our directory
+    try:
+        serve = importlib.import_module(PACKAGE + ".serve")
+        driver = load(arguments[0])
+    finally:
+        sys.dont_write_bytecode = writes
+    return serve.main(driver, arguments[1:])
 
 
 if __name__ == "__main__":

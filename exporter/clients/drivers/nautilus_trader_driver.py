@@ -20,19 +20,19 @@ def load():
     return {"version": nautilus.__version__}
 
 
-def begin(host, port, client_id, witness):
+def begin(host, port, client_id, observer):
     """Start the client in a thread with an event loop of its own."""
-    session = Session(witness)
+    session = Session(observer)
     threading.Thread(target=session.run, args=(host, port, client_id), daemon=True).start()
     return session
 
 
 class Session:
-    """One InteractiveBrokersClient whose calls and callbacks are listened to."""
+    """One InteractiveBrokersClient whose calls and callbacks are observed."""
 
-    def __init__(self, witness):
-        self.witness = witness
-        witness.watch(importlib.import_module("ibapi.connection"))
+    def __init__(self, observer):
+        self.observer = observer
+        observer.watch(importlib.import_module("ibapi.connection"))
         self.loop = asyncio.new_event_loop()
         self.client = None
 
@@ -43,7 +43,7 @@ class Session:
             self.loop.run_until_complete(self.start(host, port, client_id))
             self.loop.run_forever()
         except Exception as error:
-            self.witness.fail(error)
+            self.observer.fail(error)
 
     async def start(self, host, port, client_id):
         """As factories.get_cached_ib_client does, without its cache."""
@@ -60,51 +60,51 @@ class Session:
             client_id=client_id,
         )
         self.listen(self.client)
-        self.witness.begin()
+        self.observer.begin()
         self.client.start()
         self.loop.create_task(self.ready())
 
     def listen(self, client):
-        """Put ears on the client's own methods; each is called unchanged."""
-        witness, eclient = self.witness, client._eclient  # noqa: SLF001 - it has no public way to see these
+        """Wrap methods of the client; each is called unchanged."""
+        observer, eclient = self.observer, client._eclient  # noqa: SLF001 - it has no public way to see these
         set_state, connect = eclient.setConnState, client._connect  # noqa: SLF001
 
-        def state(value):
+        def on_state(value):
             set_state(value)
             if value == eclient.CONNECTED:
-                witness.reach("connected", eclient.serverVersion())
+                observer.reach("connected", eclient.serverVersion())
 
         async def attempt():
             await connect()
-            if "connected" not in witness.reached:
-                witness.finish("gave_up", "its connect gave up")
+            if "connected" not in observer.reached:
+                observer.finish("gave_up", "its connect gave up")
 
-        async def stay_down():
-            witness.finish("gave_up", "the client wants to reconnect")
+        async def stay_disconnected():
+            observer.finish("gave_up", "the client wants to reconnect")
 
-        eclient.setConnState, client._connect = state, attempt  # noqa: SLF001
-        client._handle_reconnect = stay_down  # noqa: SLF001 - one connection per probe; its watchdog would open another
+        eclient.setConnState, client._connect = on_state, attempt  # noqa: SLF001
+        client._handle_reconnect = stay_disconnected  # noqa: SLF001 - one connection per probe; its watchdog would open another
         wrapper = eclient.wrapper
         error, current_time = wrapper.error, wrapper.currentTime
 
-        def heard(*told, **named):
-            codes = told[2:4] if len(told) >= 4 and isinstance(told[2], int) else told[1:3]
+        def on_error(*arguments, **named):
+            codes = arguments[2:4] if len(arguments) >= 4 and isinstance(arguments[2], int) else arguments[1:3]
             code = named.get("errorCode", codes[0] if codes else None)
             text = named.get("errorString", codes[1] if len(codes) > 1 else "")
-            witness.error(code, text)
-            return error(*told, **named)
+            observer.error(code, text)
+            return error(*arguments, **named)
 
-        def timed(seconds):
-            witness.reach("time", seconds)
+        def on_time(seconds):
+            observer.reach("time", seconds)
             return current_time(seconds)
 
-        wrapper.error, wrapper.currentTime = heard, timed
+        wrapper.error, wrapper.currentTime = on_error, on_time
 
     async def ready(self):
         """Wait for the client's own event: nextValidId and managedAccounts have both come."""
         await self.client._is_client_ready.wait()  # noqa: SLF001
-        self.witness.reach("accounts", list(self.client.accounts()))
-        self.witness.reach("ready")
+        self.observer.reach("accounts", list(self.client.accounts()))
+        self.observer.reach("ready")
 
     def ask_time(self):
         """Send reqCurrentTime."""
@@ -118,17 +118,19 @@ class Session:
 
         async def answered():
             try:
-                found = await self.client.get_contract_details(contract)
-                if found is None and not self.witness.last:
-                    self.witness.finish("gave_up", "its request timed out")
+                details = await self.client.get_contract_details(contract)
+                if details is None and not self.observer.last_error:
+                    self.observer.finish("gave_up", "its request timed out")
                 else:
-                    self.witness.reach("contract", "" if found else "EUR.USD: %s" % (self.witness.last or "not found"))
+                    self.observer.reach(
+                        "contract", "" if details else "EUR.USD: %s" % (self.observer.last_error or "not found")
+                    )
             except Exception as error:
-                self.witness.fail(error)
+                self.observer.fail(error)
 
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(answered()))
 
     def close(self, seconds):
         """End the connection in order; its own stop takes 1.8 s and the process ends anyway."""
         if self.client is not None:
-            self.witness.close(self.client._eclient.conn, seconds)  # noqa: SLF001
+            self.observer.close(self.client._eclient.conn, seconds)  # noqa: SLF001

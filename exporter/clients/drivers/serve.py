@@ -1,21 +1,22 @@
-"""Import a library once, then probe with it in a copy of this process each time. Runs in the foreign interpreter.
+"""Import a library once, then fork a copy of this process for each probe. Runs in the foreign interpreter.
 
-The control channel is a Unix socket; one JSON object a line. Ours to the exporter:
+The control channel is a Unix socket with one JSON object a line. We send:
 
     {"hello": {"library", "version", "python", "import_seconds", "forks"}}   forks false: threads forbid forking
     {"unavailable": TEXT}                          the library cannot be used here
     {"started": N, "pid": PID}                     probe N runs in that process, the leader of its own session
-    {"reaped": N, "status": WAIT_STATUS, "cpu": S, "strays": COUNT}
+    {"reaped": N, "status": WAIT_STATUS, "cpu": S, "orphans": COUNT}
 
-The exporter's to us: {"probe": N, "host", "port", "client_id", "deadline"} with two descriptors, one for the lines of
-the probe, one for whatever the library prints; and {"reap": N}: kill that session and every stray child, then say
-"reaped". A process is only waited for when the exporter says so: until then its number cannot be another's.
+We receive {"probe": N, "host", "port", "client_id", "deadline"} with two descriptors, one for the lines of the probe
+and one for the output of the library; and {"reap": N}: kill that session and every orphan, then send "reaped". An
+orphan is a child of a probe that left the probe's session and lost its parent. We wait for a process only when the
+exporter asks for it: until then the system gives its number to no other process.
 
 The lines of a probe: {"stage": STAGE, "seconds": S} for each stage reached, {"end": OUTCOME, "stage", "cause",
 "detail", "code", "seconds"}, and {"closed": true} after the connection has been closed in order.
 
-With `--lazy` the library is imported anew in each copy, with `--once` in this very process, which takes one request
-from standard input and writes its lines to standard output: for systems that cannot fork.
+With `--lazy` each copy imports the library. With `--once` this process imports it, reads one request from standard
+input and writes its lines to standard output: for systems that cannot fork.
 """
 
 import contextlib
@@ -29,37 +30,40 @@ import threading
 import time
 import traceback
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+from .probe import run_probe
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # The arithmetic libraries start a thread per processor at import, and a process with threads must not be forked.
 SINGLE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VECLIB_MAXIMUM_THREADS": "1"}
 
 
-def main(arguments, load):
-    """Serve probes, or run one."""
+def main(driver, arguments):
+    """Serve probes, or run one. `arguments` are those of main.py after the driver's path."""
     os.environ.update(SINGLE)
-    ladder, driver = load(os.path.join(HERE, "probe.py")), load(arguments[0])
-    if arguments[1] == "--once":
-        return once(driver, ladder)
-    channel = socket.socket(fileno=int(arguments[1]))
-    outlive_nobody()
+    if arguments[0] == "--once":
+        return once(driver)
+    channel = socket.socket(fileno=int(arguments[0]))
+    die_with_parent()
+    adopt_orphans()
     lazy = "--lazy" in arguments
     started = time.monotonic()
-    told = {"version": None} if lazy else imported(driver)
-    if "unavailable" not in told:
-        threads = 1 if lazy else thread_count()
-        told.update(python=python_version(), import_seconds=round(time.monotonic() - started, 3))
-        told = {"hello": dict(told, library=driver.LIBRARY, forks=threads == 1, threads=threads)}
-    tell(channel, told)
-    if "hello" in told and told["hello"]["forks"]:
+    loaded = {"version": None} if lazy else load_library(driver)
+    if "unavailable" in loaded:
+        send(channel, loaded)
+        return 0
+    forks = lazy or thread_count() == 1
+    seconds = round(time.monotonic() - started, 3)
+    hello = dict(loaded, library=driver.LIBRARY, python=python_version(), import_seconds=seconds, forks=forks)
+    send(channel, {"hello": hello})
+    if forks:
         gc.collect()
-        gc.freeze()  # the copies shall share the memory of the import, not touch it
-        Server(channel, driver, ladder, lazy).run()
+        gc.freeze()  # the copies share the memory of the import as long as nothing touches it
+        Server(channel, driver, lazy).run()
     return 0
 
 
-def imported(driver):
-    """What load() tells, or why it failed, with the Python version where that is the likely cause."""
+def load_library(driver):
+    """What load() returns, or why it failed, with the Python version where that is the likely cause."""
     try:
         return driver.load()
     except BaseException as error:
@@ -73,21 +77,24 @@ def imported(driver):
 
 
 def python_version():
-    """Three numbers."""
     return "%d.%d.%d" % sys.version_info[:3]
 
 
 def thread_count():
-    """Threads of this process, those that Python does not know of included, where the system tells."""
+    """Threads of this process; where /proc exists, also those that Python did not start."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return threading.active_count()
 
 
-def outlive_nobody():
-    """On Linux: die with the parent, and inherit the children that escape from a probe."""
+def die_with_parent():
+    """Have the system kill this process when its parent dies (Linux only)."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans():
+    """Become the parent of the children that leave a probe's session (Linux only)."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -100,20 +107,19 @@ def prctl(option, value):
             ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
-def tell(channel, message):
-    """Send one line."""
+def send(channel, message):
     channel.sendall((json.dumps(message) + "\n").encode("ascii"))
 
 
 class Server:
     """The loop of the process that holds the library."""
 
-    def __init__(self, channel, driver, ladder, lazy):
-        self.channel, self.driver, self.ladder, self.lazy = channel, driver, ladder, lazy
+    def __init__(self, channel, driver, lazy):
+        self.channel, self.driver, self.lazy = channel, driver, lazy
         self.buffer, self.descriptors, self.children = b"", [], {}
 
     def run(self):
-        """Until the exporter closes the channel; then kill what is left."""
+        """Serve until the exporter closes the channel; then kill what is left."""
         try:
             while self.receive():
                 while b"\n" in self.buffer:
@@ -122,13 +128,13 @@ class Server:
                     if "probe" in message:
                         self.start(message)
                     else:
-                        self.reap(message["reap"])
+                        send(self.channel, self.reap(message["reap"]))
         finally:
             for number in list(self.children):
-                self.bury(number)
+                self.reap(number)
 
     def receive(self):
-        """Read what has come, descriptors too; False at the end."""
+        """Read bytes and descriptors; False at the end of the stream."""
         size = 2 * 4
         data, ancillary, _, _ = self.channel.recvmsg(65536, socket.CMSG_SPACE(size))
         for level, kind, content in ancillary:
@@ -141,82 +147,70 @@ class Server:
 
     def start(self, request):
         """Fork a copy that probes."""
-        lines, noise = self.descriptors[:2]
+        lines, output = self.descriptors[:2]
         del self.descriptors[:2]
         started = time.monotonic()
         parent = os.getpid()
         try:
             pid = os.fork()
-        except OSError as error:  # no processes left to us: nobody's fault but the machine's
+        except OSError as error:  # the machine allows no more processes
             os.write(lines, (json.dumps({"unavailable": "cannot fork: %s" % error}) + "\n").encode("ascii"))
             pid = None
         if pid == 0:
             status = 70
             try:
-                status = self.probe(request, lines, noise, started, parent)
+                status = self.probe(request, lines, output, started, parent)
             finally:
                 os._exit(status)
         os.close(lines)
-        os.close(noise)
+        os.close(output)
         if pid is None:
             return
         self.children[request["probe"]] = pid
-        tell(self.channel, {"started": request["probe"], "pid": pid})
+        send(self.channel, {"started": request["probe"], "pid": pid})
 
-    def probe(self, request, lines, noise, started, parent):
-        """In the copy: stand alone, then climb."""
+    def probe(self, request, lines, output, started, parent):
+        """In the copy: leave the parent's session, redirect the standard streams, then probe."""
         os.setsid()
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         if os.getppid() != parent:
             return 71
         self.channel.close()
         null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (noise, 1), (noise, 2)):
+        for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
-        return climb(self.driver, self.ladder, request, lines, started, self.lazy)
+        return probe(self.driver, request, lines, started, self.lazy)
 
     def reap(self, number):
-        """Kill a probe's session and every stray, wait for them, and say how it ended."""
-        told = self.bury(number)
-        tell(self.channel, told)
-
-    def bury(self, number):
-        """End a probe and everything that it started."""
+        """Kill a probe's session and all orphans, and return how the probe ended."""
         pid = self.children.pop(number, None)
         if pid is None:
-            return {"reaped": number, "status": None, "cpu": None, "strays": self.strays()}
+            return {"reaped": number, "status": None, "cpu": None, "orphans": self.kill_orphans()}
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)  # it had no session of its own yet
+            os.kill(pid, signal.SIGKILL)  # it had not yet made a session of its own
         _, status, usage = os.wait4(pid, 0)
-        return {
-            "reaped": number,
-            "status": status,
-            "cpu": round(usage.ru_utime + usage.ru_stime, 6),
-            "strays": self.strays(),
-        }
+        cpu = round(usage.ru_utime + usage.ru_stime, 6)
+        return {"reaped": number, "status": status, "cpu": cpu, "orphans": self.kill_orphans()}
 
-    def strays(self):
-        """Kill the children that are no probe, and count those that lived: they left their session and their parent.
-
-        On Linux we inherit them; elsewhere they are out of reach.
-        """
+    def kill_orphans(self):
+        """Kill the children that are no probe, and count those that still ran. Only Linux makes us their parent."""
         count = 0
         while True:
-            found = [pid for pid in children() if pid not in self.children.values()]
-            for pid in found:
+            orphans = [pid for pid in children() if pid not in self.children.values()]
+            for pid in orphans:
                 with contextlib.suppress(OSError):
                     if os.waitpid(pid, os.WNOHANG) == (0, 0):
                         os.kill(pid, signal.SIGKILL)
                         os.waitpid(pid, 0)
                         count += 1
-            if not found:
+            if not orphans:
                 return count
 
 
 def children():
-    """The numbers of our child processes, where the system tells."""
+    """The process ids of our children, where /proc lists them."""
     try:
         with open("/proc/self/task/%d/children" % os.getpid()) as listing:
             return [int(pid) for pid in listing.read().split()]
@@ -224,33 +218,33 @@ def children():
         return []
 
 
-def climb(driver, ladder, request, lines, started, lazy):
-    """One probe, its lines to the descriptor `lines`."""
+def probe(driver, request, lines, started, lazy):
+    """Run one probe and write its lines to the descriptor `lines`."""
 
-    def say(line):
+    def write_line(line):
         os.write(lines, (json.dumps(line) + "\n").encode("ascii"))
 
     if lazy:
         before = time.monotonic()
-        told = imported(driver)
-        if "unavailable" in told:
-            say({"end": "unavailable", "stage": "imported", "detail": told["unavailable"]})
+        loaded = load_library(driver)
+        if "unavailable" in loaded:
+            write_line({"end": "unavailable", "stage": "imported", "detail": loaded["unavailable"]})
             return 3
         seconds = round(time.monotonic() - before, 3)
-        say(dict(told, stage="imported", seconds=seconds, python=python_version()))
+        write_line(dict(loaded, stage="imported", seconds=seconds, python=python_version()))
     try:
-        ladder.climb(driver, request, say, started)
+        run_probe(driver, request, write_line, started)
     except Exception as error:
         traceback.print_exc()
-        say({"end": "crashed", "stage": None, "detail": "%s: %s" % (type(error).__name__, error)})
+        write_line({"end": "crashed", "stage": None, "detail": "%s: %s" % (type(error).__name__, error)})
         return 1
     return 0
 
 
-def once(driver, ladder):
-    """One probe in this process: the request from standard input, the lines to what was standard output."""
+def once(driver):
+    """Run one probe in this process: the request from standard input, the lines to what was standard output."""
     lines = os.dup(1)
     os.dup2(2, 1)
     request = json.loads(sys.stdin.readline())
-    status = climb(driver, ladder, request, lines, time.monotonic(), lazy=True)
+    status = probe(driver, request, lines, time.monotonic(), lazy=True)
     os._exit(status)  # a library's threads may never end

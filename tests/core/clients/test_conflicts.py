@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.clients.conflicts import Look, find_conflicts, read_look
+from exporter.clients.conflicts import InstalledPackages, find_conflicts, read_packages
 from exporter.clients.libraries import Library
 
 IBAPI = Library("ibapi", Path("ibapi_driver.py"), (3, 8), (3, 14))
@@ -16,10 +16,10 @@ def look(
     owners: Mapping[str, Sequence[str]] | None = None,
     *,
     python: tuple[int, int, int] = (3, 12, 1),
-    wants: Sequence[str] = (),
+    requires: Sequence[str] = (),
     protobuf_code: bool = False,
-) -> Look:
-    return Look(python, distributions, owners or {}, {"nautilus-trader": wants}, protobuf_code)
+) -> InstalledPackages:
+    return InstalledPackages(python, distributions, owners or {}, {"nautilus-trader": requires}, protobuf_code)
 
 
 def test_a_sound_environment_has_no_conflicts() -> None:
@@ -42,7 +42,7 @@ def test_nautilus_trader_keeps_the_ibapi_that_it_was_made_for() -> None:
     mixed = look(
         {"ibapi": "9.81.1.post1", "nautilus-ibapi": "10.45.1", "nautilus-trader": "1.231.0", "protobuf": "5.29.6"},
         {"ibapi": ["ibapi", "nautilus-ibapi"]},
-        wants=["nautilus-ibapi (==10.45.1)"],
+        requires=["nautilus-ibapi (==10.45.1)"],
     )
     (conflict,) = find_conflicts(mixed, NAUTILUS, "python")
     assert conflict.remedy.endswith("install nautilus-ibapi==10.45.1")
@@ -91,7 +91,7 @@ def test_nautilus_trader_with_another_edition_of_ibapi_is_told_both_editions() -
     other = look(
         {"nautilus-trader": "1.231.0", "ibapi-latest": "10.51.1", "protobuf": "7"},
         {"ibapi": ["ibapi-latest"]},
-        wants=["nautilus-ibapi==10.45.1"],
+        requires=["nautilus-ibapi==10.45.1"],
         protobuf_code=True,
     )
     (conflict,) = find_conflicts(other, NAUTILUS, "python")
@@ -106,7 +106,9 @@ def test_what_the_script_says_is_read_whole() -> None:
         "python": [3, 12, 1],
         "distributions": {"ibapi": "9.81.1"},
         "owners": {"ibapi": ["ibapi"]},
-        "wants": {},
+        "requires": {},
         "protobuf_code": False,
     }
-    assert read_look(said) == Look((3, 12, 1), {"ibapi": "9.81.1"}, {"ibapi": ["ibapi"]}, {}, protobuf_code=False)
+    assert read_packages(said) == InstalledPackages(
+        (3, 12, 1), {"ibapi": "9.81.1"}, {"ibapi": ["ibapi"]}, {}, protobuf_code=False
+    )
