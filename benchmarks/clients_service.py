@@ -99,21 +99,20 @@ async def measure_tries(tries: int, children: Count, files: Count, memory: Count
     """What so many tries leave of processes, files and memory of this process, and of connections to the gateways."""
     async with gateways() as (ports, ask):
         nothing = children(), files()
-        service = Service(ExporterState("bench", "3"), crew=ClientPool())
-        targets = make_targets(ports)
-        kept: list[tuple[float, float, float]] = []
-        made = hung = 0
-        began = time.perf_counter()
-        for wanted in (int(tries * WARM_UP), tries):
-            await service.watch(targets, CLIENTS)
-            async with asyncio.timeout(tries * PATIENCE + 60):
-                while not all_tried(service) or count_tries(service)[0] < wanted:  # noqa: ASYNC110 - they have no event
-                    await asyncio.sleep(0.1)
-            made, hung = count_tries(service)
-            await service.watch([], CLIENTS)  # nothing is under way, and the libraries stay imported
-            await quiet(ask)
-            kept.append((children(), files(), memory()))
-        await service.close()
+        async with Service(ExporterState("bench", "3"), pool=ClientPool()) as service:
+            targets = make_targets(ports)
+            kept: list[tuple[float, float, float]] = []
+            made = hung = 0
+            began = time.perf_counter()
+            for wanted in (int(tries * WARM_UP), tries):
+                await service.apply(targets, CLIENTS)
+                async with asyncio.timeout(tries * PATIENCE + 60):
+                    while not all_tried(service) or count_tries(service)[0] < wanted:  # noqa: ASYNC110 - they have no event
+                        await asyncio.sleep(0.1)
+                made, hung = count_tries(service)
+                await service.apply([], CLIENTS)  # nothing is under way, and the libraries stay imported
+                await quiet(ask)
+                kept.append((children(), files(), memory()))
         opened, _, forbidden = await quiet(ask)
         left = children() - nothing[0], files() - nothing[1]
     (processes, descriptors, before), (processes_after, descriptors_after, after) = kept

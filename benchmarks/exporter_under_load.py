@@ -66,8 +66,12 @@ async def hold(seconds: float) -> dict[str, float]:
 async def main(port: int, count: int) -> None:
     """Serve until standard input ends."""
     log.configure("warning")  # to standard error; standard output is for answers
-    wanted = targets(port, count)
-    service = Service(ExporterState(__version__, "3"), most_at_once=4000)
+    async with Service(ExporterState(__version__, "3"), max_probes=4000) as service:
+        await answer(service, targets(port, count))
+
+
+async def answer(service: Service, wanted: list[Target]) -> None:
+    """Serve the targets and obey the commands of standard input."""
 
     async def no_reload() -> list[str]:
         return []
@@ -76,7 +80,7 @@ async def main(port: int, count: int) -> None:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    await service.watch(wanted)
+    await service.apply(wanted)
     settle_memory()
     print(runner.addresses[0][1], flush=True)
     commands: dict[str, Callable[[str], Coroutine[None, None, object]]] = {
@@ -86,7 +90,6 @@ async def main(port: int, count: int) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         verb, _, argument = line.strip().partition(" ")
         print(json.dumps(await commands[verb](argument)), flush=True)
-    await service.close()
     await runner.cleanup()
 
 

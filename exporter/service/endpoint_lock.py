@@ -1,6 +1,6 @@
-"""Endpoints, each probed by one at a time: whoever else asks meanwhile shares the report, or waits.
+"""One probe at a time per endpoint (host and port): another caller shares its report, or waits.
 
-Several may want the same gateway at once: the clocks of targets that share an endpoint, `/probe`, a client's try.
+Several may want the same gateway at once: the clocks of targets that share an endpoint, `/probe`, a client probe.
 """
 
 import asyncio
@@ -14,69 +14,68 @@ from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
 from exporter.state.target import cut_short
 
+Endpoint = tuple[str, int]
+
 
 class EndpointLock:
-    """Who is at which endpoint, by host and port."""
+    """The probes under way, and the leases of client probes, by endpoint."""
 
     def __init__(self, resolver: Resolver) -> None:
-        """Nobody is anywhere."""
         self._resolver = resolver
-        self._asking: dict[tuple[str, int], Target] = {}
-        self._under_way: dict[tuple[str, int], asyncio.Future[Report | None]] = {}
-        self._turns: dict[tuple[str, int], EndpointLease] = {}
+        self._targets: dict[Endpoint, Target] = {}  # what the probe under way is of
+        self._probes: dict[Endpoint, asyncio.Future[Report | None]] = {}
+        self._leases: dict[Endpoint, EndpointLease] = {}
 
-    @property
-    def busy(self) -> bool:
-        """A probe is under way somewhere."""
-        return bool(self._under_way)
+    async def probe(self, target: Target, deadline: float | None, cancelled: Callable[[int], object]) -> Report:
+        """Probe a target now. If an equal probe of its endpoint is under way already, its report is the answer.
 
-    async def probe(self, target: Target, deadline: float | None, abandoned: Callable[[int], object]) -> Report:
-        """Probe a target now. If a probe of its endpoint is under way already, its report is the answer.
-
-        Not so where that ends without an answer at a deadline that was shorter. `abandoned` gets the connections of a
+        A report that ended without an answer at a shorter deadline is not shared. `cancelled` gets the connections of a
         probe that is cancelled.
         """
         endpoint = (target.host, target.port)
         limit = target.deadline if deadline is None else deadline
-        while (under_way := await self._free(endpoint, limit)) is not None:
-            alike = _questions(self._asking[endpoint]) == _questions(target)
+        while (under_way := await self._wait_for_lease(endpoint, limit)) is not None:
+            equal = _questions(self._targets[endpoint]) == _questions(target)
             shared = await asyncio.shield(under_way)
-            if shared is not None and alike and not cut_short(shared, limit):
-                return replace(shared, target=target.name, connections=0)  # they are counted by who opened them
+            if shared is not None and equal and not cut_short(shared, limit):
+                return replace(shared, target=target.name, connections=0)  # the caller that opened them counts them
         answer: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
-        self._under_way[endpoint] = answer
-        self._asking[endpoint] = target
+        self._probes[endpoint] = answer
+        self._targets[endpoint] = target
         try:
-            report = await probe_target(target, self._resolver, deadline, abandoned)
+            report = await probe_target(target, self._resolver, deadline, cancelled)
             answer.set_result(report)
         finally:
-            del self._under_way[endpoint], self._asking[endpoint]
+            del self._probes[endpoint], self._targets[endpoint]
             if not answer.done():
-                answer.set_result(None)  # it was cancelled: whoever waits for it probes for himself
+                answer.set_result(None)  # cancelled: each caller that waits for it probes by itself
         return report
 
-    async def _free(self, endpoint: tuple[str, int], deadline: float) -> "asyncio.Future[Report | None] | None":
-        """The probe of an endpoint that is under way, if any, once no client is trying it; one makes room in time."""
-        while (turn := self._turns.get(endpoint)) is not None:
-            await turn.wait(deadline / 2)
-        return self._under_way.get(endpoint)
+    async def _wait_for_lease(self, endpoint: Endpoint, deadline: float) -> "asyncio.Future[Report | None] | None":
+        """The probe of the endpoint that is under way, if any, once no client has the endpoint.
+
+        A client probe is asked to end after half the deadline.
+        """
+        while (lease := self._leases.get(endpoint)) is not None:
+            await lease.wait(deadline / 2)
+        return self._probes.get(endpoint)
 
     @asynccontextmanager
-    async def turn(self, endpoint: tuple[str, int]) -> AsyncIterator[EndpointLease]:
-        """A target for one client alone."""
+    async def lease(self, endpoint: Endpoint) -> AsyncIterator[EndpointLease]:
+        """The endpoint for one client probe alone, once it is free."""
         while True:
-            if (other := self._turns.get(endpoint)) is not None:
+            if (other := self._leases.get(endpoint)) is not None:
                 await other.wait(None)
-            elif (under_way := self._under_way.get(endpoint)) is not None:
+            elif (under_way := self._probes.get(endpoint)) is not None:
                 await asyncio.shield(under_way)
             else:
                 break
-        turn = self._turns[endpoint] = EndpointLease()
+        lease = self._leases[endpoint] = EndpointLease()
         try:
-            yield turn
+            yield lease
         finally:
-            del self._turns[endpoint]
-            turn.end()
+            del self._leases[endpoint]
+            lease.end()
 
 
 def _questions(target: Target) -> tuple[object, ...]:

@@ -1,23 +1,23 @@
-"""The watch: one session per target that stays, on a client id of its own, and hears at once what goes wrong.
+"""The watch: one long-lived session per target, on a client id of its own, that reports a failure at once.
 
-    as soon as it is told      1100, 1101, 1102, 2110 and the farms' notices
+    when the message comes     1100, 1101, 1102, 2110 and the farms' notices
     at the end of the stream   a reset, a restart
     with a heartbeat           a freeze: reqCurrentTime every two seconds
 
     seconds after a request    0            1                 1.2         2.2
-                               reqCurrent-  late: the target  asked once  given up: the session
+                               reqCurrent-  late: the target  sent once   given up: the session
                                Time         is probed at once more        is stalled
 
-A freeze right after an answer is met by the next request at most 2 s later, is confirmed by a probe of 1 s, and so has
-its verdict after 4 s, or from the watch alone after 4.2 s.
+A freeze right after an answer meets the next request at most 2 s later, is confirmed by a probe of 1 s, and so has its
+verdict after 4 s, or from the watch alone after 4.2 s.
 
-A gateway that takes its time is given it: a request is late after twice what answers took of late, if that is more, and
-at most after the target's deadline; it is given up 1.2 s after that. So the freeze of such a gateway has its verdict
-within 3.2 s and the deadline.
+A slow gateway gets more time: a request is late after twice what answers usually take, if that is more, and at most
+after the target's deadline; it is given up 1.2 s after that. The freeze of such a gateway has its verdict within 3.2 s
+and the deadline.
 
-What it sees goes to `tell` as values, news at most ten times a second. It sends startApi and reqCurrentTime, nothing
+Events go to `on_event` as values, news at most ten times a second. The watch sends startApi and reqCurrentTime, nothing
 else, never two requests within 1.1 s, and ends every session in order. It connects only while the probes find that a
-session works, and after an end waits an interval of the schedule or longer.
+session works, and deadlines an interval of the schedule or longer after an end.
 """
 
 import asyncio
@@ -38,19 +38,19 @@ from exporter.probes.resolver import Resolver
 from exporter.protocol.messages import KNOWN_VERSION
 from exporter.state.watch_events import WatchEvent, WatchEventKind
 
-Tell = Callable[[WatchEvent], object]
+OnEvent = Callable[[WatchEvent], object]
 
-CLOSING = 0.5  # seconds for an orderly end
-SETTLED = 10  # intervals after which a session that ends was a good one, and the next may follow soon
+CLOSE_SECONDS = 0.5  # seconds for an orderly end
+LASTING = 10  # intervals; after a session that lasted longer, the next may follow soon
 MOST_DOUBLINGS = 5
-NEWS = frozenset({WatchEventKind.BEGAN, WatchEventKind.TOLD})  # what passes on the facts
+WITH_FACTS = frozenset({WatchEventKind.BEGAN, WatchEventKind.NEWS})  # events that pass on the facts
 TOLERANCE = 2  # times the usual: within that an answer is not late
-FADING = 0.8  # of the usual is left after each quicker answer
+DECAY = 0.8  # of the usual seconds is left after each quicker answer
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatTimings:
-    """Seconds from one request to the next, from a request to what its silence leads to, and from news to news."""
+    """Seconds from one request to the next, from a request to each step of its silence, and between two news events."""
 
     heartbeat: float = 2.0
     late: float = 1.0
@@ -58,10 +58,10 @@ class HeartbeatTimings:
     given_up: float = 2.2
     news: float = 0.1
 
-    def waits(self, usual: float, most: float) -> tuple[float, float, float, float]:
-        """Those that follow one another, for a gateway whose answers usually take so long; none is late before that.
+    def deadlines(self, usual: float, most: float) -> tuple[float, float, float, float]:
+        """The four heartbeat timeouts, stretched for a gateway that usually answers in `usual` seconds.
 
-        `most` is how long at most an answer may take before it is late.
+        An answer is late after `most` seconds at the latest.
         """
         more = max(0.0, min(TOLERANCE * usual, most) - self.late)
         return self.heartbeat, self.late + more, self.again + more, self.given_up + more
@@ -73,154 +73,153 @@ HEARTBEAT_TIMINGS = HeartbeatTimings()
 async def run(
     target: Target,
     resolver: Resolver,
-    working: asyncio.Event,
-    tell: Tell,
+    session_works: asyncio.Event,
+    on_event: OnEvent,
     *,
-    pace: HeartbeatTimings = HEARTBEAT_TIMINGS,
-    share: Callable[[], float] = random.random,
+    timings: HeartbeatTimings = HEARTBEAT_TIMINGS,
+    jitter: Callable[[], float] = random.random,
 ) -> None:
-    """Watch the target for ever: a session whenever `working` is set, and a pause after each.
+    """Watch the target until cancelled: a session whenever `session_works` is set, and a pause after each.
 
-    Raises ValueError for a target that has no client id for it.
+    Raises ValueError for a target without a client id for the watch.
     """
     if target.watch_id is None:
         msg = f"{target.name}: no client id is reserved for a watch"
         raise ValueError(msg)
     loop = asyncio.get_running_loop()
-    short = 0  # sessions in a row that did not last
+    short = 0  # sessions in a row that ended early
     while True:
-        await working.wait()
+        await session_works.wait()
         began = loop.time()
         try:
-            await _watch_once(target, target.watch_id, resolver, tell, pace)
+            await _watch_once(target, target.watch_id, resolver, on_event, timings)
         except Exception:  # noqa: BLE001 - our own fault: it ends this session, not the watch
             structlog.get_logger(__name__).exception("watch failed", target=target.name)
-        short = 0 if loop.time() - began > SETTLED * target.interval else short + 1
-        await asyncio.sleep(pause(target.interval, short, share()))
+        short = 0 if loop.time() - began > LASTING * target.interval else short + 1
+        await asyncio.sleep(pause(target.interval, short, jitter()))
 
 
-def pause(interval: float, short: int, share: float) -> float:
-    """Seconds to the next session: at least an interval, doubled for each that did not last, and up to half on top."""
-    return float(interval * 2 ** min(max(0, short - 1), MOST_DOUBLINGS) * (1 + share / 2))
+def pause(interval: float, short: int, jitter: float) -> float:
+    """Seconds to the next session: an interval, doubled for each short session in a row, and up to half on top."""
+    return float(interval * 2 ** min(max(0, short - 1), MOST_DOUBLINGS) * (1 + jitter / 2))
 
 
 def smoothed(usual: float, took: float) -> float:
-    """How long answers usually take (seconds), after one more: the slowest of late, for a slow one is soon followed."""
-    return max(took, FADING * usual)
+    """How long answers usually take (seconds), after one more that `took` so long: a maximum that decays."""
+    return max(took, DECAY * usual)
 
 
-async def _watch_once(target: Target, client_id: int, resolver: Resolver, tell: Tell, pace: HeartbeatTimings) -> None:
+async def _watch_once(
+    target: Target, client_id: int, resolver: Resolver, on_event: OnEvent, timings: HeartbeatTimings
+) -> None:
     """One session, from the connect to its end in order."""
     connection = Connection(asyncio.get_running_loop().time() + target.deadline)
-    attempt = ProbeContext(target, connection, resolver, time.perf_counter)
-    vigil = WatchSession(attempt, client_id, tell, pace)
+    context = ProbeContext(target, connection, resolver, time.perf_counter)
+    session = WatchSession(context, client_id, on_event, timings)
     ended: LayerResult | None = None
     try:
-        ended = await vigil.stay()
+        ended = await session.run()
     finally:
-        connection.prolong(asyncio.get_running_loop().time() + CLOSING)
+        connection.prolong(asyncio.get_running_loop().time() + CLOSE_SECONDS)
         try:
             await connection.close()
         finally:
-            vigil.say(WatchEventKind.ENDED, ended)
+            session.emit(WatchEventKind.ENDED, ended)
 
 
 class WatchSession:
     """One session of the watch."""
 
-    def __init__(self, attempt: ProbeContext, client_id: int, tell: Tell, pace: HeartbeatTimings) -> None:
-        """Nothing is opened yet."""
-        self._attempt = attempt
+    def __init__(self, context: ProbeContext, client_id: int, on_event: OnEvent, timings: HeartbeatTimings) -> None:
+        self._context = context
         self._client_id = client_id
-        self._tell = tell
-        self._pace = pace
-        self._dialogue: ApiSession | None = None
-        self._counted = 0  # connections that were told of
-        self._usual = 0.0  # seconds that answers took of late, the slowest counting most
-        self._told = SessionFacts()
+        self._on_event = on_event
+        self._timings = timings
+        self._api: ApiSession | None = None
+        self._opened = 0  # connections that events have reported
+        self._usual = 0.0  # seconds that answers take, the slow ones weigh most
+        self._emitted = SessionFacts()
         self._quiet_until = 0.0  # in the loop's time
 
-    async def stay(self) -> LayerResult:
-        """Connect, begin a session and stay in it. How it ended, or why it did not begin."""
-        attempt = self._attempt
-        port = await probe_port(attempt)
+    async def run(self) -> LayerResult:
+        """Connect, begin a session and keep it. Returns how it ended, or why it did not begin."""
+        context = self._context
+        port = await probe_port(context)
         if not port.ok:
             return port
-        handshake = await probe_handshake(attempt)
+        handshake = await probe_handshake(context)
         if handshake.server is None or not handshake.ok:
             return handshake
         if handshake.server.version > KNOWN_VERSION:
             return LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN)
-        dialogue = ApiSession(attempt.connection, handshake.server.version, self._client_id, attempt.clock)
-        self._dialogue = dialogue
-        failure = await dialogue.begin() or await dialogue.ask_time()
+        api = ApiSession(context.connection, handshake.server.version, self._client_id, context.clock)
+        self._api = api
+        failure = await api.begin() or await api.ask_time()
         if failure is not None:
             return failure
-        self._get_used(dialogue)
-        self.say(WatchEventKind.BEGAN)
-        return await self._listen(dialogue)
+        self._observe_answer(api)
+        self.emit(WatchEventKind.BEGAN)
+        return await self._listen(api)
 
-    def say(self, kind: WatchEventKind, result: LayerResult | None = None) -> None:
-        """Tell of one thing, with what is known at this moment."""
-        connection, dialogue = self._attempt.connection, self._dialogue
-        opened, self._counted = connection.opened - self._counted, connection.opened
-        facts = SessionFacts() if dialogue is None else dialogue.facts
-        since = None if dialogue is None else dialogue.asked_at
-        if kind in NEWS:
-            self._told = facts
-        self._tell(WatchEvent(kind, time.time(), facts, since, result, opened))
+    def emit(self, kind: WatchEventKind, result: LayerResult | None = None) -> None:
+        """Send one event, with the facts of this moment."""
+        connection, api = self._context.connection, self._api
+        opened, self._opened = connection.opened - self._opened, connection.opened
+        facts = SessionFacts() if api is None else api.facts
+        since = None if api is None else api.asked_at
+        if kind in WITH_FACTS:
+            self._emitted = facts
+        self._on_event(WatchEvent(kind, time.time(), facts, since, result, opened))
 
-    async def _listen(self, dialogue: ApiSession) -> LayerResult:
-        """Hear what comes, and see to it that requests are answered."""
-        attempt, pace, now = self._attempt, self._pace, asyncio.get_running_loop().time
-        waits = pace.waits(self._usual, attempt.target.deadline)
+    async def _listen(self, api: ApiSession) -> LayerResult:
+        """Read messages, send heartbeats, and return the failure that ends the session."""
+        context, timings, now = self._context, self._timings, asyncio.get_running_loop().time
+        deadlines = timings.deadlines(self._usual, context.target.deadline)
         asked, step = now(), 0  # when the last request was answered or, from step 1 on, the unanswered one was sent
         while True:
             cause = None
-            if now() >= asked + waits[step]:
-                self._pass_on(dialogue, at_once=True)
-                if step == len(waits) - 1:
-                    return dialogue.failure(Cause.SILENCE, Stage.CURRENT_TIME)
-                cause = self._step(dialogue, step)
+            if now() >= asked + deadlines[step]:
+                self._emit_news(api, at_once=True)
+                if step == len(deadlines) - 1:
+                    return api.failure(Cause.SILENCE, Stage.CURRENT_TIME)
+                cause = self._take_step(api, step)
                 asked, step = (now() if step == 0 else asked), step + 1
             if cause is None:
-                due = asked + waits[step]
-                attempt.connection.prolong(min(due, self._quiet_until) if self._news(dialogue) else due)
-                cause = await dialogue.hear()
+                due = asked + deadlines[step]
+                context.connection.prolong(min(due, self._quiet_until) if self._has_news(api) else due)
+                cause = await api.hear()
             if cause not in (None, Cause.SILENCE):
-                return dialogue.failure(cause, Stage.CURRENT_TIME)
-            answered = step and not dialogue.waiting
-            self._pass_on(dialogue, at_once=bool(answered))
+                return api.failure(cause, Stage.CURRENT_TIME)
+            answered = step and not api.waiting
+            self._emit_news(api, at_once=bool(answered))
             if answered:
-                late = now() - asked > pace.late  # then it is left alone for a while: it has enough to do
+                late = now() - asked > timings.late  # then the next request waits a whole heartbeat
                 asked, step = (now() if late else asked), 0  # never two requests within 1.1 s
-                self._get_used(dialogue)
-                waits = pace.waits(self._usual, attempt.target.deadline)
-                self.say(WatchEventKind.ANSWERED)
+                self._observe_answer(api)
+                deadlines = timings.deadlines(self._usual, context.target.deadline)
+                self.emit(WatchEventKind.ANSWERED)
 
-    def _step(self, dialogue: ApiSession, step: int) -> Cause | None:
-        """What is due after the wait of this step: a request, suspicion, or the same request once more."""
+    def _take_step(self, api: ApiSession, step: int) -> Cause | None:
+        """What follows the timeout of this step: a request, the event that it is late, or the request once more."""
         if step == 1:
-            self.say(WatchEventKind.UNANSWERED)
+            self.emit(WatchEventKind.UNANSWERED)
             return None
-        return dialogue.send_time_request()
+        return api.send_time_request()
 
-    def _pass_on(self, dialogue: ApiSession, *, at_once: bool) -> None:
-        """Tell the news: before another sighting takes it for known, else no sooner than a moment after the last."""
+    def _emit_news(self, api: ApiSession, *, at_once: bool) -> None:
+        """Emit the news: `at_once` before another event, else no sooner than `timings.news` after the last."""
         now = asyncio.get_running_loop().time()
-        if self._news(dialogue) and (at_once or now >= self._quiet_until):
-            self._quiet_until = now + self._pace.news
-            self.say(WatchEventKind.TOLD)
+        if self._has_news(api) and (at_once or now >= self._quiet_until):
+            self._quiet_until = now + self._timings.news
+            self.emit(WatchEventKind.NEWS)
 
-    def _news(self, dialogue: ApiSession) -> bool:
-        """The gateway has told more than was passed on."""
-        return _word(dialogue.facts) != _word(self._told)
+    def _has_news(self, api: ApiSession) -> bool:
+        return _news_of(api.facts) != _news_of(self._emitted)
 
-    def _get_used(self, dialogue: ApiSession) -> None:
-        """Take in how long the last answer took."""
-        self._usual = smoothed(self._usual, dialogue.stages.get(Stage.CURRENT_TIME, 0.0))
+    def _observe_answer(self, api: ApiSession) -> None:
+        self._usual = smoothed(self._usual, api.stages.get(Stage.CURRENT_TIME, 0.0))
 
 
-def _word(facts: SessionFacts) -> tuple[object, ...]:
-    """What a gateway tells unasked, and we pass on at once."""
+def _news_of(facts: SessionFacts) -> tuple[object, ...]:
+    """The facts that a gateway sends unasked."""
     return facts.upstream, facts.farms, facts.errors, facts.new_port

@@ -1,4 +1,4 @@
-"""What a trial of a client leads to: it is counted, put beside the latest results of the wire, and judged with them."""
+"""One client probe folded into the state: counted, put beside the latest wire results, and judged with them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,16 +9,16 @@ from exporter.verdict.client_blame import ClientProbe, with_clients
 from exporter.verdict.rules import WORKING, judge
 
 
-def fold_client(state: TargetState, trial: ClientProbe) -> TargetState:
-    """The state after one more trial, judged anew where there is a report that it can be put beside."""
-    known = _counted(state, trial)
+def fold_client(state: TargetState, probe: ClientProbe) -> TargetState:
+    """The state after one more client probe, judged again where there is a report to put it beside."""
+    known = _counted(state, probe)
     last = state.last
     if last is None or last.fault is not None:
         return known
-    report = with_clients(last, state.target.clients, known.client_probes, trial.at)
+    report = with_clients(last, state.target.clients, known.client_probes, probe.at)
     verdict = judge(report, state.target)
     if verdict is not state.verdict:
-        return revise(known, replace(report, at=max(last.at, trial.at), seconds=0.0, connections=0), verdict)
+        return revise(known, replace(report, at=max(last.at, probe.at), seconds=0.0, connections=0), verdict)
     judged = kept(report, verdict)
     failures = state.failures
     if verdict not in WORKING and failures and failures[-1].report.at == report.at:
@@ -26,21 +26,21 @@ def fold_client(state: TargetState, trial: ClientProbe) -> TargetState:
     return replace(known, last=report, recent=(*state.recent[:-1], judged), failures=failures)
 
 
-def _counted(state: TargetState, trial: ClientProbe) -> TargetState:
-    """The trial kept and counted, and the handshake before it."""
-    name, result = trial.result.client or "", trial.result
+def _counted(state: TargetState, probe: ClientProbe) -> TargetState:
+    """The client probe and the handshake before it, kept and counted."""
+    name, result = probe.result.client or "", probe.result
     known = replace(
         state,
-        client_probes={**state.client_probes, name: trial} if trial.expires > trial.at else state.client_probes,
-        connections=state.connections + trial.connections,
-        conflicts=state.conflicts + trial.conflicts,
+        client_probes={**state.client_probes, name: probe} if probe.expires > probe.at else state.client_probes,
+        connections=state.connections + probe.connections,
+        conflicts=state.conflicts + probe.conflicts,
         client_times=_observed(state.client_times, name, result),
     )
-    if trial.before is not None:
-        known = count(known, trial.before, trial.before.results)
+    if probe.before is not None:
+        known = count(known, probe.before, probe.before.results)
     if result.outcome is Outcome.SKIPPED:
         return known
-    return count(known, Report(target=state.target.name, at=trial.at, seconds=0.0, results=(result,)), (result,))
+    return count(known, Report(target=state.target.name, at=probe.at, seconds=0.0, results=(result,)), (result,))
 
 
 def _observed(times: Mapping[str, Histogram], name: str, result: LayerResult) -> Mapping[str, Histogram]:

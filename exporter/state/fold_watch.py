@@ -1,15 +1,13 @@
-"""The watch and the probes together: one report that holds the newest word on everything.
+"""Merge what the watch reports with what the probes find: one report with the newest facts.
 
-A probe looks at the whole target now and then; the watch hears at once what the gateway tells, and knows nothing of the
-ports and libraries. So a sighting never makes a report of its own. It revises the last one where that says that the
-session works:
+A probe looks at the whole target now and then. The watch gets the gateway's notices at once, and sees neither the port
+nor the libraries. So a watch event never makes a report of its own. It revises the last one, if its session works:
 
-    the gateway told of links and farms      these are put into the report
-    heartbeats stayed unanswered             the session is put down as stalled, unless a probe has looked since
+    notices on links and farms       replace those of the report
+    heartbeats stayed unanswered     the session counts as stalled, unless a probe began later
 
-A probe that was told of farms of a kind, or of the link, has the last word on them, also over what the watch was told
-before. Where it was told nothing, what was known before is put into its report while the watch is connected: the watch
-would have been told otherwise.
+A probe whose session got notices on farms of a kind, or on the link, replaces what the watch had. Where it got none,
+the facts known before complete its report while the watch is connected: the watch would have got a notice of a change.
 """
 
 from dataclasses import replace
@@ -31,21 +29,21 @@ MEANWHILE = "the gateway ended the watch's session meanwhile; the library had en
 NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the target, when a session ends so
 
 
-def fold_watch_event(state: TargetState, sighting: WatchEvent) -> TargetState:
-    """The state after one more sighting, judged anew where that changes what is known of the target."""
-    refused = sighting.result is not None and sighting.result.cause is Cause.CLIENT_ID_IN_USE
+def fold_watch_event(state: TargetState, event: WatchEvent) -> TargetState:
+    """The state after one more watch event, judged again where that changes the report."""
+    refused = event.result is not None and event.result.cause is Cause.CLIENT_ID_IN_USE
     known = replace(
         state,
-        watched=apply_event(state.watched, sighting),
-        connections=state.connections + sighting.opened,
+        watched=apply_event(state.watched, event),
+        connections=state.connections + event.opened,
         conflicts=state.conflicts + refused,
     )
-    report = _revised(state, sighting)
+    report = _revised(state, event)
     return known if report is None else revise(known, report, judge(report, state.target))
 
 
 def merge_watch(report: Report, before: TargetState) -> Report:
-    """A probe's report, with what is known beside it: what it was told nothing of, or what goes with its failure."""
+    """A probe's report, completed by the facts of the watch, or by the watch's own failure beside its failure."""
     watched, session = before.watched, working_session(report)
     if session is None:
         report = replace(report, new_port=watched.facts.new_port)
@@ -55,7 +53,7 @@ def merge_watch(report: Report, before: TargetState) -> Report:
     last = working_session(before.last)
     known = last.session if last is not None and last.session is not None else watched.facts
     facts = fill_gaps(session.session, known)
-    if watched.told_at is not None and watched.told_at >= report.at:  # the probe's session may have been over by then
+    if watched.news_at is not None and watched.news_at >= report.at:  # the probe's session may have been over by then
         facts = merge_newer(facts, SessionFacts(), watched.facts)
     return _with_facts(report, session, facts, COMPLETED) or report
 
@@ -66,17 +64,16 @@ def working_session(report: Report | None) -> LayerResult | None:
     return session if session is not None and session.ok else None
 
 
-def probe_at_once(before: TargetState, sighting: WatchEvent) -> float | None:
-    """The deadline in seconds of a probe that this sighting calls for at once; None: the clock goes on as ever.
+def probe_at_once(before: TargetState, event: WatchEvent) -> float | None:
+    """The deadline in seconds of a probe that this event asks for at once; None: the schedule goes on.
 
-    A late heartbeat calls for a short one: silence for that long beside a request unanswered for a second is a freeze,
-    unless the target is known to be slow. One whose requests are slow by habit calls for none: each heartbeat would
-    cost a connection, and the watch gives up by itself where no answer comes at all. Every end calls for one with the
-    full deadline: after a short one it gives the target the time that every tick gives it, and it is how a freeze that
-    has passed is known at once.
+    A late heartbeat asks for a short probe: silence for that long beside a request unanswered for a second is a freeze,
+    unless the target is known to be slow. A target whose requests are usually slow gets none: each heartbeat would cost
+    a connection, and the watch itself gives up where no answer comes at all. Every end asks for a probe with the full
+    deadline: it corrects a short one, and shows at once that a freeze has passed.
     """
     target, watched = before.target, before.watched
-    match sighting.kind:
+    match event.kind:
         case WatchEventKind.UNANSWERED if _request_seconds(before.last) >= SLOW_REQUEST:
             return None
         case WatchEventKind.UNANSWERED:
@@ -85,23 +82,23 @@ def probe_at_once(before: TargetState, sighting: WatchEvent) -> float | None:
             return min(target.deadline, max(CONFIRMATION, MANY_HANDSHAKES * usual))
         case WatchEventKind.ANSWERED if watched.late and working_session(before.last) is None:
             return target.deadline
-        case WatchEventKind.ENDED if sighting.result is not None and sighting.result.cause not in NO_NEWS:
+        case WatchEventKind.ENDED if event.result is not None and event.result.cause not in NO_NEWS:
             return target.deadline
         case _:
             return None
 
 
-def discount_if_disconnected(trial: ClientProbe, watched: WatchState) -> ClientProbe:
-    """The trial as it counts beside the watch: what ended the watch's session meanwhile may have ended the client's.
+def discount_if_disconnected(probe: ClientProbe, watched: WatchState) -> ClientProbe:
+    """The client probe as it counts beside the watch: what ended the watch's session may have ended the client's.
 
     A gateway that drops every connection and answers again at once looks well both before and after.
     """
-    ended, result = watched.ended, trial.result
-    if ended is None or ended.cause in NO_NEWS or trial.before is None or (watched.since or 0.0) < trial.before.at:
-        return trial
+    ended, result = watched.ended, probe.result
+    if ended is None or ended.cause in NO_NEWS or probe.before is None or (watched.since or 0.0) < probe.before.at:
+        return probe
     if result.ok or not is_conclusive(result):
-        return trial
-    return replace(trial, result=discard(result, MEANWHILE.format(result.outcome.value)))
+        return probe
+    return replace(probe, result=discard(result, MEANWHILE.format(result.outcome.value)))
 
 
 def _request_seconds(last: Report | None) -> float:
@@ -110,21 +107,21 @@ def _request_seconds(last: Report | None) -> float:
     return 0.0 if session is None else session.waited
 
 
-def _revised(state: TargetState, sighting: WatchEvent) -> Report | None:
-    """The last report with what was seen since; None where that changes nothing."""
+def _revised(state: TargetState, event: WatchEvent) -> Report | None:
+    """The last report with what the event adds; None where that changes nothing."""
     last = state.last
     session = working_session(last)
     if last is None or session is None or session.session is None:
         return None
-    if sighting.kind in (WatchEventKind.BEGAN, WatchEventKind.TOLD):
-        before = state.watched.facts if sighting.kind is WatchEventKind.TOLD else SessionFacts()
-        report = _with_facts(last, session, merge_newer(session.session, before, sighting.facts), SEEN)
-        return report and replace(report, at=sighting.at, seconds=0.0, connections=0)
-    if sighting.kind is WatchEventKind.ENDED and sighting.result is not None and sighting.result.cause is Cause.SILENCE:
-        if sighting.since is None or sighting.since <= last.at <= sighting.at:  # one from the future is an older one:
+    if event.kind in (WatchEventKind.BEGAN, WatchEventKind.NEWS):
+        before = state.watched.facts if event.kind is WatchEventKind.NEWS else SessionFacts()
+        report = _with_facts(last, session, merge_newer(session.session, before, event.facts), SEEN)
+        return report and replace(report, at=event.at, seconds=0.0, connections=0)
+    if event.kind is WatchEventKind.ENDED and event.result is not None and event.result.cause is Cause.SILENCE:
+        if event.since is None or event.since <= last.at <= event.at:  # one from the future is an older one:
             return None  # the clock was set back since
-        stalled = replace(sighting.result, detail=SEEN)
-        return replace(_put(last, session, stalled), at=sighting.at, seconds=0.0, connections=0)
+        stalled = replace(event.result, detail=SEEN)
+        return replace(_put(last, session, stalled), at=event.at, seconds=0.0, connections=0)
     return None
 
 

@@ -1,6 +1,6 @@
-"""What is known of a target so far: one frozen state, and `fold`, which makes the next from a report.
+"""The state of a target: one frozen value, and `fold`, which makes the next from a report.
 
-No clock here: `now` is a parameter. Nothing grows without bound: reports, failures and changes are kept up to a number.
+No clock here: `now` is a parameter. Nothing grows without bound: reports, failures and changes are limited in number.
 """
 
 from bisect import bisect_left
@@ -22,9 +22,9 @@ CLIENT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 KEPT_REPORTS = 8
-KEPT_FAILURES = 12  # longer than successes: they are what someone will ask about
+KEPT_FAILURES = 12  # more than successes: they are what people ask about
 KEPT_CHANGES = 40
-KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report has to name them
+KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
 
 CounterKey = tuple[Layer, str]  # a layer, and a client or ""
@@ -69,7 +69,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """All that is known of one target. Counters only ever grow; `since` is when the present verdict began."""
+    """Counters only grow; `since` is when the present verdict began."""
 
     target: Target
     verdict: Verdict = Verdict.UNKNOWN
@@ -93,7 +93,9 @@ class TargetState:
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     """The state after one more tick: its report counted and made the present one."""
-    wire = [result for result in report.results if result.client is None]  # a client's is counted with its trial
+    wire = [
+        result for result in report.results if result.client is None
+    ]  # a client's result is counted with its own probe
     return count(revise(state, report, verdict), report, wire)
 
 
@@ -113,7 +115,7 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
 
 
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
-    """The state with this report as the present one, and nothing counted: no tick made it."""
+    """The state with this report as the present one; nothing is counted."""
     changed, began = verdict is not state.verdict, _beginning(state, report)
     judged = kept(report, verdict)
     return replace(
@@ -130,11 +132,11 @@ def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
 def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> TargetState:
     """The state under another configuration of the same endpoint, with `other` clients changed or gone.
 
-    What is known still holds, and is judged by what is configured now. Of a client that is no longer tried nothing is
-    kept, so that no reload leaves labels behind that no configuration has.
+    The last report is judged again by the new configuration. Nothing is kept of a client that is no longer configured,
+    so that no reload leaves labels behind that no configuration has.
     """
     kept = {"", *target.clients}
-    client_probes = {name: trial for name, trial in state.client_probes.items() if name in kept and name not in other}
+    client_probes = {name: probe for name, probe in state.client_probes.items() if name in kept and name not in other}
     known = replace(
         state,
         target=target,
@@ -154,7 +156,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
 
 
 def kept(report: Report, verdict: Verdict) -> Judged:
-    """A report with its verdict as it is kept beside the last one: without a list of accounts that is long."""
+    """A report with its verdict as it is kept beside the last one: without a long list of accounts."""
     session = report.layer(Layer.SESSION)
     facts = None if session is None else session.session
     if session is None or facts is None or len(facts.accounts or ()) <= KEPT_ACCOUNTS:
@@ -166,7 +168,7 @@ def kept(report: Report, verdict: Verdict) -> Judged:
 
 
 def cut_short(report: Report, deadline: float) -> bool:
-    """It ended at a shorter deadline than this one (seconds): an answer might have come in the rest."""
+    """It timed out at a shorter deadline than this one (seconds): an answer might have come in the rest."""
     return report.seconds < deadline and any(result.outcome is Outcome.TIMEOUT for result in report.results)
 
 
@@ -184,7 +186,7 @@ def expires_at(state: TargetState) -> float | None:
 
 
 def expired(state: TargetState, now: float) -> bool:
-    """The last sign of the target is older than three intervals: its report claims nothing any more."""
+    """The last sign of the target is older than three intervals: the report claims nothing any more."""
     ends = expires_at(state)
     return ends is None or now > ends
 
@@ -215,7 +217,7 @@ def explanation(state: TargetState, report: Report) -> Explanation:
 
 
 def _beginning(state: TargetState, report: Report) -> float:
-    """When what a report found began: with its tick, or with what the watch has seen change amid that."""
+    """When the state that a report shows began: with its tick, or with a change that the watch reported during it."""
     latest = state.changes[-1].at if state.changes else report.at
     return latest if report.at < latest <= report.at + report.seconds else report.at
 

@@ -1,4 +1,4 @@
-"""What the watch sees of a target, and what that leaves known: frozen values, folded into the target's state."""
+"""The events of a watch, and the state that they leave: frozen values, folded into the target's state."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,10 +7,10 @@ from exporter.model import LayerResult, SessionFacts
 
 
 class WatchEventKind(StrEnum):
-    """One kind of thing that the watch can see."""
+    """What happened to the session of a watch."""
 
     BEGAN = "began"  # its session has begun, and a request was answered
-    TOLD = "told"  # the gateway said something new: a link or a farm lost or restored
+    NEWS = "news"  # a notice: a link or a farm lost or restored
     ANSWERED = "answered"  # a heartbeat was answered
     UNANSWERED = "unanswered"  # a heartbeat is late: something may be wrong
     ENDED = "ended"  # its session or its connection is over, or never came about
@@ -18,10 +18,10 @@ class WatchEventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One thing that the watch saw, at unix time `at`.
+    """One event at unix time `at`.
 
     `since` is when the request was sent that is still unanswered, in unix seconds. `result` says how a session ended;
-    None where we ended it. `opened` counts the TCP connections opened since the sighting before.
+    None where we ended it. `opened` counts the TCP connections opened since the event before.
     """
 
     kind: WatchEventKind
@@ -34,35 +34,35 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """What the watch of one target knows.
+    """The state of one target's watch.
 
-    `at` is its last sign of life, `since` when it was connected or lost, `told_at` when it last heard something new.
+    `at` is its last sign of life, `since` when it connected or ended, `news_at` when its facts last changed.
     """
 
     connected: bool = False
     at: float | None = None
     since: float | None = None
-    told_at: float | None = None
+    news_at: float | None = None
     late: bool = False  # a heartbeat is unanswered
     facts: SessionFacts = field(default_factory=SessionFacts)
     ended: LayerResult | None = None
 
 
-def apply_event(watched: WatchState, sighting: WatchEvent) -> WatchState:
-    """What is known after one more sighting."""
-    match sighting.kind:
+def apply_event(watched: WatchState, event: WatchEvent) -> WatchState:
+    """The state after one more event."""
+    match event.kind:
         case WatchEventKind.BEGAN:
-            at = sighting.at
-            return WatchState(connected=True, at=at, since=at, told_at=at, facts=sighting.facts)
+            at = event.at
+            return WatchState(connected=True, at=at, since=at, news_at=at, facts=event.facts)
         case WatchEventKind.ENDED:
-            return WatchState(at=watched.at, since=sighting.at, facts=sighting.facts, ended=sighting.result)
+            return WatchState(at=watched.at, since=event.at, facts=event.facts, ended=event.result)
         case _:
-            late = sighting.kind is WatchEventKind.UNANSWERED
+            late = event.kind is WatchEventKind.UNANSWERED
             return WatchState(
                 connected=True,
-                at=watched.at if late else sighting.at,
+                at=watched.at if late else event.at,
                 since=watched.since,
-                told_at=sighting.at if sighting.kind is WatchEventKind.TOLD else watched.told_at,
+                news_at=event.at if event.kind is WatchEventKind.NEWS else watched.news_at,
                 late=late,
-                facts=sighting.facts,
+                facts=event.facts,
             )

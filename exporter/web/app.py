@@ -163,7 +163,7 @@ class Routes:
         known = self._service.states.get(target.name)
         if known is not None and known.target is target:
             hurried = cut_short(report, target.deadline)
-            state = self._service.note(report) if hurried else self._service.record(report)
+            state = self._service.record_partial(report) if hurried else self._service.record(report)
         else:
             state = fold(TargetState(target), report, judge(report, target))
         if request.query.get("debug") == "true":

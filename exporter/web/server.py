@@ -78,7 +78,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
     _warn_if_scarce(shares, config)
     service = Service(
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
-        most_at_once=shares.places,
+        max_probes=shares.places,
     )
     present = config
     turn = asyncio.Lock()
@@ -99,7 +99,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
             return problems
         if len(loaded.targets) != len(present.targets):
             _warn_if_scarce(shares, loaded)
-        await service.watch(limit_watches(loaded.targets, shares.watches), loaded.clients)
+        await service.apply(limit_watches(loaded.targets, shares.watches), loaded.clients)
         present = loaded
         service.reloaded(time.time())
         log.info("configuration reloaded", targets=len(loaded.targets))
@@ -109,17 +109,17 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
     app.middlewares.insert(0, limit_middleware)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     try:
-        await runner.setup()
-        await _open(listening, runner, shares.visitors)
-        await service.watch(limit_watches(config.targets, shares.watches), config.clients)
-        host, port = listening.getsockname()[:2]
-        pages.prepare()
-        settle_memory()
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        log.info("serving", url=url, targets=len(config.targets))
-        yield url, reload
+        async with service:
+            await runner.setup()
+            await _open(listening, runner, shares.visitors)
+            await service.apply(limit_watches(config.targets, shares.watches), config.clients)
+            host, port = listening.getsockname()[:2]
+            pages.prepare()
+            settle_memory()
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+            log.info("serving", url=url, targets=len(config.targets))
+            yield url, reload
     finally:
-        await service.close()
         await runner.cleanup()
         listening.close()
         log.info("ended")

@@ -60,8 +60,8 @@ async def staged(
     """One target for each cut, each with this client, whose library is imported already."""
     worker = make_client(client)
     await worker.start()
-    service = Service(ExporterState("test", "3"), crew=ClientPool(lambda _: worker))
     async with AsyncExitStack() as stack:
+        service = Service(ExporterState("test", "3"), pool=ClientPool(lambda _: worker))
         stages = []
         for name, cut in cuts.items():
             gateway = await stack.enter_async_context(Gateway("ok"))
@@ -69,9 +69,9 @@ async def staged(
             target = Target(name, "127.0.0.1", relay.port, Mode.PAPER, interval, 2.0)
             target = replace(target, client_ids=(9001, 9002), clients=(client,))
             stages.append(Staged(relay, service, target))
-        stack.push_async_callback(service.close)
+        await stack.enter_async_context(service)
         spec = ClientSpec(client, client.partition("-")[0], deadline=deadline)
-        await service.watch([stage.target for stage in stages], {client: spec})
+        await service.apply([stage.target for stage in stages], {client: spec})
         yield stages
 
 

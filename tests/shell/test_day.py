@@ -95,26 +95,25 @@ async def test_a_day_leaves_nothing_behind_and_counts_everything() -> None:
     gateways = [Gateway("ok", setup=GatewaySettings(server_version=version), kept=2000) for version in VERSIONS]
     for gateway in gateways:
         await gateway.start()
-    service = Service(ExporterState("test", "3"), pace=PACE)
-    verdicts: dict[str, set[Verdict]] = {}
-    await service.watch([at(gateway, f"v{version}") for version, gateway in zip(VERSIONS, gateways, strict=True)])
-    day = asyncio.gather(*(live(gateway, moments.uniform(0.0, INTERVAL)) for gateway in gateways))
-    while not day.done():
-        await asyncio.sleep(0.01)
-        for name, state in service.states.items():
-            verdicts.setdefault(name, set()).add(state.verdict)
-        assert all(gateway.recorder.open_most <= 2 for gateway in gateways)  # a probe, and the watch
-    await day
+    async with Service(ExporterState("test", "3"), timings=PACE) as service:
+        verdicts: dict[str, set[Verdict]] = {}
+        await service.apply([at(gateway, f"v{version}") for version, gateway in zip(VERSIONS, gateways, strict=True)])
+        day = asyncio.gather(*(live(gateway, moments.uniform(0.0, INTERVAL)) for gateway in gateways))
+        while not day.done():
+            await asyncio.sleep(0.01)
+            for name, state in service.states.items():
+                verdicts.setdefault(name, set()).add(state.verdict)
+            assert all(gateway.recorder.open_most <= 2 for gateway in gateways)  # a probe, and the watch
+        await day
 
-    for gateway, (name, state) in zip(gateways, service.states.items(), strict=True):
-        assert SEEN - verdicts[name] == set(), name
-        refused = state.failed[Layer.PORT, "", Outcome.REFUSED]  # counted, and never seen by a gateway
-        async with asyncio.timeout(2):  # a probe under way is counted when it ends
-            while service.states[name].connections != gateway.recorder.opened + refused:  # noqa: ASYNC110 - no event
-                await asyncio.sleep(0.002)
-        assert state.conflicts > 0
-        assert service.states[name].probes[Layer.SESSION, ""] > 20
-    await service.close()
+        for gateway, (name, state) in zip(gateways, service.states.items(), strict=True):
+            assert SEEN - verdicts[name] == set(), name
+            refused = state.failed[Layer.PORT, "", Outcome.REFUSED]  # counted, and never seen by a gateway
+            async with asyncio.timeout(2):  # a probe under way is counted when it ends
+                while service.states[name].connections != gateway.recorder.opened + refused:  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0.002)
+            assert state.conflicts > 0
+            assert service.states[name].probes[Layer.SESSION, ""] > 20
     async with asyncio.timeout(3):
         while any(gateway.recorder.open_now for gateway in gateways):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)

@@ -117,22 +117,23 @@ async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_a
     from exporter.state.exporter import ExporterState  # noqa: PLC0415
 
     make_client("ibapi-9.81.1")
-    service = Service(ExporterState("test", "3"), crew=ClientPool())
     clients = {"ibapi-9.81.1": ClientSpec("ibapi-9.81.1", "ibapi", deadline=5.0)}
-    async with Gateway("ok") as good, Gateway("split_reply") as split:
+    async with (
+        Gateway("ok") as good,
+        Gateway("split_reply") as split,
+        Service(ExporterState("test", "3"), pool=ClientPool()) as service,
+    ):
         targets = [
             target(good, name="good", interval=8.0, clients=tuple(clients), watch=True),
             target(split, name="split", interval=8.0, clients=tuple(clients)),
         ]
-        await service.watch(targets, clients)
-        try:
-            async with asyncio.timeout(90):  # two tries that time out, each with a wait for the wire, and the import
-                while not (service.states["good"].client_probes and tries(service.states["split"]) > 1):  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
-            verdicts = {name: state.verdict for name, state in service.states.items()}
-            [status] = service.exporter.clients
-        finally:
-            await service.close()
+        await service.apply(targets, clients)
+        async with asyncio.timeout(90):  # two tries that time out, each with a wait for the wire, and the import
+            await service.wait_for(
+                lambda: bool(service.states["good"].client_probes) and tries(service.states["split"]) > 1
+            )
+        verdicts = {name: state.verdict for name, state in service.states.items()}
+        [status] = service.exporter.clients
     assert verdicts == {"good": Verdict.HEALTHY, "split": Verdict.CLIENT_FAULT}
     assert status.installed is not None
     assert status.installed.version.startswith("9.81.1")

@@ -5,14 +5,12 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
 from exporter.probes.launcher_log import LogFollower, Snapshot
-from exporter.service import service as service_module
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
@@ -22,12 +20,9 @@ from exporter.state.exporter import ExporterState
 
 @asynccontextmanager
 async def watching(*targets: Target) -> AsyncIterator[Service]:
-    service = Service(ExporterState("test", "3"))
-    await service.watch(targets)
-    try:
+    async with Service(ExporterState("test", "3")) as service:
+        await service.apply(targets)
         yield service
-    finally:
-        await service.close()
 
 
 def at(gateway: Gateway, name: str = "gateway", interval: float = 0.1, deadline: float = 0.05) -> Target:
@@ -36,8 +31,7 @@ def at(gateway: Gateway, name: str = "gateway", interval: float = 0.1, deadline:
 
 async def until(service: Service, verdict: Verdict, name: str = "gateway", within: float = 5.0) -> None:
     async with asyncio.timeout(within):
-        while service.states[name].verdict is not verdict:  # noqa: ASYNC110 - what is watched has no event
-            await asyncio.sleep(0.005)
+        await service.wait_for(lambda: service.states[name].verdict is verdict)
 
 
 async def opened(gateway: Gateway, number: int) -> None:
@@ -108,28 +102,28 @@ async def test_the_end_comes_while_targets_wait_for_one_anothers_probe_of_the_sa
 async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known() -> None:
     async with Gateway("ok") as first, Gateway("ok") as second, watching() as service:
         one, two, three = (at(gateway, name, 60.0) for gateway, name in ((first, "1"), (second, "2"), (first, "3")))
-        await service.watch([one, two])
+        await service.apply([one, two])
         await until(service, Verdict.HEALTHY, "1")
         await until(service, Verdict.HEALTHY, "2")
         before = service.states["1"]
         slower = replace(two, interval=30.0)
-        await service.watch([one, slower, three])
+        await service.apply([one, slower, three])
         await until(service, Verdict.HEALTHY, "3")
         assert service.states["1"] is before
         assert first.recorder.opened == 2
         assert service.states["2"].target is slower
         assert service.states["2"].probes[Layer.PORT, ""] >= 1
-        await service.watch([slower])
+        await service.apply([slower])
         assert set(service.states) == {"2"}
 
 
 async def test_the_connection_of_a_probe_that_a_reload_cuts_short_is_counted() -> None:
     async with Gateway("silent") as gateway, watching(at(gateway, interval=60.0, deadline=30.0)) as service:
         await opened(gateway, 1)
-        await service.watch([at(gateway, interval=50.0, deadline=30.0)])
+        await service.apply([at(gateway, interval=50.0, deadline=30.0)])
         assert service.states["gateway"].connections == 1
         await opened(gateway, 2)
-        await service.watch([])
+        await service.apply([])
         assert gateway.recorder.opened == 2
 
 
@@ -138,7 +132,7 @@ async def test_the_connection_of_a_probe_whose_asker_gives_up_is_counted_and_one
         target = at(gateway, interval=60.0, deadline=30.0)
         async with watching(target) as service:
             await opened(gateway, 1)
-            await service.watch([replace(target, interval=50.0)])
+            await service.apply([replace(target, interval=50.0)])
             await opened(gateway, 2)
             stranger = replace(target, port=other.port)  # of the same name, and not what is watched
             asking = asyncio.create_task(service.probe(stranger))
@@ -161,14 +155,13 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
             release.wait(30)
             return before
 
-        service = Service(ExporterState("test", "3"))
-        service._logins["gateway"] = LogFollower("launcher.log", patience=60.0, read=hang)
-        await service.watch([target])
-        await opened(gateway, 1)
-        await ended(gateway)
-        while service._endpoints.busy:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.002)
-        await service.close()
+        open_log = partial(LogFollower, patience=60.0, read=hang)
+        async with Service(ExporterState("test", "3"), open_log=open_log) as service:
+            await service.apply([target])
+            await opened(gateway, 1)
+            await ended(gateway)
+            while service._endpoints._probes:  # noqa: ASYNC110 - no state changes at that
+                await asyncio.sleep(0.002)
         release.set()
         state = service.states["gateway"]
         assert (state.connections, state.verdict) == (1, Verdict.HEALTHY)
@@ -177,12 +170,12 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
 async def test_a_target_that_moves_to_another_endpoint_starts_anew() -> None:
     async with Gateway("ok") as one, Gateway("silent") as two, watching(at(one)) as service:
         await until(service, Verdict.HEALTHY)
-        await service.watch([at(two)])
+        await service.apply([at(two)])
         await until(service, Verdict.API_SILENT)
         assert [change.verdict for change in service.states["gateway"].changes] == [Verdict.API_SILENT]
 
 
-async def test_a_fault_of_ours_is_shown_as_ours_and_the_clock_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_shown_as_ours_and_the_clock_goes_on() -> None:
     calls = 0
 
     def broken(report: Report, target: Target) -> Verdict:
@@ -193,8 +186,11 @@ async def test_a_fault_of_ours_is_shown_as_ours_and_the_clock_goes_on(monkeypatc
             raise RuntimeError(msg)
         return Verdict.HEALTHY
 
-    monkeypatch.setattr(service_module, "judge", broken)
-    async with Gateway("ok") as gateway, watching(at(gateway, interval=0.2)) as service:
+    async with (
+        Gateway("ok") as gateway,
+        Service(ExporterState("test", "3"), judge=broken) as service,
+    ):
+        await service.apply([at(gateway, interval=0.2)])
         await until(service, Verdict.HEALTHY)
         await asyncio.sleep(1.0)
         state = service.states["gateway"]

@@ -48,7 +48,7 @@ def connects(after: str = "pass") -> str:
     return CONNECTS.replace("{after}", after)
 
 
-def crew(folder: Path, extras: dict[str, str]) -> ClientPool:
+def make_pool(folder: Path, extras: dict[str, str]) -> ClientPool:
     """Each client with a driver of its own."""
 
     def open_one(spec: ClientSpec) -> Worker:
@@ -60,12 +60,9 @@ def crew(folder: Path, extras: dict[str, str]) -> ClientPool:
 
 @asynccontextmanager
 async def watching(folder: Path, *targets: Target, **extras: str) -> AsyncIterator[Service]:
-    service = Service(ExporterState("test", "3"), crew=crew(folder, extras))
-    await service.watch(targets, {name: ClientSpec(name, "fake", deadline=4.0) for name in extras})
-    try:
+    async with Service(ExporterState("test", "3"), pool=make_pool(folder, extras)) as service:
+        await service.apply(targets, {name: ClientSpec(name, "fake", deadline=4.0) for name in extras})
         yield service
-    finally:
-        await service.close()
 
 
 def at(gateway: Gateway, *clients: str, interval: float = 20.0, deadline: float = 2.0) -> Target:
@@ -76,15 +73,13 @@ def at(gateway: Gateway, *clients: str, interval: float = 20.0, deadline: float 
 
 async def tried(service: Service, client: str, within: float = 15.0) -> LayerResult:
     async with asyncio.timeout(within):
-        while client not in service.states["gateway"].client_probes:  # noqa: ASYNC110 - what is watched has no event
-            await asyncio.sleep(0.02)
+        await service.wait_for(lambda: client in service.states["gateway"].client_probes)
     return service.states["gateway"].client_probes[client].result
 
 
 async def until(service: Service, verdict: Verdict, within: float = 15.0) -> TargetState:
     async with asyncio.timeout(within):
-        while service.states["gateway"].verdict is not verdict:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.02)
+        await service.wait_for(lambda: service.states["gateway"].verdict is verdict)
     return service.states["gateway"]
 
 
@@ -253,7 +248,7 @@ async def test_a_hang_at_a_target_probed_more_often_than_a_try_may_take_is_a_fai
     """The try is over before the probe of the wire, which waits for it, ends it: of that nothing would be said."""
     spec = {"bad": ClientSpec("bad", "fake", deadline=20.0)}
     async with Gateway("ok") as gateway, watching(tmp_path, bad=connects(HANGS)) as service:
-        await service.watch([at(gateway, "bad", interval=6.0, deadline=3.0)], spec)
+        await service.apply([at(gateway, "bad", interval=6.0, deadline=3.0)], spec)
         result = await tried(service, "bad", within=30.0)
         assert (result.outcome, result.stage, result.doubt) == (Outcome.TIMEOUT, Stage.CONNECT, Doubt.ONCE)
         assert gateway.recorder.open_most == 1
@@ -265,8 +260,7 @@ async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_pat
         targets = [at(one, "good", interval=6.0), replace(at(two, "good", interval=6.0), name="other")]
         async with watching(tmp_path, *targets, good=connects()) as service:
             async with asyncio.timeout(10):
-                while not all(state.client_probes for state in service.states.values()):  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.02)
+                await service.wait_for(lambda: all(state.client_probes for state in service.states.values()))
             [pid] = descendants() - before
         assert not alive(pid)
 
@@ -279,11 +273,11 @@ async def test_a_reload_ends_the_processes_of_clients_that_are_gone_or_changed(t
             await tried(service, "good")
             [first] = descendants() - before
             changed = {"good": ClientSpec("good", "fake", deadline=3.0)}
-            await service.watch([target], changed)
+            await service.apply([target], changed)
             assert not alive(first)
             assert service.states["gateway"].client_probes == {}
             await tried(service, "good")
-            await service.watch([replace(target, clients=())], {})
+            await service.apply([replace(target, clients=())], {})
             assert descendants() == before
 
 
@@ -308,7 +302,7 @@ async def test_the_connections_of_a_try_that_a_reload_cuts_short_are_counted(tmp
             async with asyncio.timeout(10):
                 while gateway.recorder.opened < 3:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.02)
-            await service.watch([replace(target, interval=25.0, clients=())])
+            await service.apply([replace(target, interval=25.0, clients=())])
             assert service.states["gateway"].connections == 3  # the wire, the handshake before, the client
 
 
@@ -323,7 +317,7 @@ async def test_many_tries_leave_no_process_and_no_file(tmp_path: Path) -> None:
             left = []
             for turn in range(4):
                 specs = {name: ClientSpec(name, "fake", deadline=1.0, interval=600.0 + turn) for name in extras}
-                await service.watch([target], specs)  # every client is another now, and tried anew
+                await service.apply([target], specs)  # every client is another now, and tried anew
                 for name in extras:
                     await tried(service, name, within=30.0)
                 left.append((len(descendants()), descriptors()))

@@ -41,19 +41,15 @@ def write(target: Target, text: str) -> None:
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    service = Service(ExporterState("0", "3"))
-    yield service
-    await service.close()
+    async with Service(ExporterState("0", "3")) as service:
+        yield service
 
 
 async def until(service: Service, condition: Callable[[TargetState], bool]) -> TargetState:
     """The state of the one target as soon as it is so."""
     async with asyncio.timeout(10):
-        while True:
-            state = service.states["paper"]
-            if state.last is not None and condition(state):
-                return state
-            await asyncio.sleep(0.005)
+        await service.wait_for(lambda: service.states["paper"].last is not None and condition(service.states["paper"]))
+    return service.states["paper"]
 
 
 def in_phase(phase: LoginPhase) -> Callable[[TargetState], bool]:
@@ -64,7 +60,7 @@ async def test_the_login_is_followed_from_tick_to_tick_and_explains_the_closed_p
     service: Service, target: Target
 ) -> None:
     write(target, CHALLENGE)
-    await service.watch([target])
+    await service.apply([target])
     state = await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
     assert state.verdict is Verdict.PORT_CLOSED
     assert state.last is not None
@@ -78,7 +74,7 @@ async def test_nothing_of_a_log_line_but_its_phase_and_time_leaves_the_process(
 ) -> None:
     write(target, CHALLENGE)
     with capture_logs() as logged:
-        await service.watch([target])
+        await service.apply([target])
         state = await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
     assert state.last is not None
     now = state.last.at
@@ -97,7 +93,7 @@ async def test_a_log_that_cannot_be_read_is_warned_of_once_and_hinders_no_probe(
 ) -> None:
     target = replace(target, launcher_log=str(tmp_path))
     with capture_logs() as logged:
-        await service.watch([target])
+        await service.apply([target])
         state = await until(service, lambda state: sum(state.probes.values()) > 4)
     assert state.verdict is Verdict.PORT_CLOSED
     assert state.login is not None
@@ -107,9 +103,9 @@ async def test_a_log_that_cannot_be_read_is_warned_of_once_and_hinders_no_probe(
 
 async def test_a_log_that_is_configured_no_more_leaves_no_phase_behind(service: Service, target: Target) -> None:
     write(target, CHALLENGE)
-    await service.watch([target])
+    await service.apply([target])
     await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
-    await service.watch([replace(target, launcher_log=None)])
+    await service.apply([replace(target, launcher_log=None)])
     assert service.states["paper"].login is None
     state = await until(service, lambda state: sum(state.probes.values()) > 2)
     assert state.login is None

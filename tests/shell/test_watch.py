@@ -39,19 +39,15 @@ def at(gateway: Gateway, name: str = "gateway", interval: float = 15.0, **change
 
 
 @asynccontextmanager
-async def watching(*targets: Target, pace: HeartbeatTimings = watch.HEARTBEAT_TIMINGS) -> AsyncIterator[Service]:
-    service = Service(ExporterState("test", "3"), pace=pace)
-    await service.watch(targets)
-    try:
+async def watching(*targets: Target, timings: HeartbeatTimings = watch.HEARTBEAT_TIMINGS) -> AsyncIterator[Service]:
+    async with Service(ExporterState("test", "3"), timings=timings) as service:
+        await service.apply(targets)
         yield service
-    finally:
-        await service.close()
 
 
 async def connected(service: Service, name: str = "gateway") -> None:
     async with asyncio.timeout(10):
-        while not service.states[name].watched.connected:  # noqa: ASYNC110 - what is watched has no event
-            await asyncio.sleep(0.005)
+        await service.wait_for(lambda: service.states[name].watched.connected)
 
 
 async def until(service: Service, verdict: Verdict, name: str = "gateway", within: float = 8.0) -> float:
@@ -59,8 +55,7 @@ async def until(service: Service, verdict: Verdict, name: str = "gateway", withi
     now = asyncio.get_running_loop().time
     began = now()
     async with asyncio.timeout(within):
-        while service.states[name].verdict is not verdict:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.002)
+        await service.wait_for(lambda: service.states[name].verdict is verdict)
     return now() - began
 
 
@@ -167,7 +162,7 @@ async def test_the_watch_sends_nothing_but_startapi_and_heartbeats_at_any_server
     version: int,
 ) -> None:
     async with Gateway("ok", setup=GatewaySettings(server_version=version)) as gateway:
-        async with watching(at(gateway), pace=QUICK) as service:
+        async with watching(at(gateway), timings=QUICK) as service:
             await connected(service)
             [record] = of_watch(gateway)
             async with asyncio.timeout(10):
@@ -258,8 +253,7 @@ async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_nob
     setup = GatewaySettings(taken_client_ids=frozenset({WATCH}))
     async with Gateway("ok", setup=setup) as gateway, watching(at(gateway, interval=0.2)) as service:
         async with asyncio.timeout(5):
-            while service.states["gateway"].conflicts < 2:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.01)
+            await service.wait_for(lambda: service.states["gateway"].conflicts >= 2)
         state = service.states["gateway"]
         assert state.verdict is Verdict.HEALTHY
         assert state.watched.ended is not None
@@ -277,10 +271,10 @@ async def test_one_client_id_is_for_the_probes_and_there_is_no_watch() -> None:
 async def test_a_reload_ends_the_session_in_order_and_begins_another_for_the_changed_target() -> None:
     async with Gateway("ok") as gateway, watching(at(gateway)) as service:
         await connected(service)
-        await service.watch([at(gateway, slow_after=0.5)])
+        await service.apply([at(gateway, slow_after=0.5)])
         assert not service.states["gateway"].watched.connected
         await connected(service)
-        await service.watch([])
+        await service.apply([])
         await settled(gateway)
         assert [record.client_end for record in of_watch(gateway)] == [ClientEnd.FIN, ClientEnd.FIN]
 
@@ -347,12 +341,14 @@ async def test_no_account_number_is_in_the_log() -> None:
 
 
 @asynccontextmanager
-async def alone(gateway: Gateway, pace: HeartbeatTimings = QUICK, **changes: object) -> AsyncIterator[list[WatchEvent]]:
+async def alone(
+    gateway: Gateway, timings: HeartbeatTimings = QUICK, **changes: object
+) -> AsyncIterator[list[WatchEvent]]:
     seen: list[WatchEvent] = []
     working = asyncio.Event()
     working.set()
     target = replace(at(gateway, interval=0.2), **changes)  # type: ignore[arg-type]
-    task = asyncio.create_task(watch.run(target, Resolver(), working, seen.append, pace=pace, share=lambda: 0.0))
+    task = asyncio.create_task(watch.run(target, Resolver(), working, seen.append, timings=timings, jitter=lambda: 0.0))
     try:
         yield seen
     finally:
@@ -438,7 +434,7 @@ async def test_a_fault_of_our_own_ends_one_session_and_not_the_watch() -> None:
     async with Gateway("ok") as gateway:
         working = asyncio.Event()
         working.set()
-        task = asyncio.create_task(watch.run(at(gateway, interval=0.05), Resolver(), working, tell, pace=QUICK))
+        task = asyncio.create_task(watch.run(at(gateway, interval=0.05), Resolver(), working, tell, timings=QUICK))
         async with asyncio.timeout(5):
             while sights.count(WatchEventKind.ANSWERED) < 2:  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0.01)
@@ -465,15 +461,15 @@ async def test_a_fault_of_our_own_ends_one_session_and_not_the_watch() -> None:
 def test_a_gateway_is_given_twice_the_time_it_usually_takes_but_not_more_than_the_deadline(
     usual: float, waits: tuple[float, ...]
 ) -> None:
-    assert HeartbeatTimings().waits(usual, 5.0) == pytest.approx(waits)
-    assert HeartbeatTimings().waits(usual, 0.5) == HeartbeatTimings().waits(0.0, 5.0)
+    assert HeartbeatTimings().deadlines(usual, 5.0) == pytest.approx(waits)
+    assert HeartbeatTimings().deadlines(usual, 0.5) == HeartbeatTimings().deadlines(0.0, 5.0)
 
 
 def test_one_slow_answer_is_forgotten_within_half_a_minute() -> None:
     usual = 5.0
     for _ in range(14):  # heartbeats
         usual = smoothed(usual, 0.001)
-    assert HeartbeatTimings().waits(usual, 5.0) == HeartbeatTimings().waits(0.0, 5.0)
+    assert HeartbeatTimings().deadlines(usual, 5.0) == HeartbeatTimings().deadlines(0.0, 5.0)
     assert smoothed(2.0, 3.0) == 3.0
 
 

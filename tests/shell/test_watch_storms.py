@@ -83,13 +83,10 @@ def at(port: int, interval: float = 15.0, deadline: float = 5.0) -> Target:
 
 
 @asynccontextmanager
-async def watching(target: Target, pace: HeartbeatTimings = watch.HEARTBEAT_TIMINGS) -> AsyncIterator[Service]:
-    service = Service(ExporterState("test", "3"), pace=pace)
-    await service.watch([target])
-    try:
+async def watching(target: Target, timings: HeartbeatTimings = watch.HEARTBEAT_TIMINGS) -> AsyncIterator[Service]:
+    async with Service(ExporterState("test", "3"), timings=timings) as service:
+        await service.apply([target])
         yield service
-    finally:
-        await service.close()
 
 
 async def true(condition: Callable[[], bool], within: float = 10.0) -> None:
@@ -215,10 +212,10 @@ async def test_a_reload_while_the_watch_begins_a_session_ends_it_in_order_and_co
     async with odd(talk) as gateway, watching(at(gateway.port)) as service:
         for number in (1, 2, 3):
             await true(lambda number=number: len(gateway.began) == number)  # type: ignore[misc]
-            await service.watch([at(gateway.port, 15.0 + number)])
+            await service.apply([at(gateway.port, 15.0 + number)])
             assert service.states["gateway"].connections == gateway.opened
             await true(lambda number=number: len(ends) == number)  # type: ignore[misc]
-        await service.watch([])
+        await service.apply([])
         await true(lambda: not gateway.open_now)
     assert set(ends) == {b""}  # our end of the stream, and nothing more was asked
 
@@ -229,7 +226,7 @@ async def test_a_reload_while_the_watch_waits_for_its_next_session_begins_one_at
         await gateway.set_mode("refused")
         await true(lambda: service.states["gateway"].verdict is Verdict.PORT_CLOSED)
         await gateway.set_mode("ok")
-        await service.watch([at(gateway.port, 59.0)])
+        await service.apply([at(gateway.port, 59.0)])
         await true(lambda: service.states["gateway"].watched.connected)
         assert gateway.recorder.most_as == {PROBES: 1, WATCH: 1}
         await true(lambda: service.states["gateway"].connections == gateway.recorder.opened + 1)  # one was refused

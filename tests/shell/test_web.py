@@ -50,13 +50,11 @@ async def site(*targets: Target, allow: tuple[str, ...] = (), problems: tuple[st
     async with (
         TestServer(application(service, reload, lambda: config)) as server,
         aiohttp.ClientSession(server.make_url("/")) as session,
+        service,
     ):
-        try:
-            await service.watch(targets)
-            await asyncio.sleep(0.2)
-            yield Site(service, session)
-        finally:
-            await service.close()
+        await service.apply(targets)
+        await asyncio.sleep(0.2)
+        yield Site(service, session)
 
 
 def at(gateway: Gateway, name: str = "paper") -> Target:

@@ -121,18 +121,18 @@ def test_other_accounts_are_in_the_evidence_in_part_and_the_configured_one_whole
 
 
 def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_told_and_so_is_their_return() -> None:
-    lost = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, DOWN))
+    lost = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, DOWN))
     assert (lost.verdict, lost.since) == (Verdict.UPSTREAM_DOWN, T0 + 3)
     assert lost.last is not None
     assert "1100" in explain(lost.last, WATCHED, lost.verdict).evidence[-1]
     assert SEEN in explain(lost.last, WATCHED, lost.verdict).evidence[-1]
-    back = fold_watch_event(lost, WatchEvent(WatchEventKind.TOLD, T0 + 9, UP))
+    back = fold_watch_event(lost, WatchEvent(WatchEventKind.NEWS, T0 + 9, UP))
     assert (back.verdict, back.since) == (Verdict.HEALTHY, T0 + 9)
 
 
 def test_a_farm_told_of_is_put_beside_those_that_the_probe_was_told_of() -> None:
     facts = replace(UP, farms=BROKEN_FARM)
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, facts))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, facts))
     assert state.verdict is Verdict.FARM_DOWN
     session = state.last.layer(Layer.SESSION) if state.last else None
     assert session is not None
@@ -142,12 +142,12 @@ def test_a_farm_told_of_is_put_beside_those_that_the_probe_was_told_of() -> None
 
 def test_what_changes_nothing_makes_no_report() -> None:
     before = working()
-    after = fold_watch_event(before, WatchEvent(WatchEventKind.TOLD, T0 + 3, UP))
+    after = fold_watch_event(before, WatchEvent(WatchEventKind.NEWS, T0 + 3, UP))
     assert (after.last, after.recent) == (before.last, before.recent)
 
 
 def test_a_sighting_counts_no_probe() -> None:
-    before, after = working(), fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, DOWN))
+    before, after = working(), fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, DOWN))
     assert (after.probes, after.probed_at, after.connections) == (before.probes, before.probed_at, before.connections)
 
 
@@ -156,7 +156,7 @@ def test_a_target_that_failed_a_probe_is_not_made_well_by_the_watch(results: tup
     state = working()
     made = report(results, T0 + 5, WATCHED)
     state = fold(state, made, judge(made, WATCHED))
-    after = fold_watch_event(state, WatchEvent(WatchEventKind.TOLD, T0 + 6, UP))
+    after = fold_watch_event(state, WatchEvent(WatchEventKind.NEWS, T0 + 6, UP))
     assert (after.verdict, after.last) == (state.verdict, state.last)
 
 
@@ -286,8 +286,8 @@ def test_a_probe_that_fails_while_a_heartbeat_is_late_has_that_in_its_evidence()
 def test_what_the_watch_was_told_while_the_probe_went_on_is_the_newer_word() -> None:
     """The probe's own session may have been over by then, and the watch will not be told again."""
     lost = replace(DOWN, farms=BROKEN_FARM)
-    for told_at, verdict in ((T0 + 4, Verdict.HEALTHY), (T0 + 5.1, Verdict.UPSTREAM_DOWN)):
-        state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, told_at, lost))
+    for news_at, verdict in ((T0 + 4, Verdict.HEALTHY), (T0 + 5.1, Verdict.UPSTREAM_DOWN)):
+        state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, news_at, lost))
         state = fold_watch_event(state, WatchEvent(WatchEventKind.ANSWERED, T0 + 5.2, lost))
         made = merge_watch(report(told(farms=OTHER_FARM), T0 + 5, WATCHED), state)
         assert judge(made, WATCHED) is verdict
@@ -347,30 +347,30 @@ OTHER_FARM = (Farm(FarmKind.MARKET, "usfarm.nj", connected=True),)
 
 def test_a_farm_that_a_probe_is_not_told_of_any_more_is_forgotten_whatever_the_watch_was_told_once() -> None:
     broken = replace(UP, farms=BROKEN_FARM)
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, broken))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, broken))
     assert state.verdict is Verdict.FARM_DOWN
     state = probed(state, T0 + 60, farms=OTHER_FARM)
     assert state.verdict is Verdict.HEALTHY
     other = replace(broken, farms=(*BROKEN_FARM, Farm(FarmKind.HISTORICAL, "euhmds", connected=True)))
-    state = fold_watch_event(state, WatchEvent(WatchEventKind.TOLD, T0 + 61, other))
+    state = fold_watch_event(state, WatchEvent(WatchEventKind.NEWS, T0 + 61, other))
     assert state.verdict is Verdict.HEALTHY
     assert probed(state, T0 + 120, farms=()).verdict is Verdict.HEALTHY
     again = fold_watch_event(
-        fold_watch_event(state, WatchEvent(WatchEventKind.TOLD, T0 + 62, UP)),
-        WatchEvent(WatchEventKind.TOLD, T0 + 63, broken),
+        fold_watch_event(state, WatchEvent(WatchEventKind.NEWS, T0 + 62, UP)),
+        WatchEvent(WatchEventKind.NEWS, T0 + 63, broken),
     )
     assert again.verdict is Verdict.FARM_DOWN
 
 
 def test_a_farm_that_is_disconnected_stays_so_where_a_probe_is_told_of_other_kinds_only() -> None:
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, replace(UP, farms=BROKEN_FARM)))
     state = probed(state, T0 + 60, farms=(Farm(FarmKind.HISTORICAL, "euhmds", connected=True),))
     assert state.verdict is Verdict.FARM_DOWN
     assert probed(state, T0 + 120, farms=()).verdict is Verdict.FARM_DOWN
 
 
 def test_the_first_word_of_a_new_session_counts_whole() -> None:
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(UP, farms=BROKEN_FARM)))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, replace(UP, farms=BROKEN_FARM)))
     state = probed(state, T0 + 9, farms=OTHER_FARM)
     state = fold_watch_event(
         state, WatchEvent(WatchEventKind.ENDED, T0 + 10, replace(UP, farms=BROKEN_FARM), result=RESET)
@@ -380,7 +380,7 @@ def test_the_first_word_of_a_new_session_counts_whole() -> None:
 
 
 def test_errors_that_the_watch_is_told_are_shown_with_what_they_mean_until_the_next_probe() -> None:
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(UP, errors=(10197, 4711))))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, replace(UP, errors=(10197, 4711))))
     assert state.verdict is Verdict.HEALTHY
     assert state.last is not None
     said = explain(state.last, WATCHED, state.verdict).evidence[-1]
@@ -390,7 +390,7 @@ def test_errors_that_the_watch_is_told_are_shown_with_what_they_mean_until_the_n
 
 
 def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, replace(DOWN, errors=(321, 1100))))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, replace(DOWN, errors=(321, 1100))))
     assert state.last is not None
     said = explain(state.last, WATCHED, state.verdict).evidence[-1]
     assert "lost IBKR's servers (error 1100)" in said
@@ -399,7 +399,7 @@ def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
 
 def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_begins_there_again() -> None:
     moved = replace(UP, errors=(1300,), new_port=4005)
-    state = fold_watch_event(working(), WatchEvent(WatchEventKind.TOLD, T0 + 3, moved))
+    state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, moved))
     state = fold_watch_event(state, WatchEvent(WatchEventKind.ENDED, T0 + 3, moved, result=RESET))
     for at in (T0 + 4, T0 + 19):
         closed = merge_watch(report(port_failed(Cause.CONNECT_REFUSED), at, WATCHED), state)

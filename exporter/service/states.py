@@ -1,0 +1,138 @@
+"""The present state of every target: every change of one goes through here, is logged, and wakes who waits for it.
+
+Reports, watch events and client probes are folded into frozen states. No probes here, no clocks.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from exporter.model import Doubt, Report, Target, Verdict
+from exporter.protocol.launcher_log import Login
+from exporter.state.fold_client import fold_client
+from exporter.state.fold_watch import discount_if_disconnected, fold_watch_event, merge_watch
+from exporter.state.target import TargetState, count, fold, revise
+from exporter.state.watch_events import WatchEvent
+from exporter.verdict.client_blame import ClientProbe, require_repeat, with_clients
+from exporter.verdict.evidence import masked
+from exporter.verdict.rules import headline, judge
+
+Judge = Callable[[Report, Target], Verdict]
+
+
+class TargetStates(Mapping[str, TargetState]):
+    """States by target name; read-only from outside but for `put` and `remove`, which a reload needs."""
+
+    def __init__(self, judge: Judge = judge) -> None:
+        self._judge = judge
+        self._states: dict[str, TargetState] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._log = structlog.get_logger(__name__).bind()
+
+    def __getitem__(self, name: str) -> TargetState:
+        return self._states[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    async def changed(self) -> None:
+        """Wait for the next change of any state."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+
+    def put(self, state: TargetState) -> TargetState:
+        """Make this the present state of its target."""
+        self._states[state.target.name] = state
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        return state
+
+    def remove(self, name: str) -> TargetState:
+        """Forget a target; returns its last state."""
+        return self._states.pop(name)
+
+    def record(self, report: Report) -> TargetState:
+        """Judge a report of a configured target, fold it into the target's state, and return that.
+
+        A report that two callers asked for, the schedule and `/probe`, counts once. Its connections count with the
+        caller that opened them, however late that one comes.
+        """
+        before = self._states[report.target]
+        if before.last is not None and before.last.at == report.at:
+            return self.put(replace(before, connections=before.connections + report.connections))
+        report = merge_watch(report, before)
+        if before.client_probes:
+            report = with_clients(report, before.target.clients, before.client_probes, report.at)
+        verdict = self._judge(report, before.target)
+        state = self.put(fold(before, report, verdict))
+        self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
+        self._log_verdict(before, state)
+        return state
+
+    def record_partial(self, report: Report) -> TargetState:
+        """Count a report that a scraper's short timeout cut short; return the state that it alone would lead to.
+
+        The target keeps its verdict: it did not have its deadline.
+        """
+        state = self._states[report.target]
+        if report.connections:  # else the caller that opened them counts them
+            state = self.put(count(state, report, report.results))
+        return revise(state, report, self._judge(report, state.target))
+
+    def record_cancelled(self, target: Target, opened: int) -> None:
+        """Count the connections of a probe that a reload or the end of the process cancelled."""
+        state = self._states.get(target.name)
+        if state is not None and state.target.endpoint == target.endpoint:
+            self.put(replace(state, connections=state.connections + opened))
+
+    def record_fault(self, target: Target, at: float, error: Exception) -> None:
+        """Show an exception of our own as `probe_broken`."""
+        with suppress(Exception):  # the log may be what failed
+            self._log.exception("tick failed", target=target.name)
+        fault = f"{type(error).__name__}: {error}"
+        report = Report(target=target.name, at=at, seconds=time.time() - at, results=(), fault=fault)
+        self.put(fold(self._states[target.name], report, Verdict.PROBE_BROKEN))
+
+    def record_login(self, name: str, login: Login) -> None:
+        """Keep what the launcher log says; warn once when it says nothing."""
+        state = self._states[name]
+        if login.problem is not None and (state.login is None or state.login.problem is not login.problem):
+            self._log.warning("launcher log tells nothing", target=name, problem=login.problem.value)
+        self.put(replace(state, login=login))
+
+    def record_watch_event(self, name: str, event: WatchEvent) -> None:
+        """Fold an event of the watch into the target's state."""
+        before = self._states[name]
+        state = self.put(fold_watch_event(before, event))
+        self._log.debug("watched", target=name, kind=event.kind.value)
+        self._log_verdict(before, state)
+
+    def record_client_probe(self, name: str, probe: ClientProbe) -> bool:
+        """Fold a client probe into the target's state; returns whether the client is to be probed again soon."""
+        before, client = self._states[name], probe.result.client or ""
+        probe = require_repeat(discount_if_disconnected(probe, before.watched), before.client_probes.get(client))
+        state = self.put(fold_client(before, probe))
+        self._log.debug("client probed", target=name, client=client, outcome=probe.result.outcome.value)
+        self._log_verdict(before, state)
+        latest = state.client_probes.get(client)
+        return latest is not None and latest.result.doubt is Doubt.ONCE
+
+    def _log_verdict(self, before: TargetState, after: TargetState) -> None:
+        if after.verdict is not before.verdict and after.last is not None:
+            # The page and the alert name the configured account; a log travels further.
+            target = replace(after.target, account=after.target.account and masked(after.target.account))
+            text = headline(after.last, target, after.verdict)
+            words = {"verdict": after.verdict.value, "before": before.verdict.value, "headline": text}
+            self._log.info("verdict changed", target=after.target.name, **words)

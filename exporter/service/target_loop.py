@@ -1,0 +1,217 @@
+"""One target's life, from the first tick until a reload removes the target.
+
+Three tasks run side by side:
+
+    the clock     probes the wire along the target's grid, or at once when a watch event asks for that
+    the watch     one long-lived session, while the probes find that sessions work (watch.py)
+    the clients   one library after the other, each along its own grid (client_loop.py)
+
+A client probe begins where its deadline ends before the next tick, if there is such a time. Else it has the time until
+that tick, which waits for half its own deadline and then takes the endpoint.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from exporter.clients.pool import PooledClient
+from exporter.clients.probe import interrupted, probe_client, skip, unusable
+from exporter.model import Report, Target
+from exporter.probes.launcher_log import LogFollower
+from exporter.probes.resolver import Resolver
+from exporter.protocol.launcher_log import Login, LogProblem
+from exporter.service import client_loop, schedule, watch
+from exporter.service.endpoint_lock import EndpointLock
+from exporter.service.states import TargetStates
+from exporter.state.fold_watch import probe_at_once, working_session
+from exporter.state.target import expired
+from exporter.state.watch_events import WatchEvent
+from exporter.verdict.client_blame import CONVINCING, answered, confirm, is_conclusive
+
+MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the loops of all targets share. `on_tick` gets each tick's lag in seconds and the ticks skipped after it."""
+
+    states: TargetStates
+    endpoints: EndpointLock
+    resolver: Resolver
+    slots: asyncio.Semaphore  # of probes at a time
+    timings: watch.HeartbeatTimings
+    open_log: Callable[[str], LogFollower]
+    on_tick: Callable[[float, int], object]
+
+
+class TargetLoop:
+    """The clock, the watch and the client probes of one target. Times are of the event loop's clock."""
+
+    def __init__(
+        self, target: Target, clients: Sequence[PooledClient], shared: Shared, first: float, grid: float
+    ) -> None:
+        """The first tick is at `first`, the following ones along the grid that starts at `grid`."""
+        self._target = target
+        self._clients = clients if target.probe_ids else ()
+        self._shared = shared
+        self._log = structlog.get_logger(__name__).bind(target=target.name)
+        self._login = None if target.launcher_log is None else shared.open_log(target.launcher_log)
+        self._due = first  # when the next tick is; not later than now while one is under way
+        self._grid = grid
+        self._ticked = asyncio.Condition()
+        self._session_works = asyncio.Event()
+        self._urgent: float | None = None  # the deadline of a probe that is asked for at once
+        self._sleeper: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        target, shared = self._target, self._shared
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_clock())
+            if target.watch_id is not None:
+                watching = watch.run(
+                    target, shared.resolver, self._session_works, self._on_watch_event, timings=shared.timings
+                )
+                group.create_task(watching)
+            if self._clients:
+                group.create_task(client_loop.run(target, self._clients, self._probe_client, self._grid))
+
+    # The clock
+
+    async def _run_clock(self) -> None:
+        now, shared = asyncio.get_running_loop().time, self._shared
+        while True:
+            await self._sleep(self._due - now())
+            async with shared.slots:
+                deadline, self._urgent = self._urgent, None
+                if deadline is not None:
+                    self._due = now()
+                lag = max(0.0, now() - self._due)
+                await self._tick(deadline)
+            state = shared.states[self._target.name]
+            working = working_session(state.last) is not None
+            (self._session_works.set if working else self._session_works.clear)()
+            # A watch that has just gone silent is still connected: its target must not be left alone until it expires.
+            interval = schedule.spacing(self._target.interval, watched=state.watched.connected and working)
+            self._due, skipped = schedule.next_tick(self._grid, interval, now(), self._due)
+            shared.on_tick(lag, skipped)
+            async with self._ticked:
+                self._ticked.notify_all()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep until the tick is due or a probe is asked for at once. asyncio.timeout() would raise at every tick."""
+        if self._urgent is not None or seconds <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._sleeper
+        finally:
+            timer.cancel()
+            self._sleeper = None
+
+    def _wake(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+    async def _tick(self, deadline: float | None) -> None:
+        """Probe and record. An exception of our own is recorded as such and does not end the clock."""
+        at = time.time()
+        try:
+            await self._probe_and_read_log(deadline)
+        except Exception as error:  # noqa: BLE001 - probe_target catches its own; this is for what comes after it
+            self._shared.states.record_fault(self._target, at, error)
+
+    async def _probe_and_read_log(self, deadline: float | None) -> None:
+        """Probe the target and read its launcher log meanwhile; record the report even if the log fails."""
+        reading = None if self._login is None else asyncio.create_task(self._read_login(self._login))
+        try:
+            report = await self._probe_wire(deadline)
+            try:
+                if reading is not None:
+                    await reading
+            finally:
+                self._shared.states.record(report)
+        finally:
+            if reading is not None:
+                reading.cancel()
+
+    async def _probe_wire(self, deadline: float | None = None) -> Report:
+        cancelled = partial(self._shared.states.record_cancelled, self._target)
+        return await self._shared.endpoints.probe(self._target, deadline, cancelled)
+
+    async def _read_login(self, follower: LogFollower) -> None:
+        try:
+            login = await follower.login()
+        except Exception:  # noqa: BLE001 - ours, and no reason to lose the probe's report
+            with contextlib.suppress(Exception):
+                self._log.exception("launcher log failed")
+            login = Login(problem=LogProblem.UNREADABLE)
+        self._shared.states.record_login(self._target.name, login)
+
+    # The watch
+
+    def _on_watch_event(self, event: WatchEvent) -> None:
+        """Record the event; probe at once if it asks for that."""
+        states = self._shared.states
+        before = states[self._target.name]
+        states.record_watch_event(self._target.name, event)
+        deadline = probe_at_once(before, event)
+        if deadline is not None:
+            self._urgent = deadline
+            self._wake()
+
+    # The clients
+
+    async def _probe_client(self, client: PooledClient) -> bool:
+        """Probe one client once; returns whether it is to be probed again soon.
+
+        Its failure counts only if the whole wire still answers right after it.
+        """
+        target, shared = self._target, self._shared
+        record = partial(shared.states.record_client_probe, target.name)
+        problem = await client.ready()
+        if problem is not None:
+            return record(unusable(client, problem))
+        until = await self._wait_for_room(client.spec.deadline)
+        if not self._wire_answers():
+            return record(skip(client))
+        lease = None
+        try:
+            async with shared.endpoints.lease((target.host, target.port)) as lease:
+                probing = probe_client(target, client, shared.resolver, client.spec.deadline, lease, until=until)
+                probe = await lease.work(asyncio.create_task(probing))
+            if probe is None:
+                return record(interrupted(client, target, lease))
+            failed = is_conclusive(probe.result) and not probe.result.ok
+            if failed or (probe.before is not None and not answered(probe.before)):
+                report = await self._probe_wire()
+                shared.states.record(report)
+                probe = confirm(probe, report)
+        except asyncio.CancelledError:
+            if lease is not None:  # a reload, or the end of the process: what was opened counts all the same
+                record(interrupted(client, target, lease))
+            raise
+        return record(probe)
+
+    async def _wait_for_room(self, deadline: float) -> float:
+        """When a client probe must be over. Where the time to the next tick is too short, wait for that tick first.
+
+        Less than the full deadline will do, but not less than CONVINCING seconds.
+        """
+        now, grace = asyncio.get_running_loop().time, self._target.deadline / 2
+        if self._due + grace - now() < max(deadline, min(deadline, CONVINCING) + MARGIN):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._due - now()) + 2 * self._target.deadline), self._ticked:
+                    await self._ticked.wait()
+        return self._due + grace
+
+    def _wire_answers(self) -> bool:
+        state = self._shared.states[self._target.name]
+        return state.last is not None and answered(state.last) and not expired(state, time.time())
