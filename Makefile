@@ -61,6 +61,10 @@ bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes bui
 	@$(bin)/python benchmarks/run.py $(args)
 	@$(bin)/python benchmarks/clients.py
 
+.PHONY: image
+image: ## the container image ibkr-exporter:local, with its labels; args="--build-arg CLIENTS=ib_async"
+	@scripts/image $(args)
+
 .PHONY: lock
 lock: ## pin the newest versions that pyproject.toml permits (needs uv)
 	@scripts/lock $(args)
