@@ -1,17 +1,15 @@
 """Maintenance windows: when IBKR resets its servers, and when a gateway restarts itself. No clock here, no files.
 
-A window is set in the time of a place, so summer time moves it. Where a clock change makes a time of day ambiguous, the
-window is open as long as it may be: from the first moment at which the clock there shows its start (or, if that time is
-skipped, a later one) to the last moment before its end. A window from a time to a time within a skipped hour does not
-happen; one with a length does, at the change.
+A window is set in the time of a place, so summer time moves it. On the night when an hour comes twice, the window is
+open as long as it may be: from the first moment at which the clock there shows its start to the last at which it shows
+its end. A time within a skipped hour counts as much later as the clock is put forward.
 
 Time zones are values (`tzinfo`) made in config: their constructor reads files.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -19,8 +17,7 @@ RESTART = "restart"  # the name of a target's own restart window; alert rules kn
 WEEKLY_LOGIN = "weekly_login"
 LEAD = 60.0  # seconds: the gateway's clock and ours may disagree by as much about when a window opens
 DAY = timedelta(days=1)
-SECOND = timedelta(seconds=1)
-LOOK_BACK = 15  # days: a week, and another in case a clock change swallowed the window
+LOOK_BACK = 7  # days: every window begins at least once a week
 
 
 class Day(StrEnum):
@@ -110,13 +107,12 @@ def open_spans(at: float, windows: Iterable[Window]) -> tuple[Span, ...]:
 
 
 def latest(now: float, window: Window) -> Span | None:
-    """The last span that has begun by now, open or over; None if there was none in two weeks."""
-    return next((span for span in _back(now, window) if span.begin <= now), None)
-
-
-def last_closed(now: float, window: Window) -> Span | None:
-    """The last span that is over by now; None if there was none in two weeks."""
-    return next((span for span in _back(now, window) if span.end <= now), None)
+    """The last span that has begun by now, open or over; None for a window without days."""
+    today = datetime.fromtimestamp(now, window.zone).date()
+    spans = (
+        _span(window, today - days * DAY) for days in range(-1, LOOK_BACK + 1) if _weekday(today, -days) in window.days
+    )
+    return next((span for span in spans if span.begin <= now), None)
 
 
 def expected_until(since: float, now: float, windows: Iterable[Window]) -> Span | None:
@@ -141,33 +137,18 @@ def spelled(window: Window) -> str:
     else:
         when = f"{window.start:%H:%M} to {window.end:%H:%M}"
     days = [day.value.capitalize() for day in Day if day in window.days]
-    said = "every day" if len(days) == len(WEEK) else ", ".join(days)
-    return f"{when} {window.zone}, {said}"
+    return f"{when} {window.zone}, {'every day' if len(days) == len(WEEK) else ', '.join(days)}"
 
 
 def _covering(at: float, windows: Iterable[Window]) -> list[Span]:
-    return [
-        span
-        for window in windows
-        for span in _near(at, window)
-        if span.begin - LEAD <= at < span.end and span.begin < span.end
-    ]
+    spans = (span for window in windows for span in _near(at, window) if span.begin < span.end)
+    return [span for span in spans if span.begin - LEAD <= at < span.end]
 
 
 def _near(at: float, window: Window) -> Iterator[Span]:
-    """The spans that `at` can be in: those that begin on its day there, the two before and the one after.
-
-    A day and a half before, because clocks may be set back across midnight.
-    """
+    """The spans that `at` can be in: they begin on its day there or near it. A day may last 25 hours, a window 24."""
     today = datetime.fromtimestamp(at, window.zone).date()
     return (_span(window, today + days * DAY) for days in (-2, -1, 0, 1) if _weekday(today, days) in window.days)
-
-
-def _back(at: float, window: Window) -> Iterator[Span]:
-    """The spans that begin from tomorrow back to two weeks ago, the latest first; empty ones left out."""
-    today = datetime.fromtimestamp(at, window.zone).date()
-    days = (days for days in range(1, -LOOK_BACK, -1) if _weekday(today, days) in window.days)
-    return (span for span in (_span(window, today + day * DAY) for day in days) if span.begin < span.end)
 
 
 def _weekday(today: date, later: int) -> Day:
@@ -175,44 +156,16 @@ def _weekday(today: date, later: int) -> Day:
 
 
 def _span(window: Window, day: date) -> Span:
-    """The span of a window that begins on this day there; empty (it ends when it begins) if clocks skip it."""
-    start = datetime.combine(day, window.start)
-    begin = _first(start, window.zone)
+    """The span of a window that begins on this day there."""
+    begin, last_begin = _readings(day, window.start, window.zone)
     if isinstance(window.end, timedelta):
-        return Span(window.name, begin, _last(start, window.zone) + window.end.total_seconds())
-    end = datetime.combine(day if window.end > window.start else day + DAY, window.end)
-    return Span(window.name, begin, max(begin, _last_before(end, window.zone)))
+        return Span(window.name, begin, last_begin + window.end.total_seconds())
+    _, end = _readings(day if window.end > window.start else day + DAY, window.end, window.zone)
+    return Span(window.name, begin, max(begin, end))
 
 
-def _first(wall: datetime, zone: tzinfo) -> float:
-    """The first moment at which a clock in the zone shows this time, or a later one if this is skipped."""
-    before, after = _readings(wall, zone)
-    return before if before <= after else _jump(after, before, zone)
-
-
-def _last(wall: datetime, zone: tzinfo) -> float:
-    """The last moment at which a clock in the zone shows this time; if it is skipped, when it is."""
-    before, after = _readings(wall, zone)
-    return after if before <= after else _jump(after, before, zone)
-
-
-def _last_before(wall: datetime, zone: tzinfo) -> float:
-    """The moment after which a clock in the zone never again shows a time before this one."""
-    before, after = _readings(wall - SECOND, zone)
-    return after + 1 if before <= after else _jump(after, before, zone)
-
-
-def _readings(wall: datetime, zone: tzinfo) -> tuple[float, float]:
-    """By the clock before a change and by the one after it: equal on most days, the wrong way round if skipped."""
-    return wall.replace(tzinfo=zone).timestamp(), wall.replace(tzinfo=zone, fold=1).timestamp()
-
-
-def _jump(low: float, high: float, zone: tzinfo) -> float:
-    """The second between these two moments at which the clock in the zone is put forward."""
-    old = _offset(low, zone)
-    seconds = range(int(low), int(high) + 1)
-    return float(seconds[bisect_left(seconds, True, key=lambda at: _offset(at, zone) != old)])  # noqa: FBT003 - sought
-
-
-def _offset(at: float, zone: tzinfo) -> timedelta | None:
-    return datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
+def _readings(day: date, at: time, zone: tzinfo) -> tuple[float, float]:
+    """The first and the last moment at which the clock there shows this time; later in a skipped hour (PEP 495)."""
+    wall = datetime.combine(day, at, zone)
+    first = wall.timestamp()
+    return first, max(first, wall.replace(fold=1).timestamp())
