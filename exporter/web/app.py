@@ -74,11 +74,11 @@ class Routes:
         self._registry = CollectorRegistry()  # of this process, never the library's global one
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._bodies = Streamer()
+        self._streamer = Streamer()
 
     async def close(self, _: web.Application) -> None:
-        """Let go of what the answers are made with."""
-        self._bodies.close()
+        """Release what the answers are made with."""
+        self._streamer.close()
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Every family of every target, in the format that the scraper asks for."""
@@ -94,26 +94,26 @@ class Routes:
             if openmetrics:
                 yield "# EOF\n"
 
-        return await self._bodies.sent(request, chunks(), content_type)
+        return await self._streamer.respond(request, chunks(), content_type)
 
     async def status_page(self, request: web.Request) -> web.StreamResponse:
         """Every target, worst first."""
         refresh = None if request.query.get("refresh") == "off" else 10
         chunks = pages.status_chunks(list(self._service.states.values()), time.time(), refresh=refresh)
-        return await self._bodies.sent(request, chunks, "text/html; charset=utf-8")
+        return await self._streamer.respond(request, chunks, "text/html; charset=utf-8")
 
     async def target_page(self, request: web.Request) -> web.StreamResponse:
         """One target in full."""
         state = self._service.states.get(request.match_info["name"])
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
-        return await self._bodies.sent(
+        return await self._streamer.respond(
             request, iter([pages.render_target(state, time.time())]), "text/html; charset=utf-8"
         )
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:
         """The list of runbooks."""
-        return await self._bodies.sent(request, iter([pages.render_runbooks()]), "text/html; charset=utf-8")
+        return await self._streamer.respond(request, iter([pages.render_runbooks()]), "text/html; charset=utf-8")
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """The runbook of one verdict, or of an alert that is about none."""
@@ -121,7 +121,7 @@ class Routes:
             runbook = pages.render_runbook(request.match_info["name"])
         except KeyError:
             return _missing("No such runbook", "The runbooks are named after the verdicts; /runbooks lists them.")
-        return await self._bodies.sent(request, iter([runbook]), "text/html; charset=utf-8")
+        return await self._streamer.respond(request, iter([runbook]), "text/html; charset=utf-8")
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """The style sheet and its like; only names that the package itself holds."""
@@ -134,7 +134,7 @@ class Routes:
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""
         chunks = pages.status_text(list(self._service.states.values()), time.time())
-        return await self._bodies.sent(request, chunks, "application/json; charset=utf-8")
+        return await self._streamer.respond(request, chunks, "application/json; charset=utf-8")
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """The process serves; it does so only once its configuration is in force."""
@@ -169,7 +169,7 @@ class Routes:
         if request.query.get("debug") == "true":
             return web.Response(text="".join(_debug(state, report)))
         _, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-        return await self._bodies.sent(
+        return await self._streamer.respond(
             request, _probe_chunks(state, report, _is_openmetrics(content_type)), content_type
         )
 
