@@ -17,7 +17,7 @@ from exporter.clients.pool import PooledClient
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
-from exporter.verdict.client_blame import EXPIRY, ClientProbe, answered, discard, enough, is_conclusive, skipped
+from exporter.verdict.client_blame import ClientProbe, answered, discard, enough, is_conclusive, skipped
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 ENDING = 2 * SETTLING  # seconds kept for killing a client at the end of its time
@@ -82,37 +82,41 @@ async def probe_client(
     if not regardless:
         before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.look)
         lease.look(before.connections)
-    now = time.time()
     if before is not None and not answered(before):
-        return ClientProbe(skipped(spec.name, member.installed), now, now + EXPIRY * spec.interval, before)
+        return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
     left = until - ENDING - asyncio.get_running_loop().time()
     result, conflicts, had_seconds = await _connect(target, member, max(min(limit, left), LEAST), lease)
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had_seconds, spec.deadline):
         result = discard(result, f"there was time for {had_seconds:.1f} s only: give the target a longer interval")
     if is_conclusive(result) and not result.ok:
         await asyncio.sleep(SETTLING)
-    now = time.time()
-    return ClientProbe(result, now, now + EXPIRY * spec.interval, before, lease.opened, conflicts, had_seconds)
+    return ClientProbe.of(
+        result,
+        time.time(),
+        spec.interval,
+        before=before,
+        connections=lease.opened,
+        conflicts=conflicts,
+        limit=had_seconds,
+    )
 
 
 def unusable(member: PooledClient, problem: str) -> ClientProbe:
     """The probe of a client that cannot be used."""
-    now = time.time()
-    result = discard(skipped(member.spec.name), problem)
-    return ClientProbe(result, now, now + EXPIRY * member.spec.interval)
+    return ClientProbe.of(discard(skipped(member.spec.name), problem), time.time(), member.spec.interval)
 
 
 def skip(member: PooledClient) -> ClientProbe:
     """The probe of a client that was not started, because the wire fails."""
-    now = time.time()
-    return ClientProbe(skipped(member.spec.name, member.installed), now, now + EXPIRY * member.spec.interval)
+    return ClientProbe.of(skipped(member.spec.name, member.installed), time.time(), member.spec.interval)
 
 
 def interrupted(member: PooledClient, target: Target, lease: EndpointLease) -> ClientProbe:
     """The probe of a client whose lease was ended: no result, but its connections count."""
     now = time.time()
     handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=lease.looked)
-    return ClientProbe(skipped(member.spec.name, member.installed), now, now, handshake, lease.opened)
+    result = skipped(member.spec.name, member.installed)
+    return ClientProbe(result=result, at=now, expires=now, before=handshake, connections=lease.opened)
 
 
 async def _connect(

@@ -20,7 +20,7 @@ PATIENT = 4  # times the duration of our own wire probe; a timeout after less th
 SHARED = frozenset({Outcome.CLOSED, Outcome.TIMEOUT, Outcome.REFUSED, Outcome.REJECTED, Outcome.GARBLED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientProbe:
     """A client's result at unix time `at`; it claims nothing after `expires`.
 
@@ -35,6 +35,29 @@ class ClientProbe:
     connections: int = 0
     conflicts: int = 0
     limit: float = math.inf
+
+    @classmethod
+    def of(
+        cls,
+        result: LayerResult,
+        at: float,
+        interval: float,
+        *,
+        before: Report | None = None,
+        connections: int = 0,
+        conflicts: int = 0,
+        limit: float = math.inf,
+    ) -> "ClientProbe":
+        """A probe of a client that is probed every `interval` seconds: it expires after three of them."""
+        return cls(
+            result=result,
+            at=at,
+            expires=at + EXPIRY * interval,
+            before=before,
+            connections=connections,
+            conflicts=conflicts,
+            limit=limit,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from exporter.model import (
 )
 from exporter.state.fold_client import fold_client
 from exporter.state.target import TargetState, fold
-from exporter.verdict.client_blame import EXPIRY, ClientProbe
+from exporter.verdict.client_blame import ClientProbe
 from exporter.verdict.rules import judge
 
 T0 = 1_795_226_400.0  # unix seconds
@@ -116,7 +116,7 @@ def report(
 
 def trial(result: LayerResult, at: float = T0 + 5.0, interval: float = 60.0, **more: Any) -> ClientProbe:
     """A client's result, from a try between two answers of the gateway."""
-    return ClientProbe(result, at, at + EXPIRY * interval, report(HEALTHY, at - 1.0), 1, **more)
+    return ClientProbe.of(result, at, interval, before=report(HEALTHY, at - 1.0), connections=1, **more)
 
 
 def tried(state: TargetState, *results: LayerResult, at: float = T0 + 5.0) -> TargetState:

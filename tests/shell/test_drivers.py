@@ -154,9 +154,7 @@ async def wire_of(mode: str) -> tuple[Target, Report]:
 
 def put_beside(wire: Report, results: Mapping[str, LayerResult]) -> Report:
     """What the service makes of results that came between two such looks at the wire."""
-    client_probes = {
-        name: confirm(ClientProbe(result, wire.at, wire.at + 180.0), wire) for name, result in results.items()
-    }
+    client_probes = {name: confirm(ClientProbe.of(result, wire.at, 60.0), wire) for name, result in results.items()}
     return with_clients(wire, results, client_probes, wire.at)
 
 

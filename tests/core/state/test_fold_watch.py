@@ -215,7 +215,7 @@ def trial(outcome: Outcome, cause: Cause | None) -> ClientProbe:
     result = LayerResult(
         layer=Layer.CLIENT, outcome=outcome, seconds=0.1, stage=Stage.TIME, cause=cause, client="ib_insync"
     )
-    return ClientProbe(result, T0 + 8, T0 + 99, report(TRADING, T0 + 5, WATCHED))
+    return ClientProbe.of(result, T0 + 8, 60.0, before=report(TRADING, T0 + 5, WATCHED))
 
 
 def lost(at: float, cause: Cause = Cause.RESET) -> WatchState:
