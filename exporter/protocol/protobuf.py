@@ -5,20 +5,21 @@ A field is its key (number * 8 + wire type) and its value. Wire types: 0 a varin
 the vector of an error with id -1).
 """
 
+import struct
 from collections.abc import Mapping
 
-VARINT, BYTES = 0, 2
+VARINT, DOUBLE, BYTES = 0, 1, 2
 FIXED = {1: 8, 5: 4}  # wire types of a fixed width, in bytes
 MAX_VARINT = 10  # bytes of 64 bits, seven a byte
 
 _64_BITS = (1 << 64) - 1
 
-Field = int | str | bytes  # of a message to be written
+Field = int | float | str | bytes  # of a message to be written
 Fields = Mapping[int, int | bytes]  # of a message that was read, by number
 
 
 def encode(fields: Mapping[int, Field]) -> bytes:
-    """A message: integers as varints, texts and nested messages with their length in front, in the order given."""
+    """A message in the order given: integers as varints, floats as doubles, texts and messages with their length."""
     return b"".join(_field(number, value) for number, value in fields.items())
 
 
@@ -94,5 +95,7 @@ def read_varint(message: bytes, at: int) -> tuple[int, int]:
 def _field(number: int, value: Field) -> bytes:
     if isinstance(value, int):
         return varint(number << 3 | VARINT) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | DOUBLE) + struct.pack("<d", value)
     payload = value.encode() if isinstance(value, str) else value
     return varint(number << 3 | BYTES) + varint(len(payload)) + payload

@@ -36,7 +36,7 @@ class Gateway:
         """Nothing is opened yet. `kept` bounds the connection records. Raises ValueError for an unknown mode."""
         self.host = host
         self.setup = setup
-        self.recorder = Recorder(kept)
+        self.recorder = Recorder(kept, setup.permitted)
         self._asked = find_mode(mode)
         find_mode(setup.flap_mode)
         self._wanted_port = port

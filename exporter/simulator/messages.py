@@ -14,74 +14,32 @@ Clients decode either framing from 201 on: a raw id above 200 announces protobuf
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from exporter.protocol import protobuf
-from exporter.protocol.wire import LENGTH, PROTOBUF_OFFSET, RAW_IDS_FROM, Answer, Request, frame, split_frame
+from exporter.protocol.wire import LENGTH, PROTOBUF_OFFSET, RAW_IDS_FROM, Answer, frame, split_frame
 
 SIGNATURE = b"API\0"
 MAX_HELLO = 4096  # bytes; connect options are a few words
 MAX_REQUEST = 64 * 1024  # bytes; the longest honest request is a few hundred
 ERROR_VERSION_FIELD_UNTIL = 194  # from here on an error carries its time, and no longer a version field
 ADVANCED_REJECT_FROM = 166
+NEVER = 2**31  # a server version that does not come
 NO_REQUEST = -1  # the id of an error that belongs to no request
 
 _HELLO = re.compile(rb"v(\d{1,9})\.\.(\d{1,9})(?: (.*))?", re.DOTALL)
-PERMITTED = frozenset(Request)  # what a probe may send
 
 
-class Foreign(IntEnum):
-    """Requests that our own probes never send, but a trading program does when it connects."""
-
-    OPEN_ORDERS = 5
-    ACCOUNT_UPDATES = 6
-    EXECUTIONS = 7
-    AUTO_OPEN_ORDERS = 15
-    ALL_OPEN_ORDERS = 16
-    POSITIONS = 61
-    ACCOUNT_SUMMARY = 62
-    ACCOUNT_UPDATES_MULTI = 76
-    COMPLETED_ORDERS = 99
-
-
-class End(IntEnum):
-    """The messages that end an (empty) answer to one of these."""
-
-    OPEN_ORDERS = 53
-    ACCOUNT_DOWNLOAD = 54
-    EXECUTIONS = 55
-    POSITIONS = 62
-    ACCOUNT_SUMMARY = 64
-    ACCOUNT_UPDATES_MULTI = 74
-    COMPLETED_ORDERS = 102
-
-
-_ENDS_WITHOUT_ID: dict[int, End] = {
-    Foreign.OPEN_ORDERS: End.OPEN_ORDERS,
-    Foreign.ALL_OPEN_ORDERS: End.OPEN_ORDERS,
-    Foreign.POSITIONS: End.POSITIONS,
-    Foreign.COMPLETED_ORDERS: End.COMPLETED_ORDERS,
-}
-_ENDS_WITH_ID: dict[int, End] = {
-    Foreign.EXECUTIONS: End.EXECUTIONS,
-    Foreign.ACCOUNT_SUMMARY: End.ACCOUNT_SUMMARY,
-    Foreign.ACCOUNT_UPDATES_MULTI: End.ACCOUNT_UPDATES_MULTI,
-}
-
-PROTOBUF_FROM = {
-    End.EXECUTIONS: 201,
+# The first server version at which each message is protobuf; those that are not here stay text.
+PROTOBUF_FROM: Mapping[int, int] = {
+    **dict.fromkeys((11, 59, 55), 201),  # executions, commissions, their end
     Answer.ERROR: 203,
-    End.OPEN_ORDERS: 204,
-    End.COMPLETED_ORDERS: 204,
+    **dict.fromkeys((5, 3, 53, 101, 102), 204),  # open and completed orders, their ends
     Answer.CONTRACT_DETAILS: 205,
     Answer.CONTRACT_DETAILS_END: 205,
     Answer.MANAGED_ACCOUNTS: 207,
-    End.ACCOUNT_DOWNLOAD: 207,
-    End.POSITIONS: 207,
-    End.ACCOUNT_SUMMARY: 207,
-    End.ACCOUNT_UPDATES_MULTI: 207,
+    **dict.fromkeys((6, 7, 8, 54, 61, 62, 63, 64, 73, 74), 207),  # account values, positions, summary, their ends
     Answer.NEXT_VALID_ID: 213,
     Answer.CURRENT_TIME: 213,
 }
@@ -103,11 +61,6 @@ class Message:
     id: int
     fields: tuple[str, ...] = ()
     body: bytes | None = None
-
-    @property
-    def permitted(self) -> bool:
-        """The message is one of the few that a probe may send."""
-        return self.id in PERMITTED
 
 
 def read_hello(data: bytes) -> tuple[ClientHello, bytes] | None:
@@ -177,14 +130,14 @@ def reply(version: int, time_text: str) -> bytes:
     return frame(f"{version}\0{time_text}\0".encode("latin-1", "replace"))
 
 
-def say(version: int, answer: Answer | End, texts: Sequence[object], fields: dict[int, protobuf.Field]) -> bytes:
+def say(version: int, answer: int, texts: Sequence[object], fields: Mapping[int, protobuf.Field]) -> bytes:
     """One framed message to a client at this version: `texts` in the older framings, `fields` in protobuf."""
-    if version >= PROTOBUF_FROM[answer]:
+    if version >= PROTOBUF_FROM.get(answer, NEVER):
         return frame((answer + PROTOBUF_OFFSET).to_bytes(LENGTH, "big") + protobuf.encode(fields))
     body = "".join(f"{entry}\0" for entry in texts).encode("latin-1", "replace")
     if version >= RAW_IDS_FROM:
         return frame(answer.to_bytes(LENGTH, "big") + body)
-    return frame(f"{answer.value}\0".encode() + body)
+    return frame(f"{int(answer)}\0".encode() + body)
 
 
 def managed_accounts(version: int, accounts: Sequence[str]) -> bytes:
@@ -211,22 +164,6 @@ def error(version: int, request: int, code: int, words: str, at_ms: int) -> byte
     else:
         texts = (2, *texts, "") if version >= ADVANCED_REJECT_FROM else (2, *texts)
     return say(version, Answer.ERROR, texts, {1: request, 2: at_ms, 3: code, 4: words})
-
-
-def nothing_to_report(version: int, message: Message) -> list[bytes]:
-    """The end of an empty answer to what programs ask when they connect; nothing for every other request.
-
-    Raises ValueError if the request's id cannot be read.
-    """
-    if message.id == Foreign.ACCOUNT_UPDATES:
-        account = text(message, 2, 2)
-        return [say(version, End.ACCOUNT_DOWNLOAD, (1, account), {1: account})]
-    if message.id in _ENDS_WITHOUT_ID:
-        return [say(version, _ENDS_WITHOUT_ID[message.id], (1,), {})]
-    if message.id in _ENDS_WITH_ID:
-        identity = integer(message, 1, 1)
-        return [say(version, _ENDS_WITH_ID[message.id], (1, identity), {1: identity})]
-    return []
 
 
 def _texts(body: bytes) -> list[str]:

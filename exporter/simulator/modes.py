@@ -18,6 +18,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from exporter.model import Layer, Verdict
+from exporter.protocol.download import DownloadRequest
 
 
 class PortBehaviour(StrEnum):
@@ -101,6 +102,9 @@ class Mode:
     farm_broken: bool = False
     wrong_account: bool = False
     clock_off: bool = False
+    unanswered: DownloadRequest | None = None
+    endless: DownloadRequest | None = None  # its answer comes, the end of it never
+    values_cut: bool = False  # closes in the middle of the account values
     banner: bytes = b""  # said at `accept` BANNER or at `hello` FOREIGN
     changing: bool = False  # plays `ok` and another mode in turn
 
@@ -324,6 +328,56 @@ _TABLE = (
     ),
     Mode(
         "clock_off", "the gateway's clock is --clock-offset seconds off", Verdict.HEALTHY, Layer.SESSION, clock_off=True
+    ),
+    # the account download
+    Mode(
+        "positions_unanswered",
+        "positions come, positionEnd never",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        endless=DownloadRequest.POSITIONS,
+    ),
+    Mode(
+        "open_orders_unanswered",
+        "openOrderEnd never comes",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        unanswered=DownloadRequest.OPEN_ORDERS,
+    ),
+    Mode(
+        "completed_orders_unanswered",
+        "completedOrdersEnd never comes",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        unanswered=DownloadRequest.COMPLETED_ORDERS,
+    ),
+    Mode(
+        "account_updates_unanswered",
+        "account values come, accountDownloadEnd never",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        endless=DownloadRequest.ACCOUNT_UPDATES,
+    ),
+    Mode(
+        "executions_unanswered",
+        "execDetailsEnd never comes",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        unanswered=DownloadRequest.EXECUTIONS,
+    ),
+    Mode(
+        "account_summary_unanswered",
+        "accountSummaryEnd never comes",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        unanswered=DownloadRequest.ACCOUNT_SUMMARY,
+    ),
+    Mode(
+        "account_values_cut",
+        "end of stream in the middle of the account values",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        values_cut=True,
     ),
     # modes that change by themselves
     Mode("freeze_after", "works for --freeze-after seconds, then is `silent`", Verdict.API_SILENT, changing=True),

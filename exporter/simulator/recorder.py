@@ -4,11 +4,12 @@ The wire audit reads this: `forbidden` marks what no probe may ever send.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 
+from exporter.protocol.wire import Request
 from exporter.simulator.messages import Message
 from exporter.simulator.responses import Ending
 
@@ -68,12 +69,13 @@ class ConnectionRecord:
 
 @dataclass(slots=True)
 class Recorder:
-    """All connections: counters for ever, records of the last `kept`.
+    """All connections: counters for ever, records of the last `kept`. `permitted` are the ids that a probe may send.
 
     `most_as` tells of each of the first KEPT_IDS client ids how many connections that gave it were open at a time.
     """
 
     kept: int = KEPT_CONNECTIONS
+    permitted: Collection[int] = frozenset(Request)
     opened: int = 0
     open_now: int = 0
     open_most: int = 0
@@ -118,7 +120,7 @@ class Recorder:
     def receive(self, record: ConnectionRecord, payload: bytes, message: Message | None, at_ns: int) -> None:
         """A message came; `message` is None if it could not be read."""
         identity = message.id if message else None
-        forbidden = _forbidden(message)
+        forbidden = self._forbidden(message)
         record.messages.append(ReceivedMessage(at_ns, payload[:KEPT_BYTES], len(payload), identity, forbidden))
         record.received += 1
         record.forbidden += forbidden
@@ -127,7 +129,7 @@ class Recorder:
 
     def overhear(self, record: ConnectionRecord, message: Message | None) -> None:
         """A message came to which nobody listens: it is not kept, but the audit sees it."""
-        forbidden = _forbidden(message)
+        forbidden = self._forbidden(message)
         record.overheard += 1
         record.forbidden += forbidden
         self.forbidden += forbidden
@@ -140,7 +142,6 @@ class Recorder:
         """The newest records, newest first."""
         return list(islice(reversed(self._records), number))
 
-
-def _forbidden(message: Message | None) -> bool:
-    """No probe may send it; nobody knows what one is that cannot be read."""
-    return message is None or not message.permitted
+    def _forbidden(self, message: Message | None) -> bool:
+        """No probe may send it, or it cannot be read."""
+        return message is None or message.id not in self.permitted

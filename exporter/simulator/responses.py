@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from exporter.protocol.download import DownloadRequest
 from exporter.protocol.wire import Request, frame
-from exporter.simulator import contract_details, messages
+from exporter.simulator import account, contract_details, messages
+from exporter.simulator.account import Question
 from exporter.simulator.messages import Message
 from exporter.simulator.modes import AcceptBehaviour, HelloBehaviour, Mode, StartBehaviour, UpstreamBehaviour
 from exporter.simulator.settings import GatewaySettings
@@ -151,12 +153,11 @@ def refusal(version: int, now: float) -> Script:
 def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Message, now: float) -> Script:
     """The answer to a request within a session; silence for what this gateway does not know.
 
-    Requests that probes never send, but programs do when they connect, get an empty answer. Raises ValueError if the
-    request cannot be read.
+    Raises ValueError if the request cannot be read.
     """
-    if not mode.answering:
-        return SILENCE
     match message.id:
+        case _ if not mode.answering:
+            return SILENCE
         case Request.REQ_CURRENT_TIME:
             return (Step(messages.current_time(version, int(now)), delay=setup.thinking()),)
         case Request.REQ_IDS:
@@ -166,7 +167,21 @@ def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Messag
         case Request.REQ_CONTRACT_DETAILS if mode.upstream is UpstreamBehaviour.CONNECTED:
             return tuple(Step(data) for data in contract_details.details(version, message, now))
         case _:
-            return tuple(Step(data) for data in messages.nothing_to_report(version, message))
+            return _download(mode, Question(version, message, setup, now))
+
+
+def _download(mode: Mode, question: Question) -> Script:
+    """The answer to a request of the account download, as far as the mode lets it come; silence for any other."""
+    identity = question.message.id
+    request = DownloadRequest.OPEN_ORDERS if identity == account.ALL_OPEN_ORDERS else identity
+    if request == mode.unanswered or not account.is_download(question.message):
+        return SILENCE
+    steps = tuple(Step(data) for data in account.answer(question))
+    if request == mode.endless:
+        return steps[:-1]
+    if mode.values_cut and request == DownloadRequest.ACCOUNT_UPDATES:
+        return (*steps[: len(steps) // 2], Step(ending=Ending.CLOSE))
+    return steps
 
 
 def at_change(before: Mode, after: Mode, setup: GatewaySettings, version: int, now: float) -> Script:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from time import time
 
+from exporter.protocol.wire import Request
+
 
 class FarmKind(Enum):
     """A kind of data farm, with the codes that announce it as broken and as working (docs/facts.md: codes)."""
@@ -39,6 +41,18 @@ FARMS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """A stock in the account: what positions, orders and executions are about."""
+
+    symbol: str = "IBM"
+    contract_id: int = 8314
+    exchange: str = "NYSE"
+    position: str = "100"
+    price: float = 232.5
+    cost: float = 190.25
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """The simulated gateway. Durations and offsets are in seconds.
 
@@ -65,6 +79,9 @@ class GatewaySettings:
     utc_offset: float = -5 * 3600.0
     clock_offset: float = 90.0
     redirect_to: str = "127.0.0.1:4000"
+    holdings: tuple[Holding, ...] = (Holding(),)
+    balance: str = "1000000.00"
+    permitted: frozenset[int] = frozenset(Request)  # messages that do not count as forbidden
     clock: Callable[[], float] = time
     thinking: Callable[[], float] = float
 

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from exporter.protocol import protobuf
 from exporter.protocol.wire import Answer
-from exporter.simulator import contract_details, messages
+from exporter.simulator import account, contract_details, messages
 from exporter.simulator.messages import ClientHello, Message
+from exporter.simulator.recorder import Recorder
+from exporter.simulator.settings import GatewaySettings
 
 # hellos as captured from the libraries
 HELLOS = {
@@ -58,7 +60,7 @@ def test_a_captured_start_api_gives_its_client_id(captured: tuple[str, int], mea
     data, version = captured
     message = messages.read_message(bytes.fromhex(data)[4:], version)
     assert (message.id, messages.client_id(message)) == meant
-    assert message.permitted
+    assert message.id in Recorder().permitted
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_message_without_an_id_is_refused(payload: bytes, version: int) -> Non
 
 
 def test_a_request_for_positions_is_not_permitted_to_a_probe() -> None:
-    assert not messages.read_message(b"61\x001\0", 176).permitted
+    assert messages.read_message(b"61\x001\0", 176).id not in Recorder().permitted
 
 
 def test_the_reply_is_that_of_a_recorded_gateway() -> None:
@@ -171,23 +173,6 @@ def test_another_contract_is_unknown() -> None:
     assert contract_details.details(176, stock, 0.0) == [messages.error(176, 5, *contract_details.UNKNOWN_CONTRACT, 0)]
 
 
-@pytest.mark.parametrize(
-    ("request_", "answer"),
-    [
-        (Message(61, ("1",)), b"62\x001\0"),
-        (Message(6, ("2", "1", "DU1234567")), b"54\x001\0DU1234567\0"),
-        (Message(7, ("3", "2", "0")), b"55\x001\x002\0"),
-        (Message(76, ("1", "3", "DU1234567", "", "0")), b"74\x001\x003\0"),
-    ],
-)
-def test_what_programs_ask_at_their_start_gets_an_empty_answer(request_: Message, answer: bytes) -> None:
-    assert [data[4:] for data in messages.nothing_to_report(176, request_)] == [answer]
-
-
-def test_an_order_gets_no_answer() -> None:
-    assert messages.nothing_to_report(176, Message(3, ("1", "0", "EUR"))) == []
-
-
 @given(st.dictionaries(st.integers(1, 500), st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=300), max_size=20))
 def test_protobuf_reads_what_it_wrote(fields: dict[int, int | bytes]) -> None:
     read = protobuf.decode(protobuf.encode(dict(fields)))
@@ -215,7 +200,8 @@ def test_rubbish_from_a_client_is_a_value_error_and_nothing_else(data: bytes, ve
         message = messages.read_message(data, version)
         messages.client_id(message)
         contract_details.details(version, message, 0.0)
-        messages.nothing_to_report(version, message)
+        if account.is_download(message):
+            account.answer(account.Question(version, message, GatewaySettings(), 0.0))
     except ValueError:
         pass
 
