@@ -240,3 +240,16 @@ def test_a_gateway_that_two_exporters_watch_is_counted_once() -> None:
                 assert not re.search(r"\b(?:sum|count)\((?:ibkr_up|ibkr_verdict|ibkr_target_info)\b", target["expr"]), (
                     panel["title"]
                 )
+
+
+def test_the_readme_says_which_panels_are_empty_without_the_recording_rules() -> None:
+    readme = (ROOT / "dashboards" / "README.md").read_text("utf-8")
+    named_there = set(re.findall(r"`((?:target|ibkr):[\w:]+)`", readme))
+    shown: dict[str, set[str]] = {}
+    for board in BOARDS.values():
+        for panel in board["panels"]:
+            for target in panel.get("targets", ()):
+                for name in named(placed(target["expr"])) & RECORDED:
+                    shown.setdefault(name, set()).add(panel["title"].partition(",")[0])
+    assert set(shown) == named_there
+    assert [title for titles in shown.values() for title in titles if f"*{title}*" not in readme] == []
