@@ -1,8 +1,7 @@
 """YAML with places: plain values, and for every path the line where it is written.
 
-Less than YAML on purpose. Aliases, tags and second documents are refused, so that a small file cannot become a large
-value; a survey of the events, which holds nothing in memory, refuses what is too deep or too long before anything is
-built. Only null, true and false, whole and decimal numbers have a type; all else (dates, octal, 1:30) stays text.
+Only null, true and false, whole and decimal numbers have a type; all else (dates, octal, 1:30) stays text. Tags and
+second documents are refused.
 """
 
 import re
@@ -14,19 +13,16 @@ from typing import Any
 
 import yaml
 
-from exporter.config.bounded import NotAFileError, read_bytes
 from exporter.config.errors import ConfigError, Problem
 
 # libyaml is some ten times faster; the wheels of PyYAML have it, a build from source may not.
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-MAX_BYTES = 1 << 20
-MAX_NODES = 20_000  # a target takes about 20; a node costs about 500 bytes while the file is read
-MAX_DEPTH = 16
-
 WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 DECIMAL = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}")
+DEEP = re.compile(r"(?:[\[{?-]\s*){1000}")  # libyaml's composer recurses in C, where no RecursionError ends it
 TAG = "tag:yaml.org,2002:"
+TAGS = frozenset(TAG + kind for kind in "null bool int float str seq map timestamp merge value".split())
 
 Mark = Any  # of yaml or of its C part, which share no type: `line` and `column`, from 0
 Loc = Sequence[str | int]
@@ -63,43 +59,39 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 
 def read(path: str | Path) -> Document:
-    """Read and parse the file. Raises ConfigError; never reads more than MAX_BYTES."""
-    return parse(_read_text(Path(path)), str(path))
+    """Read and parse the file. Raises ConfigError."""
+    try:
+        raw = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(str(path), None, None, "", *unreadable(error))]) from None
+    try:
+        return parse(raw.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
+        raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
 
 
 def parse(text: str, file: str) -> Document:
     """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read."""
+    faults: list[Problem] = []
     try:
-        fault = _survey(text)
-        if fault:
-            raise ConfigError([_problem(file, *fault)])
+        if DEEP.search(text):
+            raise RecursionError
         root = yaml.compose(text, Loader=LOADER)
+        data = _value(root, (), file, faults) if root else None
     except yaml.YAMLError as error:
         raise ConfigError([_syntax_problem(error, text, file)]) from None
-    faults: list[Problem] = []
-    data = _value(root, (), file, faults) if root else None
+    except RecursionError:
+        remedy = "Remove the excess brackets, or the alias"
+        raise ConfigError(
+            [Problem(file, 1, None, "", "a value is nested too deep or contains itself", remedy)]
+        ) from None
     if root is None or data is None:
         raise ConfigError(
             [Problem(file, 1, 1, "", "the file is empty", "Write at least one target: targets: [{name, host, port}]")]
         )
     return Document(file, data, root, tuple(faults))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        raw = read_bytes(path, MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem(str(path), None, None, "", *unreadable(error))]) from None
-    if len(raw) > MAX_BYTES:
-        message = f"the file is larger than {MAX_BYTES >> 20} MiB"
-        remedy = "Put what targets share under defaults, or split the targets between several exporters"
-        raise ConfigError([Problem(str(path), None, None, "", message, remedy)])
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
-        raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
 
 
 def unreadable(error: OSError | ValueError) -> tuple[str, str]:
@@ -112,42 +104,7 @@ def unreadable(error: OSError | ValueError) -> tuple[str, str]:
             return "this is a directory", f"Name the file in it. {remedy}"
         case PermissionError():
             return "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
-        case NotAFileError():
-            return str(error), "Give the path of a regular file"
     return f"the file cannot be read: {error}", "Give the path of a regular file"
-
-
-Fault = tuple[Mark, str, str]
-
-
-def _survey(text: str) -> Fault | None:
-    """The first reason not to build this document. Holds one event at a time."""
-    nodes = depth = documents = 0
-    for event in yaml.parse(text, Loader=LOADER):
-        mark: Mark = event.start_mark
-        if isinstance(event, yaml.AliasEvent):
-            return mark, f"the alias *{event.anchor} is not read here", "Put what targets share under defaults"
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                return mark, "a second document begins here", "Keep one document: remove the line ---"
-        if isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if isinstance(event, yaml.NodeEvent):
-            tag = getattr(event, "tag", None)
-            if tag not in (None, "!"):
-                return mark, f"the tag {tag} is not read here", "Remove the tag, and put text in quotes"
-            nodes += 1
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            if depth > MAX_DEPTH:
-                return mark, f"the values are nested more than {MAX_DEPTH} deep", "Remove the excess brackets"
-            if nodes > MAX_NODES:
-                return mark, f"there are more than {MAX_NODES} values", "Split the targets between several exporters"
-    return None
-
-
-def _problem(file: str, mark: Mark, message: str, remedy: str) -> Problem:
-    return Problem(file, mark.line + 1, mark.column + 1, "", message, remedy)
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
@@ -165,6 +122,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
             column = lines[number].index("\t") + 1
             return Problem(file, number + 1, column, "", "a tab indents this line", "Indent with spaces")
     context = getattr(error, "context", None)
+    if context == "expected a single document in the stream":
+        message, remedy = "a second document begins here", "Keep one document: remove the line ---"
+        return Problem(file, mark.line + 1, mark.column + 1, "", message, remedy)
     began = getattr(error, "context_mark", None)
     where = f" ({context}, begun on line {began.line + 1})" if context and began else ""
     what = f"{getattr(error, 'problem', None) or 'it cannot be parsed'}{where}"
@@ -173,6 +133,10 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
 
 
 def _value(node: yaml.Node, loc: tuple[str | int, ...], file: str, faults: list[Problem]) -> Any:
+    if node.tag not in TAGS:
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        message = f"the tag {node.tag} is not read here"
+        faults.append(Problem(file, line, column, dotted(loc), message, "Remove the tag, and put text in quotes"))
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*loc, index), file, faults) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
