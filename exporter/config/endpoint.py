@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from itertools import count, islice
 
 from exporter.config.checks import MAX_PORT, InvalidValue, check_host, parse_port, whole
-from exporter.config.maintenance import ibkr_windows
+from exporter.config.maintenance_windows import ibkr_windows
 from exporter.config.types import BUILT_IN, Defaults, Listen, usual_slow_after
 from exporter.model import Mode, Target
 

@@ -1,9 +1,15 @@
 """What is wrong with a configuration: every fault at once, each with its place and what to do about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
+from exporter.config.checks import quoted
 from exporter.text import printable
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 MAX_LINE = 400
 
@@ -43,3 +49,60 @@ class ConfigError(Exception):
         """Keep the problems; the text of the error is one line for each."""
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """`Did you mean "port"?`, or an empty text when no known word is near."""
+    near = get_close_matches(word, known, n=1)
+    return f'Did you mean "{near[0]}"?' if near else ""
+
+
+# type of the complaint: what it should be, what to do
+EXPECTED = {
+    "string_type": ("text", "Write text, in quotes where YAML would read something else"),
+    "int_type": ("a whole number", "Write a whole number, without quotes"),
+    "int_from_float": ("a whole number", "Write a whole number, without a point"),
+    "float_type": ("a number", "Write a number, without quotes"),
+    "bool_type": ("true or false", "Write true or false, without quotes"),
+    "list_type": ("a list", "Write [a, b], or one item a line after a hyphen"),
+    "dict_type": ("a mapping", "Write key: value, one a line, indented"),
+    "model_type": ("a mapping", "Write key: value, one a line, indented"),
+    "model_attributes_type": ("a mapping", "Write key: value, one a line, indented"),
+}
+
+
+def reword(error: "ErrorDetails", known_keys: Sequence[str]) -> tuple[str, str]:
+    """Message and remedy for one complaint. `known_keys` are those of the mapping in which the value is."""
+    kind, context = error["type"], error.get("ctx", {})
+    match kind:
+        case "unfit":
+            wording = context["message"], context["remedy"]
+        case "missing":
+            wording = "is missing", f"Add {error['loc'][-1]}"
+        case "extra_forbidden":
+            near = suggestion(str(error["loc"][-1]), known_keys)
+            wording = "unknown key", near or f"Remove it; known here are {', '.join(known_keys)}"
+        case "literal_error":
+            wording = _not_one_of(error["input"], context["expected"].replace("'", ""))
+        case "string_too_short":
+            wording = "is empty", "Write a value, or remove the key"
+        case _ if kind in EXPECTED:
+            wording = _not_what_it_should_be(error["input"], *EXPECTED[kind])
+        case _:
+            wording = error["msg"], "See the configuration reference"
+    return wording
+
+
+def _not_one_of(value: Any, expected: str) -> tuple[str, str]:
+    near = suggestion(value, expected.replace(" or ", ", ").split(", ")) if isinstance(value, str) else ""
+    return f"{_shown(value)} is not one of {expected}", near or "Write one of them"
+
+
+def _not_what_it_should_be(value: Any, expected: str, remedy: str) -> tuple[str, str]:
+    if value is None:
+        return f"is empty, and should be {expected}", "Write a value, or remove the key"
+    return f"{_shown(value)} is not {expected}", remedy
+
+
+def _shown(value: Any) -> str:
+    return f"the text {quoted(value)}" if isinstance(value, str) else quoted(value)

@@ -23,7 +23,7 @@ from exporter.config.checks import (
     quoted,
 )
 from exporter.config.endpoint import parse_listen
-from exporter.config.maintenance import load_zone
+from exporter.config.maintenance_windows import load_zone
 
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
 NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
@@ -38,7 +38,7 @@ RESERVED_LABELS = frozenset(f"{OURS} {PROMETHEUS}".split())
 
 
 def unfit(message: str, remedy: str) -> PydanticCustomError:
-    """A complaint of ours as pydantic carries it; wording.py takes it out again."""
+    """A complaint of ours as pydantic carries it; errors.py takes it out again."""
     return PydanticCustomError("unfit", "{message}", {"message": message, "remedy": remedy})
 
 

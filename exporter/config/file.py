@@ -18,7 +18,8 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
     """What `exporter.config.load` promises."""
     document = read(path)
     problems = list(document.faults)
-    settings = validate(document, problems)
+    sound = validate(document, problems)
+    settings = sound.settings
 
     def complain(loc: Loc, message: str, remedy: str) -> None:
         problems.append(document.problem(loc, message, remedy))
@@ -27,10 +28,10 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
     if settings.web.config_file is not None:
         remedy = "Write null, and put a reverse proxy with TLS and passwords in front"
         complain(("web", "config_file"), "this is not supported yet", remedy)
-    calendar = resolve_calendar(settings, complain)
+    calendar = resolve_calendar(sound, complain)
     defaults = resolve_defaults(settings.defaults, calendar, complain)
     clients = resolve_clients(settings, libraries, complain)
-    targets = resolve_targets(settings, defaults, calendar, client_names(document), complain)
+    targets = resolve_targets(sound, defaults, calendar, client_names(document), complain)
     if not problems and not targets and not settings.probe.allow:
         complain(("targets",), "nothing to watch", "Add a target (name, host, port), or a network under probe.allow")
     if problems:

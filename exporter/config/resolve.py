@@ -1,17 +1,17 @@
 """From the file's sections to the core's values, with the rules between keys.
 
-Every rule looks at what is there and complains of what is wrong; none stops at the first. Sections that were faulty
-in themselves arrive here without the faulty keys (validate.py), so that the rules still find what else is wrong.
+Every rule complains of what is wrong; none stops at the first. Sections that are faulty in themselves do not arrive
+here (validate.py).
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from exporter.config.checks import InvalidValue, is_address, parse_versions
 from exporter.config.endpoint import MODES, free_client_ids
-from exporter.config.maintenance import NO_ZONES, Calendar, calendar, parse_time, restart_window
+from exporter.config.errors import suggestion
+from exporter.config.maintenance_windows import NO_ZONES, Calendar, calendar, parse_time, restart_window
 from exporter.config.schema import (
-    UNKNOWN_LIBRARY,
     DefaultsSection,
     RestartSection,
     Settings,
@@ -19,22 +19,24 @@ from exporter.config.schema import (
     WindowSection,
 )
 from exporter.config.types import Defaults, usual_slow_after
-from exporter.config.yaml_source import Loc, suggestion
+from exporter.config.validate import Sound
+from exporter.config.yaml_source import Loc
 from exporter.maintenance import RESTART, Day, Entry, Region, Window
 from exporter.model import AddressFamily, ClientSpec, Mode, Target
 
 Complain = Callable[[Loc, str, str], None]
 
 
-def resolve_calendar(settings: Settings, complain: Complain) -> Calendar:
+def resolve_calendar(sound: Sound, complain: Complain) -> Calendar:
     """The windows that are written, or IBKR's own."""
-    if settings.maintenance is None:
+    written = sound.settings.maintenance
+    if written is None:
         try:
             return calendar()
         except InvalidValue as fault:
             complain(("maintenance",), f"IBKR's own windows cannot be used: {fault.message}", NO_ZONES)
             return Calendar(())
-    for index, window in enumerate(settings.maintenance):
+    for index, window in zip(sound.windows, written, strict=True):
         loc = ("maintenance", index)
         if window.start == window.end:
             complain((*loc, "end"), f"the window ends at {window.end}, when it starts", "Make it end later")
@@ -43,7 +45,7 @@ def resolve_calendar(settings: Settings, complain: Complain) -> Calendar:
         if window.name == RESTART:
             remedy = "Write restart: {time, timezone} under the target or under defaults, or choose another name"
             complain((*loc, "name"), f'the name "{RESTART}" is that of the targets\' own windows', remedy)
-    return calendar(map(_entry, settings.maintenance))
+    return calendar(map(_entry, written))
 
 
 def _entry(section: WindowSection) -> Entry:
@@ -79,7 +81,7 @@ def resolve_defaults(section: DefaultsSection, calendar: Calendar, complain: Com
 def resolve_clients(settings: Settings, libraries: Collection[str], complain: Complain) -> dict[str, ClientSpec]:
     """Every configured client, by name."""
     for name, client in settings.clients.items():
-        if client.library not in libraries and client.library != UNKNOWN_LIBRARY:
+        if client.library not in libraries:
             known = sorted(libraries)
             remedy = suggestion(client.library, known) or f"Known are {', '.join(known)}"
             complain(("clients", name, "library"), f'there is no driver for the library "{client.library}"', remedy)
@@ -91,20 +93,22 @@ def resolve_clients(settings: Settings, libraries: Collection[str], complain: Co
 
 
 def resolve_targets(
-    settings: Settings, defaults: Defaults, calendar: Calendar, names: Collection[str], complain: Complain
+    sound: Sound, defaults: Defaults, calendar: Calendar, names: Collection[str], complain: Complain
 ) -> tuple[Target, ...]:
     """Every target, with its defaults. `names` are those of the clients, the faulty ones included."""
-    targets, common = [], settings.defaults
-    for index, section in enumerate(settings.targets):
-        target = _target(section, defaults, tuple(settings.clients), ("targets", index), complain)
+    targets, common = {}, sound.settings.defaults
+    for index, section in zip(sound.targets, sound.settings.targets, strict=True):
+        target = _target(section, defaults, tuple(sound.settings.clients), ("targets", index), complain)
         if section.region or section.restart:
             region, restart = section.region or common.region, section.restart or common.restart
             target = replace(target, windows=_windows(calendar, region, restart))
+        if sound.defaults:
+            _check_durations_of(section, target, ("targets", index), complain)
         _check_target(section, target, names, ("targets", index), complain)
-        targets.append(target)
+        targets[index] = target
     _check_names(targets, complain)
     _check_shared_ids(targets, complain)
-    return tuple(targets)
+    return tuple(targets.values())
 
 
 def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], loc: Loc, complain: Complain) -> Target:
@@ -138,8 +142,6 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], 
 
 
 def _check_target(section: TargetSection, target: Target, names: Collection[str], loc: Loc, complain: Complain) -> None:
-    if any(value is not None for value in (section.interval, section.deadline, section.slow_after)):
-        _check_durations(loc, target.interval, target.deadline, target.slow_after, complain)
     _check_ids(section, target, loc, complain)
     for index, name in enumerate(target.clients):
         if name not in names:
@@ -152,6 +154,11 @@ def _check_target(section: TargetSection, target: Target, names: Collection[str]
         if target.address_family not in (AddressFamily.ANY, family):
             message = f"{target.host} is no address of the family {target.address_family}"
             complain((*loc, "address_family"), message, f"Write {family} or any")
+
+
+def _check_durations_of(section: TargetSection, target: Target, loc: Loc, complain: Complain) -> None:
+    if any(value is not None for value in (section.interval, section.deadline, section.slow_after)):
+        _check_durations(loc, target.interval, target.deadline, target.slow_after, complain)
 
 
 def _known(names: Collection[str]) -> str:
@@ -190,16 +197,16 @@ def _check_durations(loc: Loc, interval: float, deadline: float, slow_after: flo
         complain((*loc, "slow_after"), message, remedy)
 
 
-def _check_names(targets: Sequence[Target], complain: Complain) -> None:
+def _check_names(targets: Mapping[int, Target], complain: Complain) -> None:
     first: dict[str, int] = {}
-    for index, target in enumerate(targets):
+    for index, target in targets.items():
         if target.name in first:
             message = f'the name "{target.name}" is that of targets[{first[target.name]}] already'
             complain(("targets", index, "name"), message, "Give each target its own name")
         first.setdefault(target.name, index)
 
 
-def _check_shared_ids(targets: Sequence[Target], complain: Complain) -> None:
+def _check_shared_ids(targets: Mapping[int, Target], complain: Complain) -> None:
     for first, second, shared in _pairs(targets):
         ids = f"client id{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
         message = f"targets[{first}] probes the same gateway with {ids}"
@@ -207,10 +214,10 @@ def _check_shared_ids(targets: Sequence[Target], complain: Complain) -> None:
         complain(("targets", second, "client_ids"), message, remedy)
 
 
-def _pairs(targets: Sequence[Target]) -> Iterator[tuple[int, int, list[int]]]:
+def _pairs(targets: Mapping[int, Target]) -> Iterator[tuple[int, int, list[int]]]:
     """Each target that has client ids of an earlier one with the same endpoint: that one, itself, and these ids."""
     first: dict[tuple[str, int], int] = {}  # who was the first with this id at this endpoint
-    for index, target in enumerate(targets):
+    for index, target in targets.items():
         shared: dict[int, list[int]] = {}
         for client_id in dict.fromkeys(target.client_ids):
             owner = first.setdefault((target.endpoint.lower(), client_id), index)

@@ -26,8 +26,6 @@ from exporter.config.fields import (
     Zone,
 )
 
-UNKNOWN_LIBRARY = "?"  # stands in for one that is missing, of which has been complained
-
 Family = Literal["any", "ipv4", "ipv6"]
 RegionName = Literal["north_america", "europe", "asia_pacific"]
 DayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]

@@ -1,19 +1,17 @@
-"""From a document to sections: what is wrong with single values is reported, and the rest is kept for the other rules.
+"""From a document to sections: every faulty value is a problem, and the sound sections are kept for the other rules.
 
-A faulty key is left out and, where one must be there, a stand-in put in of which no rule complains. So the rules
-between keys find what else is wrong, and nobody has to correct a file three times to see its last fault.
+A target, a client or a window with a faulty value is left out as a whole, so that no rule between keys complains of
+what was never meant. The places of the others do not change.
 """
 
-from collections.abc import Iterable, Mapping
-from copy import deepcopy
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.errors import ConfigError, Problem
+from exporter.config.errors import ConfigError, Problem, reword
 from exporter.config.schema import (
-    UNKNOWN_LIBRARY,
     ClientSection,
     DefaultsSection,
     LogSection,
@@ -25,11 +23,8 @@ from exporter.config.schema import (
     WebSection,
     WindowSection,
 )
-from exporter.config.wording import reword
 from exporter.config.yaml_source import Document, Loc
 
-DURATIONS = ("interval", "deadline", "slow_after")  # they are compared with each other: one faulty, none is known
-COLLECTIONS = ("targets", "clients")
 SECTIONS: Mapping[str, type[Section]] = {
     "targets": TargetSection,
     "clients": ClientSection,
@@ -39,23 +34,37 @@ SECTIONS: Mapping[str, type[Section]] = {
     "probe": ProbeSection,
     "log": LogSection,
 }
-STAND_IN_WINDOW = {"name": "-", "start": "00:00", "end": "00:01", "timezone": "UTC"}
-STAND_IN_IDS = 2**30  # those of the target at index n are 2n and 2n + 1 above this
 
 
-def validate(document: Document, problems: list[Problem]) -> Settings:
+class Sound(NamedTuple):
+    """The sections without a faulty value. `targets` and `windows` are the places of those in their lists."""
+
+    settings: Settings
+    targets: Sequence[int]
+    windows: Sequence[int]
+    defaults: bool  # the section `defaults` is sound, or not there
+
+
+def validate(document: Document, problems: list[Problem]) -> Sound:
     """The document as sections. Appends to `problems`; raises ConfigError for a document that is no mapping at all."""
-    if not isinstance(document.data, dict):
+    data = document.data
+    if not isinstance(data, dict):
         message = "the file is not a mapping"
         raise ConfigError([document.problem((), message, "Begin with targets: and put the targets below, one an item")])
+    faulty: set[tuple[str | int, ...]] = set()
     try:
-        return Settings.model_validate(document.data)
+        settings = Settings.model_validate(data)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-    places = [_written(fault) for fault in faults]
-    for fault, loc in zip(faults, places, strict=True):
-        problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
-    return Settings.model_validate(_salvage(document.data, places))
+        for fault in error.errors(include_url=False):
+            loc = _written(fault)
+            problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
+            faulty.add(tuple(loc[: 2 if loc[0] in ("targets", "clients", "maintenance") else 1]))
+        settings = Settings.model_validate(
+            {key: _sound(key, data[key], faulty) for key in data if (key,) not in faulty}
+        )
+    return Sound(
+        settings, _places("targets", data, faulty), _places("maintenance", data, faulty), ("defaults",) not in faulty
+    )
 
 
 def client_names(document: Document) -> tuple[str, ...]:
@@ -78,46 +87,16 @@ def _known_keys(loc: Loc) -> list[str]:
     return list(section.model_fields)
 
 
-def _salvage(data: dict[str, Any], faulty: Iterable[Loc]) -> dict[str, Any]:
-    """The data without the faulty keys and with the stand-ins. The order of lists, and so every place, is kept."""
-    sound = deepcopy(data)
-    for loc in faulty:
-        if loc[0] == "maintenance" and len(loc) > 1:
-            continue  # a window is kept whole, or not at all
-        _drop(sound, loc[: 3 if loc[0] in COLLECTIONS else 2])
-    durations_known = not any(loc[0] == "defaults" and loc[-1] in DURATIONS for loc in faulty)
-    for loc in faulty:
-        if loc[0] == "maintenance" and len(loc) > 1 and "maintenance" in sound:
-            sound["maintenance"][int(loc[1])] = STAND_IN_WINDOW
-    for index, target in enumerate(sound.get("targets") or ()):
-        _stand_in(target, index)
-        for key in () if durations_known else DURATIONS:
-            target.pop(key, None)
-    for client in (sound.get("clients") or {}).values():
-        client.setdefault("library", UNKNOWN_LIBRARY)
-    return sound
+def _places(key: str, data: Mapping[str, Any], faulty: Collection[Loc]) -> Sequence[int]:
+    items = data.get(key)
+    sound = isinstance(items, list) and (key,) not in faulty
+    return [index for index in range(len(items or ())) if (key, index) not in faulty] if sound else ()
 
 
-def _drop(sound: dict[str, Any], loc: Loc) -> None:
-    """Leave out what is at `loc`: of a mapping the key, of a list the item's content."""
-    holder: Any = sound
-    for part in loc[:-1]:
-        if isinstance(holder, dict) and part not in holder:
-            return  # left out already
-        holder = holder[part]
-    last = loc[-1]
-    if isinstance(holder, list):
-        holder[int(last)] = {}
-        return
-    for key in DURATIONS if last in DURATIONS else (last,):
-        holder.pop(key, None)
-    if last == "client_ids" and loc[0] == "targets":
-        holder["client_ids"] = None
-
-
-def _stand_in(target: dict[str, Any], index: int) -> None:
-    if "host" not in target or "port" not in target:
-        target.update(host=f"{index}.invalid", port=7497)
-    target.setdefault("name", f"-{index}-")
-    if target.get("client_ids", ()) is None:
-        target["client_ids"] = [STAND_IN_IDS + 2 * index, STAND_IN_IDS + 2 * index + 1]
+def _sound(key: str, value: Any, faulty: Collection[Loc]) -> Any:
+    """A section without its faulty parts."""
+    if isinstance(value, list):
+        return [item for index, item in enumerate(value) if (key, index) not in faulty]
+    if isinstance(value, dict):
+        return {name: part for name, part in value.items() if (key, name) not in faulty}
+    return value

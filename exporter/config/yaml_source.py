@@ -7,7 +7,6 @@ second documents are refused.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 DECIMAL = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}")
 DEEP = re.compile(r"(?:[\[{?-]\s*){1000}")  # libyaml's composer recurses in C, where no RecursionError ends it
 TAG = "tag:yaml.org,2002:"
-TAGS = frozenset(TAG + kind for kind in "null bool int float str seq map timestamp merge value".split())
+KINDS = ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value")
+TAGS = frozenset(TAG + kind for kind in KINDS)
 
 Mark = Any  # of yaml or of its C part, which share no type: `line` and `column`, from 0
 Loc = Sequence[str | int]
@@ -52,12 +52,6 @@ def dotted(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """` Did you mean "port"?`, or an empty text when no known word is near."""
-    near = get_close_matches(word, known, n=1)
-    return f'Did you mean "{near[0]}"?' if near else ""
-
-
 def read(path: str | Path) -> Document:
     """Read and parse the file. Raises ConfigError."""
     try:
@@ -76,9 +70,7 @@ def parse(text: str, file: str) -> Document:
     """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read."""
     faults: list[Problem] = []
     try:
-        if DEEP.search(text):
-            raise RecursionError
-        root = yaml.compose(text, Loader=LOADER)
+        root = _compose(text)
         data = _value(root, (), file, faults) if root else None
     except yaml.YAMLError as error:
         raise ConfigError([_syntax_problem(error, text, file)]) from None
@@ -92,6 +84,12 @@ def parse(text: str, file: str) -> Document:
             [Problem(file, 1, 1, "", "the file is empty", "Write at least one target: targets: [{name, host, port}]")]
         )
     return Document(file, data, root, tuple(faults))
+
+
+def _compose(text: str) -> yaml.Node | None:
+    if DEEP.search(text):
+        raise RecursionError
+    return yaml.compose(text, Loader=LOADER)
 
 
 def unreadable(error: OSError | ValueError) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.config import from_environment, load, target_for_endpoint
 from exporter.config.checks import InvalidValue
-from exporter.config.maintenance import calendar, ibkr_windows, load_zone
+from exporter.config.maintenance_windows import calendar, ibkr_windows, load_zone
 from exporter.maintenance import WEEK, Day, Region, Window, names
 from exporter.model import Target
 
