@@ -286,6 +286,28 @@ class InstalledVersion:
     import_seconds: float = field(default=0.0, compare=False)
 
 
+class Direction(StrEnum):
+    """What one entry of an exchange is."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+    WITHHELD = "withheld"  # the library wanted to send it, and the exporter did not let it through
+    CLOSED = "closed"  # by the side that `name` names: library or gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One message of a library's connection, or `count` equal ones in a row: its name, never its contents.
+
+    `seconds` count from the beginning of the library's connect.
+    """
+
+    direction: Direction
+    name: str
+    seconds: float
+    count: int = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
     """One probe of one layer.
@@ -309,6 +331,7 @@ class LayerResult:
     session: SessionFacts | None = None
     installed: InstalledVersion | None = None  # of a client: its versions
     doubt: Doubt | None = None  # of a client that failed: why that does not count
+    exchange: tuple[Exchanged, ...] = ()  # of a client: the last messages of its connection
 
     @property
     def ok(self) -> bool:

@@ -1,6 +1,6 @@
 """From the lines of a driver to the result of a probe. No processes here, no clock.
 
-    {"stage": "connected", "seconds": 0.012, "server_version": 176}
+    {"stage": "connected", "seconds": 0.012, "server_version": 176, "exchange": [["sent", "hello", 0.001, 1], ...]}
     {"end": "timeout", "stage": "ready", "cause": "silence", "detail": "...", "code": null, "seconds": 14.2}
     {"closed": true}
 
@@ -13,15 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, ServerHello, Stage
+from exporter.model import Cause, Direction, Exchanged, Layer, LayerResult, Outcome, ServerHello, Stage
 
 STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)
 # Where a probe ended is named by what was going on there: `diagnose --json` calls the library's connect so.
 ENDED_IN = {Stage.CONNECTED: Stage.CONNECT}
 MAX_TEXT = 400
+MAX_NAME = 40
+MAX_EXCHANGED = 16
 
 Line = Mapping[str, Any]
-Word = TypeVar("Word", Outcome, Stage, Cause)
+Word = TypeVar("Word", Outcome, Stage, Cause, Direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def read_result(
         server=ServerHello(version, "") if version is not None else None,
         client=client,
         code=code if isinstance(code, int) else None,
+        exchange=_exchange(lines),
     )
 
 
@@ -136,6 +139,22 @@ def _stages(lines: Sequence[Line]) -> list[tuple[Stage, float]]:
         if stage in STAGES and "end" not in line and isinstance(seconds, int | float):
             reached.append((stage, float(seconds)))
     return reached
+
+
+def _exchange(lines: Sequence[Line]) -> tuple[Exchanged, ...]:
+    """The messages of the latest line that lists them: a probe that was killed has no end line."""
+    latest: list[object] = next(
+        (line["exchange"] for line in reversed(lines) if isinstance(line.get("exchange"), list)), []
+    )
+    return tuple(exchanged for entry in latest[-MAX_EXCHANGED:] if (exchanged := _exchanged(entry)) is not None)
+
+
+def _exchanged(entry: object) -> Exchanged | None:
+    match entry:
+        case [str(direction), str(name), int() | float() as seconds, int(count)]:
+            known = _word(Direction, direction)
+            return Exchanged(known, name[:MAX_NAME], float(seconds), count) if known else None
+    return None
 
 
 def _next_stage(stages: Sequence[tuple[Stage, float]], *, imported: bool) -> Stage:

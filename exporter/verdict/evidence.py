@@ -4,9 +4,11 @@ Evidence goes into logs, pages and alerts, so account numbers are masked, except
 """
 
 from collections.abc import Callable
+from itertools import groupby
 
 from exporter.model import (
     Cause,
+    Direction,
     Doubt,
     FarmKind,
     InstalledVersion,
@@ -123,6 +125,17 @@ def _client(result: LayerResult) -> str:
     where = f" at the stage {result.stage.value}" if result.stage else ""
     why = f": {result.cause.value.replace('_', ' ')}" if result.cause else ""
     return f"{who} failed{where}, {result.outcome.value}{took}{why}"
+
+
+def exchange(result: LayerResult) -> str:
+    """Return the last messages of a client's connection in words; empty where none is known."""
+    parts = []
+    for direction, entries in groupby(result.exchange, key=lambda entry: entry.direction):
+        run = list(entries)
+        names = ", ".join(f"{entry.name} ×{entry.count}" if entry.count > 1 else entry.name for entry in run)  # noqa: RUF001
+        verb = "closed by the" if direction is Direction.CLOSED else direction.value
+        parts.append(f"{verb} {names} after {duration(run[-1].seconds)}")
+    return "; ".join(parts)
 
 
 DOUBTS = {

@@ -35,7 +35,7 @@ from exporter.protocol.launcher_log import Login
 from exporter.verdict.actions import MOVED, REMEDIES, VERIFY, format_for
 from exporter.verdict.client_blame import blamed, clearly_at_fault, failures, wire_ok
 from exporter.verdict.context import context
-from exporter.verdict.evidence import release, sentence
+from exporter.verdict.evidence import exchange, release, sentence
 
 Rule = Callable[[Report, Target], bool]
 
@@ -104,7 +104,11 @@ def explain(
     by default at this report.
     """
     evidence = [] if report.fault is None else [f"We failed: {report.fault}"]
-    evidence += [sentence(result, target) for result in report.results if not _skipped(result) or result.cause]
+    for result in report.results:
+        if not _skipped(result) or result.cause:
+            evidence.append(sentence(result, target))
+        if not result.ok and (messages := exchange(result)):
+            evidence.append(f"{result.client} {messages}")
     if verdict in PORT_VERDICTS and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
     if failures(report) and not wire_ok(report):

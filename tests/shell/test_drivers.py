@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from exporter.model import Cause, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
+from exporter.model import Cause, Direction, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
 from exporter.protocol.wire import Request
@@ -194,6 +194,40 @@ def test_a_healthy_gateway_gives_every_stage_with_its_time(matrix: Matrix, clien
     assert record.ids == (Request.START_API, Request.REQ_CURRENT_TIME, Request.REQ_CONTRACT_DETAILS)
 
 
+BEGUN = ("hello", "server version", "startApi", "managedAccounts", "nextValidId")
+OPTIONAL = ("error or notice", "contractDetailsEnd")  # they come when they come, or in the next segment
+EXCHANGED: Mapping[str, tuple[tuple[str, ...], str | None]] = {
+    "ok": ((*BEGUN, "reqCurrentTime", "currentTime", "reqContractDetails", "contractDetails"), None),
+    "requests_unanswered": ((*BEGUN, "reqCurrentTime"), None),
+    "no_accounts": (("hello", "server version", "startApi", "nextValidId"), None),
+    "handshake_then_silence": (("hello", "server version", "startApi"), None),
+    "close_after_start_api": (("hello", "server version", "startApi"), "gateway"),
+    "silent": (("hello",), None),
+}
+
+
+@pytest.mark.parametrize("mode", EXCHANGED)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_messages_of_each_librarys_connection_are_named_in_order(matrix: Matrix, client: str, mode: str) -> None:
+    exchange = matrix(client)[mode].probe.result.exchange
+    names, closed_by = EXCHANGED[mode]
+    asked = ("reqCurrentTime", "currentTime") if mode == "no_accounts" and client.startswith("ibapi") else ()
+    messages = [entry.name for entry in exchange if entry.direction is not Direction.CLOSED]
+    assert [name for name in messages if name not in OPTIONAL] == [*names, *asked]
+    assert [entry.name for entry in exchange if entry.direction is Direction.CLOSED] == (
+        [closed_by] if closed_by else []
+    )
+    assert [entry.seconds for entry in exchange] == sorted(entry.seconds for entry in exchange)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_a_session_lacks_is_named(matrix: Matrix, client: str) -> None:
+    result = matrix(client)["no_accounts"].probe.result
+    if result.stage is Stage.READY:
+        assert result.detail == "nextValidId arrived, managedAccounts did not"
+    assert matrix(client)["no_next_valid_id"].probe.result.detail == "managedAccounts arrived, nextValidId did not"
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_reply_in_two_segments_is_told_as_the_librarys_own_loss(matrix: Matrix, client: str) -> None:
     result = matrix(client)["split_reply"].probe.result
@@ -217,8 +251,8 @@ async def test_two_requests_are_never_sent_within_a_second(client: str) -> None:
     finally:
         await worker.stop()
     assert played.probe.result.ok
-    asked, contract = (message.at_ns for message in list(played.records[0].messages)[-2:])
-    assert contract - asked >= 1_090_000_000
+    sent = {entry.name: entry.seconds for entry in played.probe.result.exchange}
+    assert sent["reqContractDetails"] - sent["reqCurrentTime"] >= 1.0
     assert played.probe.result.seconds is not None
     assert played.probe.result.seconds < 1.0  # the pause is ours, not the library's
 

@@ -69,9 +69,20 @@ class Session:
         def opened(_):
             observer.opened = True
 
+        disconnect, data_received = client.conn.disconnect, client.conn.data_received
+
+        def received(data):
+            observer.take(data)
+            data_received(data)
+
+        def disconnecting():
+            observer.close_begins()
+            disconnect()
+
+        client.conn.disconnect = disconnecting
         client.conn.connection_made = opened  # the library does nothing here
         client.startApi = started  # called when the answer to the hello has been taken
-        client.conn.hasData += observer.take
+        client.conn.data_received = received
         client.conn.disconnected += lambda text: observer.finish("reset" if text else "eof", text)
         client.apiError += lambda text: observer.finish("too_old", text) if text.startswith(MESSAGE) else None
         ib.errorEvent += lambda request, code, text, *_: observer.error(code, text)

@@ -12,6 +12,7 @@ import socket
 import time
 import types
 
+from .exchange import Exchange
 from .frames import LARGEST_REPLY, sent_id
 
 PERMITTED = frozenset((8, 9, 17, 49, 71))  # reqIds, reqContractDetails, reqManagedAccts, reqCurrentTime, startApi
@@ -35,12 +36,13 @@ class Observer:
         self.errors = []  # (code, text) from the peer, without notices
         self.notices = set()
         self.reached = {}  # stage: (time, value)
+        self.exchange = Exchange()
         self.opened = False  # the TCP connect succeeded
         self.closing = False
 
     def begin(self):
         """Start the clock: everything is prepared, the library's connect begins."""
-        self.began = time.monotonic()
+        self.began = self.exchange.began = time.monotonic()
 
     def reach(self, stage, value=None):
         """Record that the library has got as far as `stage`."""
@@ -51,6 +53,7 @@ class Observer:
     def take(self, data):
         """Record bytes that the library received."""
         self.received += len(data)
+        self.exchange.received(bytes(data))
         if len(self.head) < LARGEST_REPLY:
             self.head += bytes(data[: LARGEST_REPLY - len(self.head)])
             self.events.put("bytes")
@@ -72,6 +75,8 @@ class Observer:
         """Record why the connection ended or why the library gave up; only the first reason counts."""
         if self.end is None and not self.closing:
             self.end = (kind, str(text))
+            if kind in ("eof", "reset"):
+                self.exchange.closed("gateway")
             self.events.put("end")
 
     def fail(self, error):
@@ -95,10 +100,17 @@ class Observer:
     def permits(self, data):
         """Whether a monitor may send this: the hello, or one of the permitted messages."""
         number = sent_id(bytes(data))
-        if number is None or number in PERMITTED:
+        permitted = number is None or number in PERMITTED
+        self.exchange.sent(bytes(data), withheld=not permitted)
+        if permitted:
             return True
         print("kept back what a monitor must not send: message %d" % number, flush=True)
         return False
+
+    def close_begins(self):
+        """Record that the library ends the connection by itself."""
+        if self.end is None and not self.closing and self.opened:
+            self.exchange.closed("library")
 
     def watch(self, module):
         """Replace `socket` in a module of a library by a copy whose `socket()` reports here and behaves no differently.
@@ -148,6 +160,10 @@ def _observed_socket(observer):  # noqa: C901 - one small method for each event
                 observer.fail(error)
                 raise
             observer.opened = True
+
+        def close(self):
+            observer.close_begins()
+            super().close()
 
         def recv(self, *arguments):
             try:

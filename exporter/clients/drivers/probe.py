@@ -77,7 +77,8 @@ def run_probe(driver, request, write_line, started):
             wait_for_stage(observer, stage, until)
             mark = max(mark, observer.began)
             at, value = observer.reached[stage]
-            write_line(dict({"stage": stage, "seconds": round(max(0.0, at - mark), 6)}, **_facts(stage, value)))
+            seconds, exchange = round(max(0.0, at - mark), 6), observer.exchange.lines()
+            write_line(dict({"stage": stage, "seconds": seconds, "exchange": exchange}, **_facts(stage, value)))
             mark = max(mark, at)
         detail = observer.reached["contract"][1] or ""
         ending = {"end": "ok", "stage": None, "cause": None, "detail": detail, "code": None}
@@ -87,7 +88,8 @@ def run_probe(driver, request, write_line, started):
         traceback.print_exc()
         observer.fail(error)  # where the connection has ended, that is the reason: a send meets it as an exception
         ending, mark = dict(ended(observer, stage).ending, stage=stage), time.monotonic()
-    write_line(dict(ending, opened=observer.opened, seconds=round(max(0.0, mark - observer.began - paused), 6)))
+    seconds = round(max(0.0, mark - observer.began - paused), 6)
+    write_line(dict(ending, opened=observer.opened, seconds=seconds, exchange=observer.exchange.lines()))
     observer.closing = True
     if session is not None:
         session.close(min(LINGER, margin))
@@ -169,7 +171,17 @@ def silent(observer, stage):
     if stage == "contract" and observer.notices & UPSTREAM:
         codes = ", ".join(str(code) for code in sorted(observer.notices & UPSTREAM))
         return Failure("ok", None, "EUR.USD was not answered; the gateway reports %s" % codes)
-    return Failure("timeout", "silence", "no answer %s" % _where(observer, stage))
+    begun = stage == "ready" and observer.exchange.received_ids & {9, 15}
+    text = _missing(observer.exchange.received_ids) if begun else "no answer %s" % _where(observer, stage)
+    return Failure("timeout", "silence", text)
+
+
+def _missing(received):
+    """What a session lacks in which nextValidId (9) or managedAccounts (15) arrived."""
+    if {9, 15} <= received:
+        return "nextValidId and managedAccounts arrived, and the library still waits"
+    there, missing = ("nextValidId", "managedAccounts") if 9 in received else ("managedAccounts", "nextValidId")
+    return "%s arrived, %s did not" % (there, missing)
 
 
 def _where(observer, stage):

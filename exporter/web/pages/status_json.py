@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporter.maintenance import names, open_windows
-from exporter.model import InstalledVersion, Layer, LayerResult, Report, SessionFacts, Target, Verdict
+from exporter.model import Exchanged, InstalledVersion, Layer, LayerResult, Report, SessionFacts, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.state.target import (
     EXPIRY_INTERVALS,
@@ -137,12 +137,22 @@ def _layer(result: LayerResult, target: Target) -> Json:
         **session,
         **({"doubt": result.doubt.value} if result.doubt else {}),
         **({"library": _edition(result.installed)} if result.installed else {}),
+        **({"exchange": [_exchanged(message) for message in result.exchange]} if result.exchange else {}),
     }
 
 
 def _edition(installed: InstalledVersion) -> Json:
     """What a client is."""
     return {"name": installed.library, "version": installed.version, "python": installed.python}
+
+
+def _exchanged(message: Exchanged) -> Json:
+    return {
+        "direction": message.direction.value,
+        "name": message.name,
+        "seconds": message.seconds,
+        "count": message.count,
+    }
 
 
 def _session(facts: SessionFacts, target: Target) -> Json:
