@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -118,6 +119,7 @@ def diagnose(
 
     from exporter.cli.clients import select_clients  # noqa: PLC0415
     from exporter.cli.diagnose import examine  # noqa: PLC0415
+    from exporter.cli.progress import progress_of  # noqa: PLC0415
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
     from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 
@@ -127,12 +129,10 @@ def diagnose(
         specs, remark = select_clients(clients, selected, configured_clients)
     except ValueError as error:
         fail(str(error), USAGE)
-    console = Console(stderr=True)
 
     async def probe_once() -> tuple[Report, Login | None]:
-        with console.status("probing") as status:
-            progress = status.update if console.is_terminal and not as_json else _no_progress
-            return await asyncio.gather(examine(selected, specs, timeout, progress), read_login(selected.launcher_log))
+        with nullcontext(_no_progress) if as_json else progress_of(selected) as show:
+            return await asyncio.gather(examine(selected, specs, timeout, show), read_login(selected.launcher_log))
 
     report, login = run(probe_once())
     verdict = judge(report, selected)
@@ -268,7 +268,7 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _no_progress(_: str) -> None:
+def _no_progress(_: object) -> None:
     pass
 
 

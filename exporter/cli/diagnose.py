@@ -1,100 +1,212 @@
-"""One look at a target from the outside in: every layer of the wire, then each client library, one after the other.
+"""Probe one target once: every layer of the wire, then each client library, one at a time.
 
-Where the wire answers, a client's failure is believed only if the wire answers again right after it. Where the API does
-not answer but the port is open, the libraries are tried all the same: that they all fail shows that none is at fault.
+The wire comes first and is reported at once. The libraries are imported meanwhile and probed in the order in which they
+are ready. How long one gets:
+
+    the wire works     CONVINCING seconds, or PATIENT times what the wire took: then a timeout counts against it
+    the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure counts against nobody
+    with a limit       the wire gets half of it, the libraries share the rest
+
+While the wire works, a library's failure counts only if the wire works again right after it. Where the port is open and
+the API does not answer, the libraries are probed all the same: that they all fail shows that none is at fault.
 """
 
 import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from exporter.clients.pool import ClientPool, PooledClient
 from exporter.clients.probe import EndpointLease, probe_client, unusable
-from exporter.model import ClientSpec, Layer, Report, Target
+from exporter.model import ClientSpec, Layer, LayerResult, Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
 from exporter.state.target import cut_short
-from exporter.verdict.client_blame import ClientProbe, answered, confirm, discard, is_conclusive, skipped
+from exporter.verdict.client_blame import (
+    CONVINCING,
+    PATIENT,
+    ClientProbe,
+    answered,
+    confirm,
+    discard,
+    is_conclusive,
+    skipped,
+    upstream_lost,
+    wire_ok,
+)
 
-LEAST = 0.5  # seconds that are left for a client, or it is not tried
-SHARE = 0.25  # of the seconds that are left: for our own look before a client, and as much for the one after it
+HEAD_START = 0.5  # seconds for the wire alone: one that works has been probed by then, and importing disturbs nothing
+FAILING_BUDGET = 10.0  # seconds for all libraries together, on a gateway that failed our own probe
+WIRE_SHARE = 0.5  # of the limit
+OWN_SHARE = 0.25  # of a library's time under a limit: for our handshake before it, and as much for the wire after it
+LEAST = 0.5  # seconds; a library that would get less is not probed
 UNPROVEN = "the time was over before we saw whether the gateway still answers: give more with --timeout"
+NO_TIME = "no time was left for it: give more with --timeout"
+NOT_IMPORTED = "the time was over before the library was imported: give more with --timeout"
 
-Tell = Callable[[str], object]
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a diagnosis is: the wire's report with the clients' results so far.
+
+    `running` is the client that is being probed. `importing` and `waiting` are those that are still to come.
+    """
+
+    report: Report
+    running: str | None = None
+    importing: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+Show = Callable[[Progress], object]
 
 
 async def examine(
-    target: Target, clients: Sequence[ClientSpec], limit: float | None, tell: Tell, crew: ClientPool | None = None
+    target: Target, clients: Sequence[ClientSpec], limit: float | None, show: Show, pool: ClientPool | None = None
 ) -> Report:
-    """The report of all of it, in `limit` seconds altogether; by default each has its own deadline."""
-    began = time.perf_counter()
-    until = None if limit is None else asyncio.get_running_loop().time() + limit
-    resolver = Resolver()
-    tell(f"probing {target.endpoint}")
-    report = await probe_target(target, resolver, limit)
-    port = report.layer(Layer.PORT)
-    if not clients or report.fault is not None or port is None or not port.ok or not target.probe_ids:
-        return replace(report, results=(*report.results, *(skipped(spec.name) for spec in clients)))
-    crew = crew or ClientPool()
+    """Return the report of all layers, in `limit` seconds altogether; None: each has its own deadline."""
+    pool = pool or ClientPool()
+    diagnosis = Diagnosis(target, clients, limit, show)
     try:
-        await crew.configure({spec.name: spec for spec in clients})
-        members = [member for spec in clients if (member := crew.member(spec.name)) is not None]
-        tell(f"importing {', '.join(spec.name for spec in clients)}")
-        problems = await asyncio.gather(*(_imported(member, until) for member in members))
-        wire, client_probes = report, []
-        for member, problem in zip(members, problems, strict=True):
-            tell(f"trying {member.spec.name}")
-            if problem is not None:
-                client_probes.append(unusable(member, problem))
-                continue
-            trial, wire = await _tried(target, member, wire, resolver, until)
-            client_probes.append(trial)
+        return await diagnosis.run(pool)
     finally:
-        await crew.close()
-    opened = wire.connections + sum(
-        trial.connections + (trial.before.connections if trial.before else 0) for trial in client_probes
-    )
-    results = (*wire.results, *(trial.result for trial in client_probes))
-    return replace(
-        wire, at=report.at, seconds=time.perf_counter() - began, results=results, connections=opened, fault=wire.fault
-    )
+        await pool.close()
 
 
-async def _imported(member: PooledClient, until: float | None) -> str | None:
-    """Why the library cannot be tried, if it cannot."""
-    try:
-        async with asyncio.timeout_at(until):
-            return await member.ready()
-    except TimeoutError:
-        return "the time was over before the library was imported"
+class Diagnosis:
+    """One diagnosis under way."""
+
+    def __init__(self, target: Target, clients: Sequence[ClientSpec], limit: float | None, show: Show) -> None:
+        self._target = target
+        self._clients = clients
+        self._until = None if limit is None else asyncio.get_running_loop().time() + limit
+        self._wire_limit = None if limit is None else limit * (WIRE_SHARE if clients else 1.0)
+        self._show = show
+        self._resolver = Resolver()
+        self._began = time.perf_counter()
+        self._connections = 0
+        self._wire = Report(target=target.name, at=time.time(), seconds=0.0, results=())
+        self._importing: dict[str, asyncio.Task[tuple[PooledClient, str | None]]] = {}
+        self._ready: list[str] = []
+        self._results: dict[str, LayerResult] = {}
+        self._looked_again = False
+
+    async def run(self, pool: ClientPool) -> Report:
+        """Probe the wire, then the clients."""
+        wire = asyncio.create_task(probe_target(self._target, self._resolver, self._wire_limit))
+        try:
+            if self._clients and self._target.probe_ids:
+                await asyncio.wait({wire}, timeout=HEAD_START)
+                if not wire.done() or _port_open(wire.result()):
+                    await self._start_imports(pool)
+            self._take(await wire)
+            if self._importing and _port_open(self._wire):
+                await self._probe_clients()
+        finally:
+            tasks = [wire, *self._importing.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return self._report()
+
+    async def _start_imports(self, pool: ClientPool) -> None:
+        await pool.configure({spec.name: spec for spec in self._clients})
+        for spec in self._clients:
+            member = pool.member(spec.name)
+            if member is not None:
+                self._importing[spec.name] = asyncio.create_task(self._import(member), name=f"import {spec.name}")
+
+    async def _import(self, member: PooledClient) -> tuple[PooledClient, str | None]:
+        """Import the library; return the reason if it cannot be used."""
+        try:
+            async with asyncio.timeout_at(self._until):
+                return member, await member.ready()
+        except TimeoutError:
+            return member, NOT_IMPORTED
+        finally:
+            self._ready.append(member.spec.name)
+
+    async def _probe_clients(self) -> None:
+        self._announce()
+        to_probe = dict(self._importing)
+        while to_probe:
+            await asyncio.wait(to_probe.values(), return_when=asyncio.FIRST_COMPLETED)
+            name = next(name for name, task in to_probe.items() if task.done())
+            member, problem = await to_probe.pop(name)
+            self._announce(member.spec.name)
+            probe = unusable(member, problem) if problem is not None else await self._probe(member)
+            self._connections += probe.connections + (probe.before.connections if probe.before else 0)
+            self._results[member.spec.name] = probe.result
+            self._announce()
+
+    async def _probe(self, member: PooledClient) -> ClientProbe:
+        """Probe a client that was imported, and the wire again where that decides what its result means."""
+        bad = failing(self._wire)
+        share = self._left() / (len(self._clients) - len(self._results))
+        own = min(self._target.deadline, share * OWN_SHARE)
+        limit = min(self._time_for(member.spec, bad=bad), share - (own if bad else 2 * own))
+        if limit < LEAST:
+            return unusable(member, NO_TIME)
+        hurried = replace(self._target, deadline=own)
+        probe = await probe_client(hurried, member, self._resolver, limit, EndpointLease(), regardless=bad)
+        if bad:
+            if probe.result.ok and not self._looked_again:  # has the gateway recovered?
+                self._looked_again = True
+                self._take(await self._probe_wire())
+            return confirm(probe, self._wire) if answered(self._wire) else probe
+        fallen = probe.before is not None and not answered(probe.before)
+        if not fallen and (probe.result.ok or not is_conclusive(probe.result)):
+            return probe
+        again = await self._probe_wire()
+        if cut_short(again, self._target.deadline):  # a probe without its time says nothing about the gateway
+            self._connections += again.connections
+            return replace(probe, result=discard(probe.result, UNPROVEN))
+        self._take(again)
+        return confirm(probe, again)
+
+    async def _probe_wire(self) -> Report:
+        return await probe_target(self._target, self._resolver, min(self._target.deadline, max(self._left(), 0.0)))
+
+    def _time_for(self, spec: ClientSpec, *, bad: bool) -> float:
+        if bad:
+            return min(spec.deadline, self._target.deadline, FAILING_BUDGET / len(self._clients))
+        return min(spec.deadline, max(CONVINCING, 1.5 * PATIENT * self._wire.seconds))
+
+    def _left(self) -> float:
+        return math.inf if self._until is None else self._until - asyncio.get_running_loop().time()
+
+    def _take(self, wire: Report) -> None:
+        """Keep the latest report of the wire, which counts the connections of all."""
+        self._connections += wire.connections
+        self._wire = replace(wire, at=self._wire.at)
+
+    def _report(self) -> Report:
+        clients = (self._results.get(spec.name) or skipped(spec.name) for spec in self._clients)
+        return replace(
+            self._wire,
+            seconds=time.perf_counter() - self._began,
+            results=(*self._wire.results, *clients),
+            connections=self._connections,
+        )
+
+    def _announce(self, running: str | None = None) -> None:
+        left = [spec.name for spec in self._clients if spec.name not in self._results and spec.name != running]
+        self._show(
+            Progress(
+                self._report(),
+                running,
+                importing=tuple(name for name in left if name not in self._ready),
+                waiting=tuple(name for name in left if name in self._ready),
+            )
+        )
 
 
-async def _tried(
-    target: Target, member: PooledClient, wire: Report, resolver: Resolver, until: float | None
-) -> tuple[ClientProbe, Report]:
-    """The trial of a client that was imported, and the latest look at the wire."""
-    works, left = answered(wire), _left(until)
-    ours = min(target.deadline, left * SHARE)
-    limit = min(member.spec.deadline if works else min(member.spec.deadline, target.deadline), left - ours)
-    if limit < LEAST:
-        return unusable(member, "no time was left for it"), wire
-    hurried = replace(target, deadline=ours)
-    trial = await probe_client(hurried, member, resolver, limit, EndpointLease(), regardless=not works)
-    fallen = trial.before is not None and not answered(trial.before)
-    if works and (fallen or (is_conclusive(trial.result) and not trial.result.ok)):
-        again = await probe_target(target, resolver, min(target.deadline, max(_left(until), 0.0)))
-        if cut_short(again, target.deadline):  # it was not given its time: nothing is known of the gateway by that
-            return replace(trial, result=discard(trial.result, UNPROVEN)), _counted(wire, again)
-        wire, trial = _counted(again, wire), confirm(trial, again)
-    return trial, wire
+def failing(wire: Report) -> bool:
+    """The wire failed, or the gateway has lost IBKR's servers: then a library's failure says nothing of the library."""
+    return not wire_ok(wire) or upstream_lost(wire)
 
 
-def _left(until: float | None) -> float:
-    return math.inf if until is None else until - asyncio.get_running_loop().time()
-
-
-def _counted(report: Report, other: Report) -> Report:
-    """The report with the connections of the other one too."""
-    return replace(report, connections=report.connections + other.connections)
+def _port_open(wire: Report) -> bool:
+    port = wire.layer(Layer.PORT)
+    return wire.fault is None and port is not None and port.ok

@@ -1,4 +1,4 @@
-"""What `diagnose` prints for people: the table of layers, the verdict, the evidence and the required actions."""
+"""What `diagnose` prints: the table of layers, the verdict, the evidence and the required actions."""
 
 from collections.abc import Iterable
 from io import TextIOWrapper
@@ -20,7 +20,7 @@ COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: 
 HEADINGS = ("Test", "Library", "Result", "Time", "Details")
 GAP = 3  # columns between two columns
 DETAILS = 18  # columns that the details need to be readable
-QUESTIONS = {
+TESTS = {
     "port": "TCP connect",
     "handshake": "API handshake",
     "session": "API session",
@@ -40,28 +40,43 @@ class Row(NamedTuple):
 def print_report(
     console: Console, target: Target, report: Report, verdict: Verdict, login: Login | None = None
 ) -> None:
-    """The whole answer of `diagnose`, in the order in which one reads it at 6 a.m."""
+    """Print the whole report, in the order in which one reads it at 6 a.m."""
     if isinstance(console.file, TextIOWrapper):
-        console.file.reconfigure(errors="replace")  # ASCII and Windows' code pages lack our signs
+        console.file.reconfigure(errors="replace")  # ASCII and Windows' code pages lack ✓ and ✗
     explanation = explain(report, target, verdict, login)
     colour = COLOURS[severity(verdict)]
-    rows = [_row(result) for result in report.results]
+    rows = rows_of(report.results)
     if console.width < _narrowest(rows):
         _print_lines(console, rows)
     else:
-        console.print(_table(rows), Text(""))
+        console.print(table_of(rows), Text(""))
     console.print(Text.assemble(("Verdict: ", "bold"), (verdict.value, f"bold {colour}"), f"  {explanation.headline}"))
     _print_list(console, "Evidence", explanation.evidence)
     _print_list(console, "Required actions", explanation.actions, numbered=True)
 
 
-def _row(result: LayerResult) -> Row:
-    test = result.client or QUESTIONS[result.layer.value]
-    return Row(test, _library(result), _outcome(result), _took(result), _details(result))
+def rows_of(results: Iterable[LayerResult]) -> list[Row]:
+    """Return each result in words."""
+    return [
+        Row(
+            result.client or TESTS[result.layer.value],
+            _library(result),
+            _outcome(result),
+            _took(result),
+            _details(result),
+        )
+        for result in results
+    ]
+
+
+def line_of(row: Row) -> Text:
+    """Return a row as one line."""
+    parts = [part for part in (row.library, row.took, row.details) if part]
+    return Text.assemble((row.test, "bold"), ": ", row.outcome, printable("".join(f", {part}" for part in parts)))
 
 
 def _narrowest(rows: Iterable[Row]) -> int:
-    """How wide a terminal must be for the table: only libraries and details are broken into lines, at their spaces."""
+    """Return how wide a terminal must be for the table, in which only libraries and details are broken into lines."""
     words = [(row.test, _longest_word(row.library), row.outcome.plain, row.took) for row in rows]
     return sum(max(map(cell_len, column)) + GAP for column in zip(HEADINGS[:4], *words, strict=True)) + DETAILS
 
@@ -70,7 +85,8 @@ def _longest_word(text: str) -> str:
     return max(text.split(), key=cell_len, default="")
 
 
-def _table(rows: Iterable[Row]) -> Table:
+def table_of(rows: Iterable[Row]) -> Table:
+    """Return the rows as a table."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in HEADINGS:
         table.add_column(heading, overflow="fold", no_wrap=heading not in ("Library", "Details"))
@@ -80,7 +96,7 @@ def _table(rows: Iterable[Row]) -> Table:
 
 
 def _print_lines(console: Console, rows: Iterable[Row]) -> None:
-    """What the table says where there is no room for it: the same words, below each other."""
+    """Print the rows one below the other, for a terminal too narrow for the table."""
     for row in rows:
         took = f", {row.took}" if row.took else ""
         console.print(Text.assemble((row.test, "bold"), ": ", row.outcome, took))
@@ -127,7 +143,7 @@ def _print_list(console: Console, title: str, lines: Iterable[str], *, numbered:
 
 
 def _print_indented(console: Console, mark: str, text: str) -> None:
-    """The text behind the mark, its further lines below its first, and no space at their ends."""
+    """Print the text behind the mark, its further lines below its first, without spaces at their ends."""
     room = max(1, console.width - len(mark))
     for line in Text(printable(text)).wrap(console, room):
         console.print(Text(mark + line.plain.rstrip()))

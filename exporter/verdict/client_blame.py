@@ -102,7 +102,7 @@ def confirm(probe: ClientProbe, after: Report) -> ClientProbe:
     if not answered(after):
         reason = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
         return replace(probe, result=discard(result, reason))
-    if not wire_ok(after) or _upstream_lost(after):
+    if not wire_ok(after) or upstream_lost(after):
         return replace(probe, result=replace(result, doubt=Doubt.WIRE))
     if result.outcome is Outcome.TIMEOUT and probe.limit < PATIENT * after.seconds:
         reason = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {probe.limit:.1f} s were too few"
@@ -174,7 +174,7 @@ def _failed(result: LayerResult) -> bool:
     return is_conclusive(result) and not result.ok and result.doubt is not Doubt.WIRE
 
 
-def _upstream_lost(report: Report) -> bool:
+def upstream_lost(report: Report) -> bool:
     """The gateway reported the loss of IBKR's servers, and a library that needs data from there fails for that."""
     return any(result.session.upstream is False for result in report.results if result.session)
 

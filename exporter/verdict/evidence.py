@@ -140,7 +140,7 @@ def exchange(result: LayerResult) -> str:
 
 DOUBTS = {
     Doubt.ONCE: "it failed once, as after a lost connection: it counts if the next try fails too, which comes soon",
-    Doubt.WIRE: "our own probe right after it found something wrong too, so it does not count",
+    Doubt.WIRE: "our own probe found something wrong too, so it does not count",
 }
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,

@@ -108,9 +108,7 @@ def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_nobody_even_after_
     spent = replace(report(wire), seconds=5.0)  # on a request that was not answered: that is no slow gateway
     first = require_repeat(confirm(trial(CLIENT_HUNG, limit=15.0), spent), None)
     assert (first.result.outcome, first.result.doubt) == (Outcome.TIMEOUT, Doubt.WIRE)
-    assert "our own probe right after it found something wrong too, so it does not count" in sentence(
-        first.result, CLIENTS
-    )
+    assert "our own probe found something wrong too, so it does not count" in sentence(first.result, CLIENTS)
     assert verdict(TRADING, first.result, hung("two", doubt=Doubt.WIRE)) is Verdict.HEALTHY
     again = require_repeat(confirm(trial(CLIENT_HUNG, at=T0 + 20.0), report(TRADING)), first)
     assert again.result.doubt is Doubt.ONCE
