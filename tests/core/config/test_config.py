@@ -332,14 +332,16 @@ TARGETS = st.fixed_dictionaries(
 )
 
 
+@pytest.fixture(scope="module")
+def one_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("any") / "exporter.yaml"
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(TARGETS, st.dictionaries(KEYS, VALUES), VALUES))
-def test_whatever_the_document_it_loads_or_is_complained_of(
-    tmp_path_factory: pytest.TempPathFactory, data: Any
-) -> None:
-    path = tmp_path_factory.mktemp("any") / "exporter.yaml"
-    path.write_text(yaml.safe_dump(data) if isinstance(data, float) else json.dumps(data), "utf-8")
-    for problem in problems_of(lambda: load(path)):
+@given(data=st.one_of(TARGETS, st.dictionaries(KEYS, VALUES), VALUES))
+def test_whatever_the_document_it_loads_or_is_complained_of(one_file: Path, data: Any) -> None:
+    one_file.write_text(yaml.safe_dump(data) if isinstance(data, float) else json.dumps(data), "utf-8")
+    for problem in problems_of(lambda: load(one_file)):
         assert problem.message
         assert problem.remedy
 
