@@ -321,7 +321,9 @@ SCALARS = st.one_of(
     st.text(max_size=5),
     st.sampled_from(["1s", "a", "h", "ib_async"]),
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5))
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=12
+)
 TARGETS = st.fixed_dictionaries(
     {},
     optional={
