@@ -19,10 +19,11 @@ The other packages:
     model        the values that all packages share
     maintenance  windows in which failures are expected
     log, text    structured logs; durations and times for people
+    signals      which signals end a process
 
 Import order, checked by import-linter (a package imports only what is to its right):
 cli > web > service > clients | metrics > probes | state > config | verdict | simulator > protocol > log > model >
-maintenance | text. The packages state, verdict, metrics and protocol are pure: no clock, no I/O.
+maintenance | signals | text. The packages state, verdict, metrics and protocol are pure: no clock, no I/O.
 
 What a change touches:
 

@@ -12,6 +12,8 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
+from exporter.signals import ending_signals
+
 STAYING = frozenset({"serve", "demo", "simulate"})
 
 
@@ -19,9 +21,8 @@ def main() -> None:
     """Install the first signal handlers, then import and run the command line."""
     _open_closed_streams()
     stays = STAYING.intersection(sys.argv[1:2])
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as behind `nohup` or `&` of a shell without jobs
-            signal.signal(number, _exit_cleanly if stays else _exit_by_signal)
+    for number in ending_signals():
+        signal.signal(number, _exit_cleanly if stays else _exit_by_signal)
     if stays == {"serve"} and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, _ignore)
     from exporter.cli.app import main as run  # noqa: PLC0415 - takes a few tenths of a second

@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TextIO
 
+from exporter.signals import ending_signals
 from exporter.simulator.gateway import DEFAULT_SETUP, Gateway
 from exporter.simulator.http_control import LOOPBACK, control
 from exporter.simulator.modes import MODES
@@ -87,7 +87,7 @@ async def simulate(
     """Run a gateway until the process is told to end. Raises OSError if a port is in use."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends the run
             loop.add_signal_handler(number, ended.set)
 

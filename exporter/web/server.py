@@ -19,6 +19,7 @@ from exporter import __version__
 from exporter.config import Config, ConfigError
 from exporter.service.open_files import FileBudget, budget, limit_watches, raise_limit, shortfall
 from exporter.service.service import Service
+from exporter.signals import ending_signals, hang_up_ignored
 from exporter.state.exporter import ExporterState
 from exporter.web import pages
 from exporter.web.app import Reload, application
@@ -40,14 +41,15 @@ class ListenError(Exception):
 async def serve(config: Config, load: Load | None, announce: Callable[[str], None], advice: str = ADVICE) -> None:
     """Watch and answer until SIGINT or SIGTERM; SIGHUP reads the configuration again by `load`.
 
-    Without `load` there is nothing to read again, and SIGHUP ends it too: the terminal is gone. `announce` gets the URL
-    once there is one. Raises ListenError, which gives the `advice` where the port is taken.
+    An ignored SIGINT stays ignored. Without `load` SIGHUP ends it too, unless the caller ignores it. `announce` gets
+    the URL once there is one. Raises ListenError, which gives the `advice` where the port is taken.
     """
     loop, ended, hung_up = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # Windows ends by KeyboardInterrupt and has no SIGHUP
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             loop.add_signal_handler(number, ended.set)
-        loop.add_signal_handler(signal.SIGHUP, (ended if load is None else hung_up).set)
+        if load is not None or not hang_up_ignored():
+            loop.add_signal_handler(signal.SIGHUP, (ended if load is None else hung_up).set)
     async with running(config, load or (lambda: config), advice) as (url, reload):
         reloads = loop.create_task(_reload_at(hung_up, reload))
         try:

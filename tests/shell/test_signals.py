@@ -1,13 +1,16 @@
 """Signals that come early: while the process still imports itself, before a command has its own way to end."""
 
+import re
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.shell.test_cli import CLEAN, config_for, free_port, get
+from tests.shell.support import CLEAN, PATIENCE, free_port, get, started
+from tests.shell.test_cli import config_for
 
 # Starts the command line, and sends itself a signal at the moment when this module is about to be imported.
 SENDER = """
@@ -23,14 +26,13 @@ sys.argv = ["ibkr-exporter", *{arguments!r}]
 from exporter.__main__ import main
 main()
 """
+PROGRAM = [sys.executable, "-u", "-m", "exporter"]
 EARLY = ["exporter.cli.app", "exporter.config.endpoint", "typer"]
 
 
-def signalled(number: signal.Signals, module: str, *arguments: str) -> "subprocess.Popen[str]":
+def signalled(number: signal.Signals, module: str, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
     script = SENDER.format(module=module, number=int(number), arguments=arguments)
-    return subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN
-    )
+    return started([sys.executable, "-c", script])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -40,7 +42,7 @@ def test_serve_that_is_ended_before_it_serves_ends_in_order(
 ) -> None:
     file = config_for(tmp_path, 1, free_port())
     with signalled(number, module, "serve", "--config", str(file)) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (0, f"ibkr-exporter: ended by {number.name} before it had begun\n")
 
 
@@ -53,7 +55,7 @@ def test_serve_that_is_ended_before_it_serves_ends_in_order(
 )
 def test_the_demo_and_the_simulator_do_the_same(module: str, arguments: list[str]) -> None:
     with signalled(signal.SIGTERM, module, *arguments) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (0, "ibkr-exporter: ended by SIGTERM before it had begun\n")
 
 
@@ -61,7 +63,7 @@ def test_the_demo_and_the_simulator_do_the_same(module: str, arguments: list[str
 @pytest.mark.parametrize("module", [*EARLY, "exporter.cli.diagnose", "exporter.cli.report"])  # the last as it prints
 def test_a_diagnosis_that_is_ended_says_so_and_never_exits_like_an_answer(number: signal.Signals, module: str) -> None:
     with signalled(number, module, "diagnose", "127.0.0.1:1", "--clients", "none") as process:
-        printed, said = process.communicate(timeout=60)
+        printed, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, printed) == (128 + number, "")
     assert said == f"ibkr-exporter: ended by {number.name}\n"
 
@@ -72,7 +74,7 @@ def test_a_diagnosis_that_is_ended_and_cannot_say_so_exits_the_same_way() -> Non
         module="exporter.cli.diagnose", number=int(signal.SIGTERM), arguments=("diagnose", "127.0.0.1:1")
     )
     with open("/dev/full", "w") as full:  # noqa: PTH123 - no file
-        ran = subprocess.run([sys.executable, "-c", script], stderr=full, env=CLEAN, timeout=60, check=False)
+        ran = subprocess.run([sys.executable, "-c", script], stderr=full, env=CLEAN, timeout=PATIENCE, check=False)
     assert ran.returncode == 128 + signal.SIGTERM
 
 
@@ -84,18 +86,39 @@ def test_a_hang_up_while_serve_starts_is_no_reason_to_end(tmp_path: Path) -> Non
             assert get(f"http://127.0.0.1:{listen}/-/ready") == "OK\n"
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
 
 
 def test_a_demo_whose_terminal_is_closed_ends() -> None:
     listen = free_port()
-    command = [sys.executable, "-m", "exporter", "demo", "--listen", f"127.0.0.1:{listen}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN) as process:
-        try:
-            get(f"http://127.0.0.1:{listen}/-/ready")
-            process.send_signal(signal.SIGHUP)
-            process.communicate(timeout=60)
-        finally:
-            process.kill()
+    with started([*PROGRAM, "demo", "--listen", f"127.0.0.1:{listen}"]) as process:
+        get(f"http://127.0.0.1:{listen}/-/ready")
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
+def test_a_serve_whose_caller_ignores_interrupts_goes_on_after_one_and_ends_by_sigterm(tmp_path: Path) -> None:
+    listen = free_port()
+    file = config_for(tmp_path, 1, listen)
+    with started([*PROGRAM, "serve", "--config", str(file)], signal.SIG_IGN) as process:
+        get(f"http://127.0.0.1:{listen}/-/ready")
+        process.send_signal(signal.SIGINT)
+        for _ in range(3):
+            assert get(f"http://127.0.0.1:{listen}/-/ready") == "OK\n"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
+def test_a_simulator_whose_caller_ignores_interrupts_goes_on_after_one_and_ends_by_sigterm() -> None:
+    with started([*PROGRAM, "simulate", "--port", "0", "--control", "0"], signal.SIG_IGN) as process:
+        assert process.stdout is not None
+        url = next(found[1] for line in process.stdout if (found := re.match(r"control on (\S+)", line)))
+        process.send_signal(signal.SIGINT)
+        for _ in range(3):
+            assert get(url)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

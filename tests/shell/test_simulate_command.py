@@ -5,8 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import aiohttp
 import pytest
@@ -15,21 +14,14 @@ from exporter.simulator.command import mode_rows, run
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.http_control import control
 from exporter.simulator.modes import MODES
+from tests.shell.support import PATIENCE, started
 
 PROGRAM = "import sys; from exporter.simulator.command import run; sys.exit(run({}, keyboard=sys.stdin))"
 
 
-@contextmanager
-def simulate(parameters: str) -> Iterator[subprocess.Popen[str]]:
+def simulate(parameters: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """The command in a process of its own, its output unbuffered."""
-    command = [sys.executable, "-u", "-W", "error", "-c", PROGRAM.format(parameters)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as p:
-        try:
-            yield p
-        finally:
-            p.kill()
+    return started([sys.executable, "-u", "-W", "error", "-c", PROGRAM.format(parameters)], env=None)
 
 
 def heard(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
@@ -50,7 +42,7 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
             process.send_signal(number)
             assert client.recv(1) == b""
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
@@ -69,7 +61,7 @@ def test_typed_modes_change_it_and_a_wrong_word_is_told() -> None:
             assert client.connect_ex(("127.0.0.1", port)) != 0
         process.stdin.close()
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_timeline_changes_it() -> None:
