@@ -49,7 +49,7 @@ def test_a_full_disk_under_the_log_raises_nothing() -> None:
 
 
 def test_a_process_without_standard_error_can_log() -> None:
-    done = said("import sys; sys.stderr = None; logs.configure(); " + LINE)
+    done = said("import sys; sys.stderr = None; log.configure('info'); " + LINE)
     assert (done.stdout, done.stderr) == ("still here\n", "")
 
 
