@@ -1,7 +1,6 @@
 """The commands as processes: what they print where, their exit codes, signals, and how quickly they are there."""
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -12,25 +11,26 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from exporter import __version__
+from exporter.cli.app import app
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
+from tests.shell.support import CLEAN, PATIENCE, free_port, get, started, wait_until
 
 COMMAND = [sys.executable, "-c", "from exporter.cli.app import main; main()"]
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("IB_", "IBKR_"))}
 FIELDS = ["target", "host", "port", "at", "verdict", "headline", "evidence", "actions", "runbook", "server_version"]
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env=CLEAN | environment, timeout=60, check=False
+        [*COMMAND, *arguments], capture_output=True, text=True, env=CLEAN | environment, timeout=PATIENCE, check=False
     )
 
 
@@ -39,36 +39,15 @@ async def run_beside(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return await asyncio.to_thread(run, *arguments)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def read(*arguments: str, **environment: str) -> Result:
+    """Run a command that only prints, without a process of its own."""
+    unset = dict.fromkeys(os.environ.keys() - CLEAN.keys())
+    return CliRunner().invoke(app, arguments, env={**unset, **environment})
 
 
-@contextmanager
-def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN | environment
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def get(url: str, within: float = 15.0) -> str:
-    """The body, as soon as there is one."""
-    end = time.monotonic() + within
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own server
-                body: bytes = response.read()
-                return body.decode()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
+def serving(*arguments: str, **environment: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Start the command, to be stopped by the test."""
+    return started([*COMMAND, *arguments], env=CLEAN | environment)
 
 
 # --- diagnose
@@ -132,8 +111,8 @@ async def test_diagnose_takes_the_one_target_of_the_environment_and_keeps_off_th
     ],
 )
 def test_wrong_usage_says_what_to_do_and_exits_with_2(arguments: list[str], said: str) -> None:
-    ran = run(*arguments)
-    assert ran.returncode == 2, ran.stderr
+    ran = read(*arguments)
+    assert ran.exit_code == 2, ran.stderr
     assert said in re.sub(r"[\s│]+", " ", ran.stderr)
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
@@ -142,8 +121,8 @@ def test_wrong_usage_says_what_to_do_and_exits_with_2(arguments: list[str], said
 def test_a_broken_configuration_lists_every_error_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text("targets:\n  - {name: a, host: 127.0.0.1, prt: 7497}\n  - {name: a, host: h, port: 99999}\n")
-    ran = run("check-config", str(file))
-    assert ran.returncode == 2
+    ran = read("check-config", str(file))
+    assert ran.exit_code == 2
     lines = ran.stderr.splitlines()
     assert len(lines) >= 3
     assert all(line.startswith(f"{file}:") for line in lines)
@@ -163,13 +142,13 @@ def config_for(tmp_path: Path, gateway_port: int, listen: int, extra: str = "") 
 async def test_serve_shows_its_first_verdict_at_once_and_ends_in_order(tmp_path: Path) -> None:
     listen = free_port()
     async with Gateway("ok") as gateway:
-        with started("serve", "--config", str(config_for(tmp_path, gateway.port, listen))) as process:
+        with serving("serve", "--config", str(config_for(tmp_path, gateway.port, listen))) as process:
             body = ""
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 while 'verdict="healthy"} 1' not in body:
                     body = await asyncio.to_thread(get, f"http://127.0.0.1:{listen}/metrics")
             process.send_signal(signal.SIGTERM)
-            code = await asyncio.to_thread(process.wait, 5)
+            code = await asyncio.to_thread(process.wait, PATIENCE)
             assert process.stderr is not None
             log = process.stderr.read()
         assert code == 0
@@ -183,7 +162,7 @@ async def test_a_reload_takes_a_good_file_and_keeps_running_on_a_bad_one(tmp_pat
     reloaded = "ibkr_exporter_config_last_reload_successful"
     async with Gateway("ok") as gateway:
         file = config_for(tmp_path, gateway.port, listen)
-        with started("serve", "--config", str(file)) as process:
+        with serving("serve", "--config", str(file)) as process:
             url = f"http://127.0.0.1:{listen}"
             await asyncio.to_thread(get, f"{url}/-/ready")
             good = file.read_text()
@@ -236,7 +215,7 @@ async def test_serve_takes_its_target_from_the_environment() -> None:
             "IB_ACCOUNT_ID": "DU1234567",
             "IBKR_EXPORTER_LISTEN": f"127.0.0.1:{listen}",
         }
-        with started("serve", **environment):
+        with serving("serve", **environment):
             body = await asyncio.to_thread(get, f"http://127.0.0.1:{listen}/metrics")
         assert f'port="{gateway.port}"' in body
 
@@ -245,11 +224,11 @@ def test_json_logs_are_one_object_a_line(tmp_path: Path) -> None:
     listen = free_port()
     file = config_for(tmp_path, 1, listen)
     file.write_text(file.read_text() + "log: {format: json, level: debug}\n")
-    with started("serve", "--config", str(file)) as process:
+    with serving("serve", "--config", str(file)) as process:
         get(f"http://127.0.0.1:{listen}/-/ready")
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
-        process.wait(5)
+        process.wait(PATIENCE)
         assert process.stderr is not None
         events = [json.loads(line) for line in process.stderr.read().splitlines()]
     changes = [event for event in events if event["event"] == "verdict changed"]
@@ -266,7 +245,7 @@ def test_json_logs_are_one_object_a_line(tmp_path: Path) -> None:
 def test_the_demo_shows_ten_failing_gateways_within_a_minute_and_ends_on_ctrl_c() -> None:
     listen = free_port()
     seen: dict[str, set[str]] = {}
-    with started("demo", "--listen", f"127.0.0.1:{listen}") as process:
+    with serving("demo", "--listen", f"127.0.0.1:{listen}") as process:
         end = time.monotonic() + 60
         while time.monotonic() < end and len(_ill(seen)) < 10:
             status = json.loads(get(f"http://127.0.0.1:{listen}/api/v1/status"))
@@ -274,7 +253,7 @@ def test_the_demo_shows_ten_failing_gateways_within_a_minute_and_ends_on_ctrl_c(
                 seen.setdefault(target["target"], set()).add(target["verdict"])
             time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
     assert len(_ill(seen)) >= 10, seen
     assert len(set().union(*_ill(seen).values())) >= 8, seen
 
@@ -285,43 +264,44 @@ def _ill(seen: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def test_the_catalogue_is_printed_as_markdown_and_as_json() -> None:
-    assert "| `ibkr_up` | gauge |" in run("metrics").stdout
-    names = [row["name"] for row in json.loads(run("metrics", "--format", "json").stdout)]
+    assert "| `ibkr_up` | gauge |" in read("metrics").stdout
+    names = [row["name"] for row in json.loads(read("metrics", "--format", "json").stdout)]
     assert "ibkr_handshake_duration_seconds" in names
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--version", "serve"]])
 def test_the_version_is_printed_without_any_command(arguments: list[str]) -> None:
-    ran = run(*arguments)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"ibkr-exporter {__version__}\n", "")
+    ran = read(*arguments)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, f"ibkr-exporter {__version__}\n", "")
 
 
 def test_every_option_that_the_list_of_modes_names_is_there() -> None:
-    named = set(re.findall(r"--[a-z-]+", run("simulate", "--list").stdout))
+    named = set(re.findall(r"--[a-z-]+", read("simulate", "--list").stdout))
     assert len(named) >= 4
-    assert named <= set(re.findall(r"--[a-z-]+", run("simulate", "--help", COLUMNS="200").stdout))
+    assert named <= set(re.findall(r"--[a-z-]+", read("simulate", "--help", COLUMNS="200").stdout))
 
 
 def test_every_mode_of_the_simulator_is_listed() -> None:
-    listed = run("simulate", "--list").stdout
+    listed = read("simulate", "--list").stdout
     assert all(name in listed for name in MODES)
 
 
 def test_a_simulated_gateway_is_a_process_that_ends_in_order() -> None:
     port = free_port()
-    with started("simulate", "--port", str(port), "--mode", "ok") as process:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.05)
+    with serving("simulate", "--port", str(port), "--mode", "ok") as process:
+        wait_until(lambda: accepts(port))
         assert run("diagnose", f"127.0.0.1:{port}").returncode == 0
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def _until_shown(url: str, text: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while text not in await asyncio.to_thread(get, f"{url}/metrics"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -371,7 +351,9 @@ async def test_an_answer_that_cannot_be_written_is_our_fault() -> None:
 def shell(line: str) -> "subprocess.CompletedProcess[str]":
     """A line for bash, in which $X is the command."""
     command = f'X="{sys.executable} -m exporter"; set -o pipefail; {line}'
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=CLEAN, timeout=60, check=False)
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=CLEAN, timeout=PATIENCE, check=False
+    )
 
 
 PRINTING = [

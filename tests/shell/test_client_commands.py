@@ -11,7 +11,7 @@ from exporter.cli.clients import select_clients
 from exporter.config import target_for_endpoint
 from exporter.model import ClientSpec
 from exporter.simulator.gateway import Gateway
-from tests.shell.test_cli import run
+from tests.shell.test_cli import read, run
 
 WIDE = {"COLUMNS": "200"}
 
@@ -32,8 +32,8 @@ def configured(folder: Path, port: int) -> str:
 
 
 def test_the_list_shows_every_environment_with_its_state(tmp_path: Path) -> None:
-    done = run("clients", "list", **empty(tmp_path))
-    assert done.returncode == 0
+    done = read("clients", "list", **empty(tmp_path))
+    assert done.exit_code == 0
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["nautilus_trader-1.220.0", "1.220.0", "missing"] in [row[:3] for row in rows]
     assert ["ibapi", "ibapi-latest", "10.51.1", "missing"] in [row[:4] for row in rows]
@@ -41,27 +41,27 @@ def test_the_list_shows_every_environment_with_its_state(tmp_path: Path) -> None
 
 
 def test_the_list_breaks_no_name_and_no_version_in_two_on_a_usual_terminal(tmp_path: Path) -> None:
-    done = run("clients", "list", **empty(tmp_path) | {"COLUMNS": "80"})
+    done = read("clients", "list", **empty(tmp_path) | {"COLUMNS": "80"})
     assert max(map(len, done.stdout.splitlines()[1:])) <= 80
     for whole in ("nautilus_trader-1.220.0", "ibapi-latest 10.51.1", "9.81.1.post1", "missing", "1000"):
         assert whole in done.stdout
 
 
 def test_the_list_says_how_to_install_what_a_configured_client_lacks(tmp_path: Path) -> None:
-    done = run("clients", "list", "--config", configured(tmp_path, 7497), **empty(tmp_path))
+    done = read("clients", "list", "--config", configured(tmp_path, 7497), **empty(tmp_path))
     assert sys.executable in done.stdout
     assert "not installed: ibkr-exporter clients install ibapi" in done.stdout
 
 
 def test_an_environment_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
-    done = run("clients", "install", "tws", **empty(tmp_path))
-    assert done.returncode == 2
+    done = read("clients", "install", "tws", **empty(tmp_path))
+    assert done.exit_code == 2
     assert "there is no environment tws; known are ib_async, ib_insync" in done.stderr
 
 
 def test_a_check_of_nothing_fails_and_says_what_to_do(tmp_path: Path) -> None:
-    done = run("clients", "check", **empty(tmp_path))
-    assert done.returncode == 1
+    done = read("clients", "check", **empty(tmp_path))
+    assert done.exit_code == 1
     assert "ibkr-exporter clients install" in done.stdout
 
 
@@ -101,8 +101,8 @@ async def test_diagnose_with_a_library_that_is_missing_accuses_nobody(tmp_path: 
 
 
 def test_an_unknown_client_is_a_usage_error(tmp_path: Path) -> None:
-    done = run("diagnose", "127.0.0.1:7497", "--clients", "ib_insync,foo", **empty(tmp_path))
-    assert done.returncode == 2
+    done = read("diagnose", "127.0.0.1:7497", "--clients", "ib_insync,foo", **empty(tmp_path))
+    assert done.exit_code == 2
     assert "there is no client foo; known are ib_async" in done.stderr
 
 

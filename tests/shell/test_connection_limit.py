@@ -16,7 +16,8 @@ from aiohttp import web
 
 from exporter.simulator.gateway import Gateway
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
-from tests.shell.test_cli import CLEAN, COMMAND, free_port, get
+from tests.shell.support import CLEAN, PATIENCE, free_port, get
+from tests.shell.test_cli import COMMAND
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -188,14 +189,14 @@ async def test_few_open_files_and_a_thousand_idle_connections_blind_neither_prob
                 await asyncio.to_thread(get, url)
                 await asyncio.to_thread(_hold, held, listen, 1000)
                 body = ""
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE):
                     while body.count('verdict="healthy"} 1') < targets:
-                        body = await asyncio.to_thread(get, url, 5.0)
+                        body = await asyncio.to_thread(get, url)
                         await asyncio.sleep(0.2)
                 for sock in held:
                     sock.close()
             process.send_signal(signal.SIGTERM)
-            code = await asyncio.to_thread(process.wait, 10)
+            code = await asyncio.to_thread(process.wait, PATIENCE)
             assert process.stderr is not None
             log = process.stderr.read()
         finally:
