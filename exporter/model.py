@@ -149,6 +149,7 @@ class Mode(StrEnum):
 
     PAPER = "paper"
     LIVE = "live"
+    UNKNOWN = "unknown"  # not configured, and the port does not tell
 
 
 class AddressFamily(StrEnum):
@@ -185,6 +186,10 @@ class Hello:
     maximum: int = 226
 
 
+INTERVAL, DEADLINE, SLOW_AFTER = 15.0, 5.0, 1.0  # seconds: what a target has by default
+CLIENT_INTERVAL, CLIENT_DEADLINE = 60.0, 15.0  # seconds: what a client has by default
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One TWS or IB Gateway endpoint, as configured. Durations are in seconds."""
@@ -193,9 +198,9 @@ class Target:
     host: str
     port: int
     mode: Mode
-    interval: float = 15.0
-    deadline: float = 5.0
-    slow_after: float = 1.0  # a handshake, or the request of a session, that takes longer is `slow`
+    interval: float = INTERVAL
+    deadline: float = DEADLINE
+    slow_after: float = SLOW_AFTER  # a handshake, or the request of a session, that takes longer is `slow`
     hello: Hello = Hello()
     address_family: AddressFamily = AddressFamily.ANY
     client_ids: tuple[int, ...] = ()
@@ -233,8 +238,8 @@ class ClientSpec:
     name: str
     library: str
     python: str | None = None
-    interval: float = 60.0
-    deadline: float = 15.0
+    interval: float = CLIENT_INTERVAL
+    deadline: float = CLIENT_DEADLINE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,20 +17,22 @@ import typer
 from exporter import __version__, log
 from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
 from exporter.cli.target import configured, select_target
-from exporter.config import Config, ConfigError, from_environment, load, parse_listen
+from exporter.config import Config, from_environment, load, parse_listen
 from exporter.model import Report, Verdict
 from exporter.protocol.launcher_log import Login
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Says whether TWS / IB Gateway or the client library is at fault.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 clients_app = typer.Typer(no_args_is_help=True, help="The client libraries: install, list and check them.")
 app.add_typer(clients_app, name="clients")
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="The configuration (YAML).", metavar="FILE")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration (YAML).", metavar="FILE", envvar="IBKR_EXPORTER_CONFIG"),
+]
 
 
 def main() -> None:
@@ -54,7 +57,13 @@ def _options(
 
 
 @app.command()
-def serve(config: ConfigFile = None) -> None:
+def serve(
+    config: ConfigFile = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Where to serve; by default as configured, else 127.0.0.1:9497.", metavar="HOST:PORT"),
+    ] = None,
+) -> None:
     """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
     from exporter.web import server  # noqa: PLC0415
 
@@ -62,6 +71,9 @@ def serve(config: ConfigFile = None) -> None:
         return from_environment(os.environ) if config is None else load(config, os.environ)
 
     loaded = read(load_again)
+    if listen is not None:
+        address = read(lambda: parse_listen(listen))
+        loaded = replace(loaded, listen_host=address.host, listen_port=address.port)
     log.configure(loaded.log_level, loaded.log_format)
     try:
         run(server.serve(loaded, load_again, lambda _: None))
@@ -77,10 +89,7 @@ def demo(
     from exporter.cli import demo as demonstration  # noqa: PLC0415
     from exporter.web import server  # noqa: PLC0415
 
-    try:
-        address = parse_listen(listen)
-    except ConfigError as error:
-        fail(str(error), USAGE)
+    address = read(lambda: parse_listen(listen))
     host, port = address.host, address.port
     log.configure("info", "console")
     try:

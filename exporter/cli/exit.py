@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 
-from exporter.config import Config, ConfigError
+from exporter.config import ConfigError
 
 UNHEALTHY, USAGE, BROKEN = 1, 2, 3
 RICH_BROKEN_PIPE = 1  # the exit code that rich uses when the reader of its output is gone
@@ -21,8 +21,8 @@ RICH_BROKEN_PIPE = 1  # the exit code that rich uses when the reader of its outp
 T = TypeVar("T")
 
 
-def read(load: Callable[[], Config]) -> Config:
-    """Return the configuration; print every problem of a refused one and end the command."""
+def read(load: Callable[[], T]) -> T:
+    """Return what is read of a configuration; print every problem of a refused one and end the command."""
     try:
         return load()
     except ConfigError as error:

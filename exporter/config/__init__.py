@@ -2,6 +2,7 @@
 
     load(path)                every fault at once as a ConfigError, or a Config
     from_environment(...)     one target from IB_HOST, IB_PORT, IB_CLIENT_ID, IB_ACCOUNT_ID
+    with_default_clients(...) the same, with clients for the targets that list none
     parse_endpoint(text)      HOST:PORT
     parse_listen(text)        HOST:PORT or :PORT to listen on
     target_for_endpoint(...)  the target for a HOST:PORT of which nothing else is known
@@ -15,13 +16,14 @@ from pathlib import Path
 from exporter.config import endpoint
 from exporter.config.checks import InvalidValue
 from exporter.config.endpoint import target_for_endpoint
-from exporter.config.environment import read_listen, read_target
+from exporter.config.environment import read_clients, read_listen, read_target
 from exporter.config.errors import ConfigError, Problem
-from exporter.config.types import LIBRARIES, Config, Defaults, Listen
+from exporter.config.types import LIBRARIES, Config, DefaultClients, Defaults, Listen, with_default_clients
 
 __all__ = [
     "Config",
     "ConfigError",
+    "DefaultClients",
     "Defaults",
     "Listen",
     "Problem",
@@ -31,14 +33,15 @@ __all__ = [
     "parse_listen",
     "target_for_endpoint",
     "used_client_ids",
+    "with_default_clients",
 ]
 
 
 def load(path: str | Path, environ: Mapping[str, str] | None = None, libraries: Collection[str] = LIBRARIES) -> Config:
     """Read the configuration file. Raises ConfigError with every problem.
 
-    `environ` gives IBKR_EXPORTER_LISTEN, which is used where the file has no `web.listen`. `libraries` are the names of
-    the client libraries that have a driver.
+    `environ` gives IBKR_EXPORTER_LISTEN, which is used where the file has no `web.listen`, and IBKR_EXPORTER_CLIENTS,
+    where it has no `clients`. `libraries` are the names of the client libraries that have a driver.
     """
     from exporter.config.file import read_file  # noqa: PLC0415 - 90 ms and 18 MB that only a file needs
 
@@ -52,7 +55,14 @@ def from_environment(environ: Mapping[str, str]) -> Config:
     listen = read_listen(environ, problems)
     if problems or target is None:
         raise ConfigError(problems)
-    return Config(targets=(target,), listen_host=listen.host, listen_port=listen.port, source="environment")
+    return Config(
+        targets=(target,),
+        listen_host=listen.host,
+        listen_port=listen.port,
+        source="environment",
+        default_clients=read_clients(environ),
+        open_targets=frozenset({target.name}),
+    )
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:

@@ -71,14 +71,14 @@ def free_client_ids(avoid: Collection[int], number: int = RESERVED) -> tuple[int
 def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN, avoid: Collection[int] = ()) -> Target:
     """The target for a HOST:PORT of which nothing else is known but client ids to `avoid`.
 
-    It is named after its endpoint. A port that does not tell the mode is taken for paper: the mode is a label and a
-    word in the advice, never a permission. No client library is tested, and nothing is watched.
+    It is named after its endpoint. The mode is unknown where the port does not tell it. No client library is tested,
+    and nothing is watched.
     """
     return Target(
         name=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         host=host,
         port=port,
-        mode=MODES.get(port, Mode.PAPER),
+        mode=MODES.get(port, Mode.UNKNOWN),
         interval=defaults.interval,
         deadline=defaults.deadline,
         slow_after=usual_slow_after(defaults.deadline) if defaults.slow_after is None else defaults.slow_after,

@@ -5,6 +5,9 @@
     IB_CLIENT_ID    the trading program's client id  our probes keep away from it
     IB_ACCOUNT_ID   must be among the managed accounts
 
+    IBKR_EXPORTER_LISTEN    address and port to serve on
+    IBKR_EXPORTER_CLIENTS   the clients to try: names with commas, `all` or `none`; by default those that are installed
+
 An empty variable counts as unset, as in `IB_ACCOUNT_ID=`. Others, such as IB_MARKET_DATA_TYPE, mean nothing here.
 """
 
@@ -15,12 +18,13 @@ from typing import TypeVar
 from exporter.config.checks import InvalidValue, check_account, check_client_id, check_host, parse_port, whole
 from exporter.config.endpoint import free_client_ids, parse_listen, target_for_endpoint
 from exporter.config.errors import Problem
-from exporter.config.types import Listen
+from exporter.config.types import DefaultClients, Listen
 from exporter.model import Target
 
 T = TypeVar("T")
 
 LISTEN = "IBKR_EXPORTER_LISTEN"
+CLIENTS = "IBKR_EXPORTER_CLIENTS"
 WAYS = (
     "Name a file with --config FILE, or set IB_PORT (and IB_HOST) in the environment. "
     "For one look: ibkr-exporter diagnose HOST:PORT. Without a gateway: ibkr-exporter demo"
@@ -52,6 +56,19 @@ def read_listen(environ: Mapping[str, str], problems: list[Problem]) -> Listen:
     """Where to serve, from IBKR_EXPORTER_LISTEN; the default where it is unset."""
     text = environ.get(LISTEN, "").strip()
     return (_read(problems, LISTEN, parse_listen, text) if text else None) or Listen()
+
+
+def read_clients(environ: Mapping[str, str]) -> DefaultClients:
+    """Which clients to try where none are configured, from IBKR_EXPORTER_CLIENTS. Names are not checked here."""
+    names = tuple(dict.fromkeys(name.strip() for name in environ.get(CLIENTS, "").split(",") if name.strip()))
+    match names:
+        case ():
+            return "installed"
+        case ("all",):
+            return "all"
+        case ("none",):
+            return ()
+    return names
 
 
 def _read(problems: list[Problem], name: str, parse: Callable[[str], T], text: str) -> T | None:

@@ -5,13 +5,14 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from exporter.config.endpoint import parse_listen
-from exporter.config.environment import LISTEN, read_listen
+from exporter.config.environment import LISTEN, read_clients, read_listen
 from exporter.config.errors import ConfigError, Problem
 from exporter.config.resolve import resolve_calendar, resolve_clients, resolve_defaults, resolve_targets
 from exporter.config.schema import Settings
 from exporter.config.types import Config, Listen
 from exporter.config.validate import client_names, validate
 from exporter.config.yaml_source import Loc, read
+from exporter.model import ClientSpec
 
 
 def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collection[str]) -> Config:
@@ -31,11 +32,16 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
     calendar = resolve_calendar(sound, complain)
     defaults = resolve_defaults(settings.defaults, calendar, complain)
     clients = resolve_clients(settings, libraries, complain)
-    targets = resolve_targets(sound, defaults, calendar, client_names(document), complain)
+    names = client_names(document)
+    targets = resolve_targets(sound, defaults, calendar, libraries if names is None else names, complain)
     if not problems and not targets and not settings.probe.allow:
         complain(("targets",), "nothing to watch", "Add a target (name, host, port), or a network under probe.allow")
     if problems:
         raise ConfigError(problems)
+    by_default = settings.clients is None
+    if by_default:  # a target may still name libraries: the environment of that name is meant
+        clients = {name: ClientSpec(name, name) for target in targets for name in target.clients}
+    listing = {section.name for section in settings.targets if section.clients is not None}
     return Config(
         targets=targets,
         clients=clients,
@@ -46,6 +52,10 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
         log_format=settings.log.format,
         defaults=defaults,
         source=str(path),
+        default_clients=read_clients(environ) if by_default else (),
+        open_targets=frozenset(target.name for target in targets if target.client_ids and target.name not in listing)
+        if by_default
+        else frozenset(),
     )
 
 

@@ -12,13 +12,14 @@ from exporter.config.endpoint import MODES, free_client_ids
 from exporter.config.errors import suggestion
 from exporter.config.maintenance_windows import NO_ZONES, Calendar, calendar, parse_time, restart_window
 from exporter.config.schema import (
+    ClientSection,
     DefaultsSection,
     RestartSection,
     Settings,
     TargetSection,
     WindowSection,
 )
-from exporter.config.types import Defaults, usual_slow_after
+from exporter.config.types import Defaults, fitting_deadline, usual_slow_after
 from exporter.config.validate import Sound
 from exporter.config.yaml_source import Loc
 from exporter.maintenance import RESTART, Day, Entry, Region, Window
@@ -66,9 +67,10 @@ def _windows(calendar: Calendar, region: str, restart: RestartSection | None) ->
 
 def resolve_defaults(section: DefaultsSection, calendar: Calendar, complain: Complain) -> Defaults:
     """The defaults, their durations in order."""
+    written = "deadline" in section.model_fields_set
     defaults = Defaults(
         interval=section.interval,
-        deadline=section.deadline,
+        deadline=section.deadline if written else fitting_deadline(section.deadline, section.interval),
         slow_after=section.slow_after,
         hello=parse_versions(section.api_versions),
         address_family=AddressFamily(section.address_family),
@@ -80,16 +82,20 @@ def resolve_defaults(section: DefaultsSection, calendar: Calendar, complain: Com
 
 def resolve_clients(settings: Settings, libraries: Collection[str], complain: Complain) -> dict[str, ClientSpec]:
     """Every configured client, by name."""
-    for name, client in settings.clients.items():
+    specs = {name: _client(name, client) for name, client in (settings.clients or {}).items()}
+    for name, client in specs.items():
         if client.library not in libraries:
             known = sorted(libraries)
             remedy = suggestion(client.library, known) or f"Known are {', '.join(known)}"
             complain(("clients", name, "library"), f'there is no driver for the library "{client.library}"', remedy)
         _check_durations(("clients", name), client.interval, client.deadline, None, complain)
-    return {
-        name: ClientSpec(name, client.library, client.python, client.interval, client.deadline)
-        for name, client in settings.clients.items()
-    }
+    return specs
+
+
+def _client(name: str, section: ClientSection) -> ClientSpec:
+    written = "deadline" in section.model_fields_set
+    deadline = section.deadline if written else fitting_deadline(section.deadline, section.interval)
+    return ClientSpec(name, section.library, section.python, section.interval, deadline)
 
 
 def resolve_targets(
@@ -98,7 +104,7 @@ def resolve_targets(
     """Every target, with its defaults. `names` are those of the clients, the faulty ones included."""
     targets, common = {}, sound.settings.defaults
     for index, section in zip(sound.targets, sound.settings.targets, strict=True):
-        target = _target(section, defaults, tuple(sound.settings.clients), ("targets", index), complain)
+        target = _target(section, defaults, tuple(sound.settings.clients or ()))
         if section.region or section.restart:
             region, restart = section.region or common.region, section.restart or common.restart
             target = replace(target, windows=_windows(calendar, region, restart))
@@ -111,21 +117,20 @@ def resolve_targets(
     return tuple(targets.values())
 
 
-def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str], loc: Loc, complain: Complain) -> Target:
-    mode = Mode(section.mode) if section.mode else MODES.get(section.port)
-    if mode is None:
-        remedy = "Add mode: paper, or mode: live"
-        complain((*loc, "mode"), f"port {section.port} does not tell whether this is paper or live", remedy)
-    deadline = defaults.deadline if section.deadline is None else section.deadline
+def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str]) -> Target:
+    interval = defaults.interval if section.interval is None else section.interval
+    deadline = fitting_deadline(defaults.deadline, interval) if section.deadline is None else section.deadline
     slow_after = defaults.slow_after if section.slow_after is None else section.slow_after
+    if section.slow_after is None and deadline < defaults.deadline and (slow_after or 0.0) >= deadline:
+        slow_after = None  # a limit for the longer deadline
     ids = free_client_ids(section.avoid_client_ids) if section.client_ids is None else tuple(section.client_ids)
     default_clients = clients if ids else ()
     return Target(
         name=section.name,
         host=section.host,
         port=section.port,
-        mode=mode or Mode.PAPER,
-        interval=defaults.interval if section.interval is None else section.interval,
+        mode=Mode(section.mode) if section.mode else MODES.get(section.port, Mode.UNKNOWN),
+        interval=interval,
         deadline=deadline,
         slow_after=usual_slow_after(deadline) if slow_after is None else slow_after,
         hello=defaults.hello if section.api_versions is None else parse_versions(section.api_versions),

@@ -25,6 +25,7 @@ from exporter.config.fields import (
     Versions,
     Zone,
 )
+from exporter.model import CLIENT_DEADLINE, CLIENT_INTERVAL, DEADLINE, INTERVAL
 
 Family = Literal["any", "ipv4", "ipv6"]
 RegionName = Literal["north_america", "europe", "asia_pacific"]
@@ -33,6 +34,7 @@ DAYS: tuple[DayName, ...] = ("monday", "tuesday", "wednesday", "thursday", "frid
 
 EVERY = "How often the wire layers (port, handshake, session) are probed"
 WITHIN = "How long one probe of the wire layers may take altogether; less than the interval"
+SHORTENED = "A short interval shortens it to four fifths of the interval"
 SLOW = "A handshake or a request that takes longer makes the verdict `slow`; less than the deadline"
 OFFER = "The lowest and the highest API version that our hello announces"
 REGION = "Whose reset windows apply: where IBKR's servers for the account are"
@@ -88,11 +90,11 @@ class TargetSection(Section):
         Literal["paper", "live"] | None,
         Field(
             description="The kind of account; by default from the port (7497, 4002, 4004: paper; 7496, 4001, 4003: "
-            "live), required with any other port"
+            "live), `unknown` with any other"
         ),
     ] = None
     interval: Annotated[Interval | None, Field(description=f"{EVERY}. By default from `defaults`")] = None
-    deadline: Annotated[Deadline | None, Field(description=f"{WITHIN}. By default from `defaults`")] = None
+    deadline: Annotated[Deadline | None, Field(description=f"{WITHIN}. By default from `defaults`. {SHORTENED}")] = None
     slow_after: Annotated[Deadline | None, Field(description=f"{SLOW}. By default from `defaults`")] = None
     api_versions: Annotated[Versions | None, Field(description=f"{OFFER}. By default from `defaults`")] = None
     address_family: Annotated[Family | None, Field(description=f"{FAMILY}. By default from `defaults`")] = None
@@ -109,7 +111,7 @@ class TargetSection(Section):
     account: Annotated[Account | None, Field(description="An account that the gateway must manage")] = None
     clients: Annotated[
         list[str] | None,
-        Field(description="Which of the top-level `clients` are tried against this target. By default all; [] is none"),
+        Field(description="Which of the `clients` are tried against this target. By default all; [] is none"),
     ] = None
     watch: Annotated[
         bool | None,
@@ -141,17 +143,19 @@ class ClientSection(Section):
             min_length=1,
         ),
     ] = None
-    interval: Annotated[Interval, Field(description="How often the library is tried against each target")] = 60.0
-    deadline: Annotated[Deadline, Field(description="How long one try may take altogether; less than the interval")] = (
-        15.0
+    interval: Annotated[Interval, Field(description="How often the library is tried against each target")] = (
+        CLIENT_INTERVAL
     )
+    deadline: Annotated[
+        Deadline, Field(description=f"How long one try may take altogether; less than the interval. {SHORTENED}")
+    ] = CLIENT_DEADLINE
 
 
 class DefaultsSection(Section):
     """What a target gets that does not say otherwise."""
 
-    interval: Annotated[Interval, Field(description=EVERY)] = 15.0
-    deadline: Annotated[Deadline, Field(description=WITHIN)] = 5.0
+    interval: Annotated[Interval, Field(description=EVERY)] = INTERVAL
+    deadline: Annotated[Deadline, Field(description=f"{WITHIN}. {SHORTENED}")] = DEADLINE
     slow_after: Annotated[
         Deadline | None, Field(description=f"{SLOW}. By default a second, and at most half the deadline")
     ] = None
@@ -199,8 +203,12 @@ class Settings(Section):
 
     targets: Annotated[list[TargetSection], Field(description="What is watched")] = []
     clients: Annotated[
-        dict[Name, ClientSection], Field(description="The broker libraries that are tried, by a name of your choice")
-    ] = {}
+        dict[Name, ClientSection] | None,
+        Field(
+            description="The broker libraries that are tried, by a name of your choice. By default every one that "
+            "`clients install` has installed, or what the environment's IBKR_EXPORTER_CLIENTS says; {} is none"
+        ),
+    ] = None
     defaults: Annotated[DefaultsSection, Field(description="For every target that does not say otherwise")] = (
         DefaultsSection()
     )

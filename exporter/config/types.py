@@ -1,13 +1,16 @@
 """What a configuration comes to: plain values, whichever way it was given."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
 
 from exporter.maintenance import Window
-from exporter.model import AddressFamily, ClientSpec, Hello, Target
+from exporter.model import DEADLINE, INTERVAL, SLOW_AFTER, AddressFamily, ClientSpec, Hello, Target
 
 NEWEST = Hello()
+# every client whose environment is installed, every one that can be installed, or the environments of these names
+DefaultClients = Literal["installed", "all"] | tuple[str, ...]
 LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")  # those that have a driver
 
 
@@ -15,8 +18,8 @@ LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")  # those that 
 class Defaults:
     """What a target gets that does not say otherwise. Durations are in seconds."""
 
-    interval: float = 15.0
-    deadline: float = 5.0
+    interval: float = INTERVAL
+    deadline: float = DEADLINE
     slow_after: float | None = None  # None: usual_slow_after
     hello: Hello = NEWEST
     address_family: AddressFamily = AddressFamily.ANY
@@ -28,7 +31,12 @@ BUILT_IN = Defaults()
 
 def usual_slow_after(deadline: float) -> float:
     """The limit of `slow` where none is written: a second, and at most half the deadline, both in seconds."""
-    return min(1.0, deadline / 2)
+    return min(SLOW_AFTER, deadline / 2)
+
+
+def fitting_deadline(deadline: float, interval: float) -> float:
+    """The default deadline (seconds), or four fifths of the interval where that is not longer."""
+    return deadline if deadline < interval else round(0.8 * interval, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,9 @@ class Config:
 
     An empty `listen_host` means every address of this machine. `probe_allow` are the networks in which `/probe` takes a
     HOST:PORT that is no configured target; such a target gets `defaults`. `source` is the file, or `environment`.
+
+    Where no clients are configured, `default_clients` says which are tried, and `open_targets` by which targets: the
+    names of those that list none themselves. Config knows no environments; `with_default_clients` puts the clients in.
     """
 
     targets: tuple[Target, ...]
@@ -56,3 +67,18 @@ class Config:
     log_format: str = "console"
     defaults: Defaults = BUILT_IN
     source: str = ""
+    default_clients: DefaultClients = ()
+    open_targets: frozenset[str] = frozenset()
+
+
+def with_default_clients(config: Config, specs: Iterable[ClientSpec]) -> Config:
+    """The configuration with these clients for every target that lists none itself."""
+    clients = {spec.name: spec for spec in specs}
+    return replace(
+        config,
+        clients={**config.clients, **clients},
+        targets=tuple(
+            replace(target, clients=tuple(clients)) if target.name in config.open_targets else target
+            for target in config.targets
+        ),
+    )

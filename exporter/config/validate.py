@@ -67,10 +67,10 @@ def validate(document: Document, problems: list[Problem]) -> Sound:
     )
 
 
-def client_names(document: Document) -> tuple[str, ...]:
+def client_names(document: Document) -> tuple[str, ...] | None:
     """The names under `clients`, the faulty ones included: a reference to one of those is not at fault itself."""
     clients = document.data.get("clients")
-    return tuple(clients) if isinstance(clients, dict) else ()
+    return None if clients is None else tuple(clients) if isinstance(clients, dict) else ()
 
 
 def _written(fault: ErrorDetails) -> Loc:

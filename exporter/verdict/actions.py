@@ -7,7 +7,7 @@ A table, and one function that fills it in for a target. Texts use these fields:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.model import Target, Verdict
+from exporter.model import Mode, Target, Verdict
 
 API_SETTINGS = (
     "In TWS open File > Global Configuration > API > Settings (IB Gateway: Configure > Settings > API > Settings). "
@@ -222,7 +222,7 @@ def format_for(text: str, target: Target) -> str:
         endpoint=target.endpoint,
         host=target.host,
         port=target.port,
-        mode=target.mode,
+        mode="paper or live" if target.mode is Mode.UNKNOWN else target.mode.value,
         name=target.name,
         ids=", ".join(str(number) for number in target.client_ids) or "none",
         account=target.account or "none",

@@ -238,6 +238,30 @@ def test_json_logs_are_one_object_a_line(tmp_path: Path) -> None:
     assert any(event["event"] == "probed" and event["level"] == "debug" for event in events)
 
 
+def test_the_configuration_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "exporter.yaml"
+    file.write_text("targetz: []\n")
+    ran = run("serve", IBKR_EXPORTER_CONFIG=str(file))
+    assert ran.returncode == 2
+    assert 'targetz: unknown key. Did you mean "targets"?' in ran.stderr
+
+
+def test_serve_listens_where_the_command_says_before_the_environment() -> None:
+    port = free_port()
+    listen = f"127.0.0.1:{port}"
+    with serving("serve", "--listen", listen, IB_PORT="1", IBKR_EXPORTER_LISTEN="127.0.0.1:1"):
+        assert get(f"http://{listen}/-/healthy") == "OK\n"
+    ran = run("serve", "--listen", "nowhere", IB_PORT="1")
+    assert (ran.returncode, '"nowhere" is not an address to listen on' in ran.stderr) == (2, True)
+
+
+def test_the_shell_completes_commands() -> None:
+    script = str(Path(sys.executable).with_name("ibkr-exporter"))
+    words = {"_IBKR_EXPORTER_COMPLETE": "complete_bash", "COMP_WORDS": "ibkr-exporter di", "COMP_CWORD": "1"}
+    ran = subprocess.run([script], capture_output=True, text=True, env=CLEAN | words, timeout=60, check=False)
+    assert ran.stdout.split() == ["diagnose"]
+
+
 # --- demo, metrics, simulate
 
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import ConfigError, Problem, load, target_for_endpoint
+from exporter.config import ConfigError, Problem, from_environment, load, target_for_endpoint, with_default_clients
 from exporter.config.errors import MAX_LINE
 from exporter.config.yaml_source import parse, unreadable
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
@@ -161,6 +161,36 @@ def test_a_usual_port_tells_the_mode(tmp_path: Path, port: int, mode: str) -> No
     assert load(written(tmp_path, ONE.replace("7497", str(port)))).targets[0].mode == mode
 
 
+def test_any_other_port_leaves_the_mode_unknown(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ONE.replace("7497", "5000"))).targets[0].mode is Mode.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("keys", "common", "deadline", "slow_after"),
+    [
+        (", interval: 4s", "{}", 3.2, 1.0),
+        (", interval: 1s", "{}", 0.8, 0.4),
+        ("", "{interval: 3s}", 2.4, 1.0),
+        (", interval: 4s", "{deadline: 10s}", 3.2, 1.0),
+        (", interval: 4s", "{slow_after: 4s}", 3.2, 1.0),
+        (", interval: 6s", "{}", 5.0, 1.0),
+    ],
+)
+def test_a_short_interval_shortens_the_default_deadline(
+    tmp_path: Path, keys: str, common: str, deadline: float, slow_after: float
+) -> None:
+    one = ONE.replace("7497}", f"7497{keys}}}")
+
+    target = load(written(tmp_path, f"{one}defaults: {common}\n")).targets[0]
+    assert (target.deadline, target.slow_after) == (deadline, slow_after)
+
+
+def test_a_short_interval_shortens_the_default_deadline_of_a_client(tmp_path: Path) -> None:
+    config = load(written(tmp_path, ONE + "clients: {x: {library: ib_async, interval: 10s}}\n"))
+
+    assert config.clients["x"].deadline == 8.0
+
+
 def test_client_ids_by_default_keep_away_from_the_trading_programs(tmp_path: Path) -> None:
     text = ONE.replace("7497}", "7497, avoid_client_ids: [9001, 9007]}")
 
@@ -181,6 +211,38 @@ def test_the_watch_is_on_by_default_where_it_has_an_id_of_its_own(tmp_path: Path
     text = ONE.replace("}", f", client_ids: {ids}}}")
 
     assert load(written(tmp_path, text)).targets[0].watch is on
+
+
+def test_without_the_key_clients_every_target_that_lists_none_tries_those_that_are_installed(tmp_path: Path) -> None:
+    more = "  - {name: b, host: h, port: 1, clients: []}\n  - {name: c, host: i, port: 1, clients: [ibapi]}\n"
+    more += "  - {name: d, host: j, port: 1, client_ids: []}\n"
+
+    config = load(written(tmp_path, ONE + more + "clients:\n"))
+    assert (config.default_clients, config.open_targets) == ("installed", frozenset({"a"}))
+    assert config.clients == {"ibapi": ClientSpec("ibapi", "ibapi")}
+    filled = with_default_clients(config, [ClientSpec("ib_async", "ib_async"), ClientSpec("old", "ibapi")])
+    assert [target.clients for target in filled.targets] == [("ib_async", "old"), (), ("ibapi",), ()]
+    assert set(filled.clients) == {"ibapi", "ib_async", "old"}
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("", "installed"),
+        ("all", "all"),
+        ("none", ()),
+        ("ib_async, ibapi-9.81.1,ib_async", ("ib_async", "ibapi-9.81.1")),
+    ],
+)
+def test_the_environment_chooses_the_clients_where_the_file_has_none(
+    tmp_path: Path, text: str, chosen: str | tuple[str, ...]
+) -> None:
+    environ = {"IBKR_EXPORTER_CLIENTS": text, "IB_PORT": "7497"}
+
+    assert load(written(tmp_path, ONE), environ).default_clients == chosen
+    assert from_environment(environ).default_clients == chosen
+    config = load(written(tmp_path, ONE + "clients: {}\n"), environ)
+    assert (config.default_clients, config.open_targets, config.clients) == ((), frozenset(), {})
 
 
 def test_the_known_libraries_are_those_that_have_a_driver(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from exporter.config import ConfigError, from_environment, parse_endpoint, parse_listen, target_for_endpoint
 from exporter.model import Mode
+from exporter.verdict.actions import RESTART, format_for
 
 
 def complaints(environ: dict[str, str]) -> list[str]:
@@ -190,8 +191,11 @@ def test_an_endpoint_alone_makes_a_target_that_is_named_after_it() -> None:
     assert (target.client_ids, target.clients, target.watch) == ((9001, 9002, 9003), (), False)
 
 
-def test_a_port_that_does_not_tell_the_mode_counts_as_paper_where_nothing_is_configured() -> None:
-    assert target_for_endpoint("gateway", 5000).mode is Mode.PAPER
+def test_a_port_that_does_not_tell_the_mode_leaves_it_unknown_and_the_advice_names_both() -> None:
+    target = target_for_endpoint("gateway", 5000)
+    assert target.mode is Mode.UNKNOWN
+    assert "log in to the {mode} account" in RESTART
+    assert "log in to the paper or live account" in format_for(RESTART, target)
 
 
 def test_without_a_file_neither_pydantic_nor_yaml_is_imported() -> None:
