@@ -50,7 +50,7 @@ def failed() -> float:
 def test_prometheus_scrapes_the_exporter_by_the_name_of_its_service() -> None:
     wait_for("the first scrape", lambda: query('up{job="ibkr", instance="exporter:9497"} == 1'), 20)
     wait_for("every job up", lambda: {target["health"] for target in scraped()} == {"up"}, 30)
-    assert {target["labels"]["job"] for target in scraped()} == {"ibkr", "prometheus", "alertmanager"}
+    assert {target["labels"]["job"] for target in scraped()} == {"ibkr", "ibkr-details", "prometheus", "alertmanager"}
 
 
 def test_every_gateway_of_the_fleet_is_healthy_and_nobody_is_paged() -> None:
