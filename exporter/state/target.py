@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
+from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
 from exporter.verdict.client_blame import ClientProbe
 from exporter.verdict.rules import CLAIMLESS, WORKING, Explanation, explain, judge
@@ -26,6 +27,7 @@ KEPT_FAILURES = 12  # more than successes: they are what people ask about
 KEPT_CHANGES = 40
 KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
+TIMED = (Layer.HANDSHAKE, Layer.CLIENT)  # the layers of which a day's times are kept
 
 CounterKey = tuple[Layer, str]  # a layer, and a client or ""
 FailureKey = tuple[Layer, str, Outcome]
@@ -89,6 +91,7 @@ class TargetState:
     watched: WatchState = field(default_factory=WatchState)
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
+    trends: Mapping[str, Trend] = field(default_factory=dict)  # of the handshake under "", of the others by client
 
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
@@ -111,6 +114,7 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
         probed_at={**state.probed_at, **{_key(result): report.at for result in probed}},
         connections=state.connections + report.connections,
         conflicts=state.conflicts + sum(result.session.conflicts for result in probed if result.session),
+        trends=_trended(state.trends, probed, report.at),
     )
 
 
@@ -146,6 +150,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
         failed={key: count for key, count in state.failed.items() if key[1] in kept},
         probed_at={key: at for key, at in state.probed_at.items() if key[1] in kept},
         client_times={name: times for name, times in state.client_times.items() if name in kept},
+        trends={name: trend for name, trend in state.trends.items() if name in kept},
     )
     if state.last is None:
         return known
@@ -231,6 +236,18 @@ def _observed(histogram: Histogram, result: LayerResult | None) -> Histogram:
     if result is None or not result.ok or result.seconds is None:
         return histogram
     return histogram.observe(result.seconds)
+
+
+def _trended(trends: Mapping[str, Trend], probed: list[LayerResult], at: float) -> Mapping[str, Trend]:
+    """The trends with these results; a client that could not be tried at all shows nothing of the gateway."""
+    timed = [result for result in probed if result.layer in TIMED and result.outcome is not Outcome.UNAVAILABLE]
+    if not timed:
+        return trends
+    known = dict(trends)
+    for result in timed:
+        name = result.client or ""
+        known[name] = known.get(name, Trend()).observe(at, result.seconds if result.ok else None)
+    return known
 
 
 def _counted(probes: Mapping[CounterKey, int], probed: list[LayerResult]) -> Mapping[CounterKey, int]:
