@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -10,14 +12,16 @@ import pytest
 
 from exporter.clients.check import check_client
 from exporter.clients.environments import MARK, State, clients_root, find_environment, find_python
-from exporter.clients.install import InstallError, check_room, find_uv, install
+from exporter.clients.install import InstallError, check_room, install
 from exporter.clients.interpreters import ask_version, candidates, find_interpreter
 from exporter.clients.libraries import Library, Recipe, find_libraries, find_recipes
 from tests.shell.clients_fakes import write_driver
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("environments")]
 
 HOME = Path("/home/someone")
+WRONG_HASH = f"    --hash=sha256:{'0' * 64}"
+UV = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -49,61 +53,84 @@ def make_recipe(folder: Path, *pins: str, python: str = PYTHON, megabytes: int =
     return find_recipes(folder)["fake"]
 
 
-@pytest.fixture
-def pin(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def pin(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A requirement that needs no network."""
-    return f"fake @ {write_wheel(tmp_path, 'fake', '1.2.3', {'fake.py': 'VALUE = 1'}).as_uri()}"
+    wheel = write_wheel(tmp_path_factory.mktemp("wheels"), "fake", "1.2.3", {"fake.py": "VALUE = 1"})
+    return f"fake @ {wheel.as_uri()}"
 
 
-def test_an_install_makes_an_environment_that_imports_and_tells_its_steps(tmp_path: Path, pin: str) -> None:
+@pytest.fixture(scope="module")
+def installed_with_pip(tmp_path_factory: pytest.TempPathFactory, pin: str) -> tuple[Path, list[str]]:
+    """The folder of an environment that venv and pip made, and what the install printed: pip takes seconds."""
+    root = tmp_path_factory.mktemp("pip")
+    lines: list[str] = []
+    install(make_recipe(root / "recipes", pin), root, lines.append)
+    return root, lines
+
+
+def test_an_install_with_pip_makes_an_environment_that_imports_and_prints_its_steps(
+    installed_with_pip: tuple[Path, list[str]], pin: str
+) -> None:
+    root, lines = installed_with_pip
+    recipe = make_recipe(root / "recipes", pin)
+    assert_installed(recipe, root, lines)
+    again: list[str] = []
+    install(recipe, root, again.append)
+    assert again == ["fake: ready already"]
+
+
+def test_an_install_with_uv_makes_an_environment_that_imports_and_prints_its_steps(tmp_path: Path, pin: str) -> None:
     recipe = make_recipe(tmp_path / "recipes", pin)
     assert find_environment(recipe, tmp_path).state is State.MISSING
-    told: list[str] = []
-    environment = install(recipe, tmp_path, told.append)
+    lines: list[str] = []
+    install(recipe, tmp_path, lines.append, UV)
+    assert_installed(recipe, tmp_path, lines)
+
+
+def assert_installed(recipe: Recipe, root: Path, lines: list[str]) -> None:
+    environment = find_environment(recipe, root)
     assert environment.state is State.READY
     assert ask_version(str(environment.python), "fake") is not None
-    assert "fake: Mind the terms." in told
-    assert any("installing 1 packages" in line for line in told)
-    told.clear()
-    install(recipe, tmp_path, told.append)
-    assert told == ["fake: ready already"]
+    assert "fake: Mind the terms." in lines
+    assert any("installing 1 packages" in line for line in lines)
 
 
 def test_of_an_install_that_was_stopped_nothing_is_trusted(tmp_path: Path, pin: str) -> None:
     """A package may have its metadata and not its files: pip takes it for installed."""
     recipe = make_recipe(tmp_path / "recipes", pin)
-    environment = install(recipe, tmp_path, str)
+    environment = install(recipe, tmp_path, str, UV)
     (tmp_path / "fake" / MARK).unlink()
     [module] = environment.path.glob("lib/*/site-packages/fake.py")
     module.unlink()
     assert find_environment(recipe, tmp_path).state is State.HALF_MADE
     told: list[str] = []
-    assert install(recipe, tmp_path, told.append).state is State.READY
+    assert install(recipe, tmp_path, told.append, UV).state is State.READY
     assert ask_version(str(environment.python), "fake") is not None
     assert any("removing what is left" in line for line in told)
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path, pin: str) -> None:
     recipe = make_recipe(tmp_path / "recipes", pin)
-    environment = install(recipe, tmp_path, str)
+    environment = install(recipe, tmp_path, str, UV)
     environment.python.unlink()
     assert find_environment(recipe, tmp_path).state is State.HALF_MADE
     told: list[str] = []
-    assert install(recipe, tmp_path, told.append).state is State.READY
+    assert install(recipe, tmp_path, told.append, UV).state is State.READY
     assert any("removing what is left" in line for line in told)
 
 
 def test_other_pins_make_it_outdated_and_an_install_mends_that(tmp_path: Path, pin: str) -> None:
-    install(make_recipe(tmp_path / "recipes", pin), tmp_path, str)
+    install(make_recipe(tmp_path / "recipes", pin), tmp_path, str, UV)
     newer = make_recipe(tmp_path / "recipes", pin.replace("fake @", "fake  @"))
     assert find_environment(newer, tmp_path).state is State.OUTDATED
-    assert install(newer, tmp_path, str).state is State.READY
+    assert install(newer, tmp_path, str, UV).state is State.READY
 
 
 def test_a_failed_step_says_what_failed_and_leaves_it_half_made(tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path / "recipes", f"fake @ {(tmp_path / 'absent.whl').as_uri()}")
     with pytest.raises(InstallError, match=r"absent\.whl") as raised:
-        install(recipe, tmp_path, str)
+        install(recipe, tmp_path, str, UV)
     assert "run the same command again" in raised.value.remedy
     assert find_environment(recipe, tmp_path).state is State.HALF_MADE
 
@@ -181,12 +208,23 @@ def test_a_client_finds_the_environment_of_its_own_name_before_its_librarys(tmp_
     assert find_python("ib_async", "ibapi", tmp_path) == tmp_path / "ibapi" / "bin" / "python"
 
 
-@pytest.mark.parametrize("uv", [None, find_uv()], ids=["pip", "uv"])
-def test_a_package_that_is_not_the_pinned_one_is_not_installed(tmp_path: Path, pin: str, uv: str | None) -> None:
-    recipe = make_recipe(tmp_path / "recipes", f"{pin} \\", f"    --hash=sha256:{'0' * 64}")
+def test_uv_does_not_install_a_package_that_is_not_the_pinned_one(tmp_path: Path, pin: str) -> None:
+    recipe = make_recipe(tmp_path / "recipes", f"{pin} \\", WRONG_HASH)
     with pytest.raises(InstallError, match=r"(?i)hash"):
-        install(recipe, tmp_path, print, uv)
+        install(recipe, tmp_path, print, UV)
     assert find_environment(recipe, tmp_path).state is State.HALF_MADE
+
+
+def test_pip_does_not_install_a_package_that_is_not_the_pinned_one(
+    tmp_path: Path, installed_with_pip: tuple[Path, list[str]], pin: str
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(installed_with_pip[0], root, symlinks=True)
+    recipe = make_recipe(root / "recipes", f"{pin.replace('fake @', 'fake  @')} \\", WRONG_HASH)
+    assert find_environment(recipe, root).state is State.OUTDATED
+    with pytest.raises(InstallError, match=r"(?i)hash"):
+        install(recipe, root, print)
+    assert find_environment(recipe, root).state is State.HALF_MADE
 
 
 def test_every_library_has_a_driver_and_a_recipe_and_their_pythons_agree() -> None:
@@ -209,7 +247,7 @@ async def test_a_check_imports_for_real_and_names_what_is_wrong(tmp_path: Path) 
         f"ibapi @ {write_wheel(tmp_path, 'ibapi', '9.81.1', {'ibapi/__init__.py': '# old'}).as_uri()}",
         f"ibapi-latest @ {write_wheel(tmp_path, 'ibapi-latest', '10.51.1', {'ibapi/__init__.py': '', 'ibapi/protobuf/X_pb2.py': ''}).as_uri()}",
     )
-    environment = install(recipe, tmp_path, str)
+    environment = install(recipe, tmp_path, str, UV)
     checked = await check_client("mine", find_libraries()["ibapi"], str(environment.python))
     assert not checked.usable
     assert checked.problem is not None
