@@ -34,6 +34,20 @@ def last_duration(report: Report) -> float | None:
     return result.seconds if result is not None and result.ok else None
 
 
+def last_success(view: View) -> float:
+    """When the last handshake worked; 0 if none has."""
+    return view.state.handshake_at or 0.0
+
+
+def silence(view: View) -> float | None:
+    """How long handshakes have stayed unanswered; 0 where they are, None where an answer was broken off."""
+    if view.claim is None:
+        return None
+    if view.state.silence is None:
+        return None if view.verdict is Verdict.API_SILENT else 0.0
+    return view.state.silence.seconds
+
+
 def server_version(report: Report) -> int | None:
     """The negotiated version."""
     result = report.layer(Layer.HANDSHAKE)
@@ -76,6 +90,22 @@ FAMILIES = (
     family(
         Metric("ibkr_handshake_last_duration_seconds", GAUGE, "The duration of the last handshake."),
         of_claim(last_duration),
+    ),
+    family(
+        Metric(
+            "ibkr_handshake_last_success_timestamp_seconds",
+            GAUGE,
+            "When the last handshake that worked was begun, in unix time; 0 if none has since the start.",
+        ),
+        of_view(last_success),
+    ),
+    family(
+        Metric(
+            "ibkr_api_silence_seconds",
+            GAUGE,
+            "From the first handshake that stayed unanswered to the end of the last; 0 if the last one did not.",
+        ),
+        of_view(silence),
     ),
     family(
         Metric("ibkr_server_version", GAUGE, "The negotiated API server version."),

@@ -46,6 +46,12 @@ def next_tick(origin: float, interval: float, now: float, last: float) -> Tick:
     return Tick(due, max(0, round((due - last) / interval) - 1))
 
 
+def soon_enough(tick: Tick, interval: float, last: float) -> Tick:
+    """The tick, or one halfway to it where it is more than an interval after the `last` one, which was off the grid."""
+    gap = tick.due - last
+    return Tick(last + gap / 2, 0) if 1.01 * interval < gap < 1.99 * interval else tick
+
+
 def spacing(interval: float, *, watched: bool) -> float:
     """Seconds between two probes of a target."""
     return interval * WATCHED_SPACING if watched else interval

@@ -29,7 +29,7 @@ from exporter.service import client_loop, schedule, watch
 from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.states import TargetStates
 from exporter.state.fold_watch import probe_at_once, working_session
-from exporter.state.target import expired
+from exporter.state.target import expired, missing_silence
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import CONVINCING, answered, confirm, is_conclusive
 
@@ -98,8 +98,13 @@ class TargetLoop:
             (self._session_works.set if working else self._session_works.clear)()
             # A watch that has just gone silent is still connected: its target must not be left alone until it expires.
             interval = schedule.spacing(self._target.interval, watched=state.watched.connected and working)
-            self._due, skipped = schedule.next_tick(self._grid, interval, now(), self._due)
+            last = self._due
+            tick = schedule.soon_enough(schedule.next_tick(self._grid, interval, now(), last), interval, last)
+            self._due, skipped = max(now(), tick.due), tick.skipped
             shared.on_tick(lag, skipped)
+            missing = missing_silence(state)
+            if missing is not None:
+                self._probe_at_once(missing)
             async with self._ticked:
                 self._ticked.notify_all()
 
@@ -115,6 +120,10 @@ class TargetLoop:
         finally:
             timer.cancel()
             self._sleeper = None
+
+    def _probe_at_once(self, deadline: float) -> None:
+        self._urgent = max(deadline, self._urgent or 0.0)
+        self._wake()
 
     def _wake(self) -> None:
         if self._sleeper is not None and not self._sleeper.done():
@@ -164,8 +173,7 @@ class TargetLoop:
         states.record_watch_event(self._target.name, event)
         deadline = probe_at_once(before, event)
         if deadline is not None:
-            self._urgent = deadline
-            self._wake()
+            self._probe_at_once(deadline)
 
     # The clients
 

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
@@ -28,6 +28,9 @@ KEPT_CHANGES = 40
 KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
 TIMED = (Layer.HANDSHAKE, Layer.CLIENT)  # the layers of which a day's times are kept
+UNANSWERED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # the probe waited for its whole deadline
+PAUSE = 8.5  # seconds of silence that may be a pause: a page waits for them (deploy/rules/thresholds.py)
+LEAST_DEADLINE = 1.0  # seconds of a probe that follows at once
 
 CounterKey = tuple[Layer, str]  # a layer, and a client or ""
 FailureKey = tuple[Layer, str, Outcome]
@@ -70,6 +73,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """Handshakes that stayed unanswered one after the other: from the first to the end of the last (unix seconds)."""
+
+    began: float
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """How long, as far as was probed."""
+        return self.until - self.began
+
+
+@dataclass(frozen=True, slots=True)
 class TargetState:
     """Counters only grow; `since` is when the present verdict began."""
 
@@ -92,6 +108,8 @@ class TargetState:
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
     trends: Mapping[str, Trend] = field(default_factory=dict)  # of the handshake under "", of the others by client
+    handshake_at: float | None = None  # when the last handshake worked
+    silence: Silence | None = None  # None: the last probe was answered, or did not get so far as to ask
 
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
@@ -105,6 +123,8 @@ def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
 def count(state: TargetState, report: Report, results: Iterable[LayerResult]) -> TargetState:
     """The state with these results of a report counted, and its connections."""
     probed = [result for result in results if result.outcome is not Outcome.SKIPPED]
+    handshake = report.layer(Layer.HANDSHAKE)
+    answered = handshake is not None and handshake.ok
     return replace(
         state,
         connect=_observed(state.connect, report.layer(Layer.PORT)),
@@ -115,7 +135,21 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
         connections=state.connections + report.connections,
         conflicts=state.conflicts + sum(result.session.conflicts for result in probed if result.session),
         trends=_trended(state.trends, probed, report.at),
+        handshake_at=report.at if answered else state.handshake_at,
+        silence=_silence(state.silence, report),
     )
+
+
+def missing_silence(state: TargetState) -> float | None:
+    """The deadline (seconds) of a probe that is to follow at once; None: the schedule goes on.
+
+    A target that has just fallen silent may only pause, and a page must not wait for the next tick to know. One whose
+    next ticks come soon anyway gets none.
+    """
+    silence, interval = state.silence, state.target.interval
+    if silence is None or silence.seconds >= PAUSE or interval <= PAUSE / 2:
+        return None
+    return max(LEAST_DEADLINE, PAUSE - silence.seconds)
 
 
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
@@ -225,6 +259,17 @@ def _beginning(state: TargetState, report: Report) -> float:
     """When the state that a report shows began: with its tick, or with a change that the watch reported during it."""
     latest = state.changes[-1].at if state.changes else report.at
     return latest if report.at < latest <= report.at + report.seconds else report.at
+
+
+def _silence(before: Silence | None, report: Report) -> Silence | None:
+    """The silence up to the end of this report; what we failed at ourselves ends none."""
+    if report.fault is not None:
+        return before
+    handshake = report.layer(Layer.HANDSHAKE)
+    if handshake is None or handshake.cause not in UNANSWERED:
+        return None
+    began = report.at if before is None else before.began
+    return Silence(began, max(began, report.at + report.seconds))
 
 
 def _key(result: LayerResult) -> CounterKey:

@@ -16,6 +16,7 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
+from exporter.state.target import PAUSE
 
 
 @asynccontextmanager
@@ -57,6 +58,19 @@ async def test_a_verdict_follows_the_gateway_tick_by_tick() -> None:
         await until(service, Verdict.HEALTHY)
         verdicts = [change.verdict for change in service.states["gateway"].changes]
     assert verdicts == [Verdict.HEALTHY, Verdict.API_SILENT, Verdict.PORT_CLOSED, Verdict.HEALTHY]
+
+
+async def test_a_target_that_falls_silent_is_probed_again_at_once_and_not_a_third_time() -> None:
+    """The next tick is half a minute away; the second probe takes what is missing to tell a pause from a freeze."""
+    async with Gateway("silent") as gateway, watching(at(gateway, interval=30.0)) as service:
+        await opened(gateway, 2)
+        assert service.states["gateway"].verdict is Verdict.API_SILENT, "the verdict does not wait for it"
+        async with asyncio.timeout(30):
+            await service.wait_for(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 2)
+        silence = service.states["gateway"].silence
+        assert silence is not None
+        assert silence.seconds >= PAUSE
+        assert gateway.recorder.opened == 2
 
 
 async def test_a_target_is_never_probed_twice_at_a_time_even_when_a_probe_outlasts_its_interval() -> None:

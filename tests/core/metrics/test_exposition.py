@@ -114,6 +114,20 @@ def of(states: Iterable[TargetState], name: str, now: float = NOW) -> dict[str, 
     return {dict(labels)["target"]: value for (found, labels), value in samples(states, now).items() if found == name}
 
 
+def test_silence_is_zero_while_handshakes_are_answered_and_has_no_line_where_an_answer_was_broken_off() -> None:
+    """Without a line the rules hold no page back: half an answer is no pause."""
+    name = "ibkr_api_silence_seconds"
+    assert of([grown(HEALTHY)], name) == {"paper": 0.0}
+    assert of([grown(handshake_failed(Cause.SILENCE))], name)["paper"] > 0.0
+    assert of([grown(handshake_failed(Cause.BROKEN_OFF))], name) == {}
+
+
+def test_the_last_handshake_that_worked_is_zero_where_none_has() -> None:
+    name = "ibkr_handshake_last_success_timestamp_seconds"
+    assert of([grown(port_failed(Cause.CONNECT_REFUSED))], name) == {"paper": 0.0}
+    assert of([grown(HEALTHY, port_failed(Cause.CONNECT_REFUSED))], name) == {"paper": T0}
+
+
 @pytest.mark.parametrize(("openmetrics", "file"), [(False, "metrics.txt"), (True, "metrics.openmetrics.txt")])
 def test_the_exposition_is_the_golden_file(openmetrics: bool, file: str) -> None:  # noqa: FBT001
     made = text(fleet() + trading() + libraries(), openmetrics=openmetrics)
@@ -152,6 +166,7 @@ def test_health_series_disappear_with_an_expired_state() -> None:
     state = grown(HEALTHY)
     healthy = {"ibkr_up", "ibkr_port_open", "ibkr_handshake_success", "ibkr_server_version"}
     healthy |= {"ibkr_handshake_last_duration_seconds", "ibkr_verdict_since_timestamp_seconds"}
+    healthy.add("ibkr_api_silence_seconds")
     fresh = {name for name, _ in samples([state], T0 + 45.0)}
     stale = {name for name, _ in samples([state], T0 + 45.1)}
     assert fresh - stale == healthy

@@ -64,3 +64,17 @@ def test_the_next_tick_lies_ahead_on_the_grid(interval: float, origin: float, ov
     assert due >= now - 1e-6
     assert abs(steps - round(steps)) < 1e-6
     assert skipped == round((due - last) / interval) - 1
+
+
+@given(intervals, st.floats(0.0, 1e6), st.floats(0.0, 1.0))
+def test_a_probe_off_the_grid_is_followed_within_the_interval(interval: float, origin: float, share: float) -> None:
+    """Else a freeze right after it would be seen half an interval later than after any other."""
+    last = origin + (7 + share) * interval
+    tick = schedule.soon_enough(schedule.next_tick(origin, interval, last + 0.001, last), interval, last)
+    assert tick.skipped == 0
+    assert interval * 0.49 <= tick.due - last <= interval * 1.02
+
+
+def test_a_tick_that_is_late_because_the_probe_before_overran_stays_where_it_is() -> None:
+    tick = schedule.next_tick(3.0, 15.0, now=18.0 + 31.0, last=18.0)
+    assert schedule.soon_enough(tick, 15.0, 18.0) == tick

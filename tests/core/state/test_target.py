@@ -11,15 +11,19 @@ from exporter.state.target import (
     KEPT_CHANGES,
     KEPT_FAILURES,
     KEPT_REPORTS,
+    LEAST_DEADLINE,
+    PAUSE,
     Histogram,
     TargetState,
     claims,
     current_verdict,
     expired,
     fold,
+    missing_silence,
     reconfigured,
     revise,
 )
+from exporter.verdict.rules import judge
 from tests.core.states import (
     CLIENT_HUNG,
     HEALTHY,
@@ -162,3 +166,47 @@ def test_only_the_last_report_names_the_accounts_of_an_adviser_with_thousands() 
     few = SESSION_OK.session.accounts
     assert [named(judged.report) for judged in state.recent] == [None, None, few, None]
     assert [named(judged.report) for judged in state.failures] == [few]  # the one that lacks the account
+
+
+def silent(at: float, seconds: float) -> Report:
+    return replace(report(SILENT), at=at, seconds=seconds)
+
+
+def folded(*reports: Report) -> TargetState:
+    state = TargetState(TARGET)
+    for each in reports:
+        state = fold(state, each, judge(each, TARGET))
+    return state
+
+
+def test_a_silence_lasts_from_the_first_unanswered_handshake_to_the_end_of_the_last() -> None:
+    state = folded(silent(T0, 5.0), silent(T0 + 5.0, 3.5))
+    assert state.silence is not None
+    assert state.silence.seconds == 8.5
+
+
+def test_an_answer_or_another_failure_ends_a_silence_and_a_fault_of_ours_does_not() -> None:
+    answered, closed = (replace(report(each), at=T0 + 20.0) for each in (HEALTHY, CLOSED))
+    assert folded(silent(T0, 5.0), answered).silence is None
+    assert folded(silent(T0, 5.0), closed).silence is None
+    broken = Report(target=TARGET.name, at=T0 + 20.0, seconds=0.1, results=(), fault="too many open files")
+    assert folded(silent(T0, 5.0), broken).silence == folded(silent(T0, 5.0)).silence
+
+
+def test_the_last_handshake_that_worked_is_remembered_through_the_failures_after_it() -> None:
+    answered = replace(report(HEALTHY), at=T0)
+    assert folded(answered, silent(T0 + 15.0, 5.0)).handshake_at == T0
+
+
+def test_a_target_that_falls_silent_is_to_be_probed_at_once_until_it_is_no_pause() -> None:
+    assert missing_silence(folded(silent(T0, 5.0))) == PAUSE - 5.0
+    assert missing_silence(folded(silent(T0, 1.0))) == PAUSE - 1.0
+    assert missing_silence(folded(silent(T0, PAUSE - 0.1))) == LEAST_DEADLINE
+    assert missing_silence(folded(silent(T0, 5.0), silent(T0 + 5.0, PAUSE - 5.0))) is None
+
+
+def test_a_target_that_answers_or_is_probed_often_anyway_is_not_probed_at_once() -> None:
+    assert missing_silence(grown(HEALTHY)) is None
+    assert missing_silence(grown(CLOSED)) is None
+    often = replace(folded(silent(T0, 1.0)), target=replace(TARGET, interval=4.0))
+    assert missing_silence(often) is None
