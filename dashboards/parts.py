@@ -15,7 +15,7 @@ from grafana_foundation_sdk.builders import dashboard as dashboard_builders
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from deploy.rules.recording import RANKS
+from deploy.rules.states import RANKS
 from exporter.verdict.rules import Severity, severity
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")

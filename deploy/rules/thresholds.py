@@ -3,17 +3,17 @@
 From freeze to page at most 30 seconds, the sum of the worst cases (seconds):
 
                                                      with the watch    without
-    the exporter sees it (two heartbeats of 2 s;            5             20
-    or an interval of 15 s and a deadline of 5 s)
-    Prometheus scrapes                                      3              3
-    the rules are evaluated                                 3              3
-    `for` of the handshake alert                            0              0
-    Alertmanager waits for the rest of the group            3              3
-                                                           --             --
-                                                           14             29
+    the first request that stays unanswered                2             15
+    silence until it is no pause any more                  8.5            8.5
+    Prometheus scrapes                                     3              3
+    the rules about silence are evaluated                  1              1
+    Alertmanager waits for the rest of the group           2              2
+                                                          ----           ----
+                                                          16.5           29.5
 
-A target with client libraries and without a watch may first have to finish a client probe (its deadline, 15 s by
-default): give such a target a second reserved client id, and so a watch.
+The verdict and the status page do not wait for that: they say api_silent after one probe, or two unanswered heartbeats.
+A target with client libraries and without a watch may first have to stop a client probe (3 s): give such a target a
+second reserved client id, and so a watch.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,9 @@ class Threshold:
 
 
 SCRAPE_INTERVAL = Threshold("3s", "part of the 30 s from freeze to page; one scrape costs the exporter milliseconds")
-EVALUATION_INTERVAL = Threshold("3s", "part of the 30 s from freeze to page")
+SILENCE_INTERVAL = Threshold("1s", "part of the 30 s from freeze to page; two alerts, and what they read")
+PAGES_INTERVAL = Threshold("3s", "an evaluation for each scrape")
+TICKETS_INTERVAL = Threshold("15s", "nobody is woken by these; their texts cost a query each")
 GAP = Threshold(
     "15s",
     "five scrapes: what was true at the last of them stays true while some fail, or every failed scrape would begin "
@@ -37,12 +39,20 @@ GAP = Threshold(
 KEEP_FIRING = Threshold(
     "30s", "two probe intervals: a gateway that flaps, or a restart of the exporter, is no page and no resolved at each"
 )
+KEEP_FLEET = Threshold(
+    "90s",
+    "longer than the alerts that it silences are kept, and a probe interval: after the last recovery nothing is new",
+)
 KEEP_DOWN = Threshold("15s", "shorter than the above: it must not outlast the alert that says more, and silences it")
 
-AT_ONCE = Threshold(
-    "0s",
-    "the verdict itself is the evidence: two heartbeats or a whole deadline (5 s) of silence. Waiting for less than a "
-    "probe interval would read the same probe again and prove nothing more",
+AT_ONCE = Threshold("0s", "the expression itself holds the wait, or there is nothing to wait for")
+PAUSE = Threshold(
+    "8",
+    "seconds: a garbage collection, a swap or a snapshot of the machine takes that long and passes. The exporter probes on "
+    "until 8.5 s of silence are behind it",
+)
+SHORT_SILENCE = Threshold(
+    "2m", "longer than IbkrExporterDown waits: what was no page before does not become one blindly"
 )
 STARTING = Threshold(
     "2m",
@@ -71,9 +81,25 @@ STALE = Threshold("30s", "the state is three intervals old already; at start the
 UNUSABLE = Threshold("5m", "a bot's environment that is being upgraded cannot be used for a while")
 EXPORTER = Threshold("30s", "a restart of the exporter takes a few seconds")
 RELOAD = Threshold("1m", "time for whoever edits the file to mend it")
-SILENT_GATEWAYS = Threshold("2", "with one gateway there is no everywhere")
-
+CRASHES = Threshold("3", "starts within ten minutes: an upgrade takes one, or two")
+CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restart, up to a minute")
+UNSTEADY = Threshold("0.8", "of the scrapes of five minutes: one that is up 6 s and down 24 s has 0.2 of them")
+STALE_SCRAPE = Threshold("20", "seconds: six scrapes have neither worked nor failed, so none was made")
+MONITORING = Threshold("2m", "a restart of Prometheus or Alertmanager is over by then")
+SLOW_RULES = Threshold("5m", "compactions and restarts pass")
+FLEET = Threshold("2", "with one gateway there is no fleet")
+FLEET_SHARE = Threshold("0.5", "of the gateways that are in no maintenance window: half of them do not fail by chance")
 OBJECTIVE = Threshold("0.995", "41 minutes of a month's 136 trading hours: one bad restart, and some minutes to spare")
+# How fast the budget goes: 1 would spend it in just the 30 days, that is in 136 trading hours.
+BURN_FAST = Threshold("13.6", "in one hour a tenth of the month's budget: four minutes")
+BURN_DAY = Threshold("5.2", "in one trading day a quarter of the month's budget")
+BURN_DAYS = Threshold("2", "in three trading days, at this pace the budget lasts half of the month")
+BURN = Threshold("5m", "the first minutes after the opening are too few to tell a pace")
+
+
+def seconds(wait: Threshold) -> float:
+    """A duration in seconds."""
+    return float(wait.value[:-1]) * {"s": 1, "m": 60, "h": 3600}[wait.value[-1]]
 
 
 def reasons() -> dict[str, Threshold]:

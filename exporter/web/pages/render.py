@@ -38,6 +38,16 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "client_unusable": "A client library cannot be tried at all.",
     "config_reload_failed": "The changed configuration was refused.",
     "exporter_down": "Prometheus gets no answer from the exporter.",
+    "exporter_restarting": "The exporter starts again and again.",
+    "scrape_stale": "Prometheus has not tried to scrape the exporter.",
+    "host_down": "Many gateways behind one address cannot be reached.",
+    "error_budget": "The month's error budget goes too fast.",
+    "watchdog": "The way from Prometheus to Alertmanager works.",
+    "rules_failing": "Prometheus cannot evaluate a rule.",
+    "rules_slow": "Prometheus evaluates rules later than it should.",
+    "alertmanager_unreachable": "Prometheus cannot hand its alerts to Alertmanager.",
+    "pages_not_delivered": "Alertmanager cannot deliver notifications.",
+    "monitoring_config_refused": "Prometheus or Alertmanager refused its changed configuration.",
 }
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
 SURVEYED = 3  # cards that need no list above them

@@ -1,0 +1,62 @@
+"""One alert rule as a value, and the words that all of them share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy.rules.thresholds import Threshold
+
+EXPORTER_URL = '{{ or $externalLabels.exporter_url "http://127.0.0.1:9497" }}'
+GRAFANA_URL = '{{ or $externalLabels.grafana_url "http://127.0.0.1:3000" }}'
+
+# A target that has no name of its own is called by its address: that is written once.
+ABOUT = (
+    '{{ $labels.target }} ({{ if ne $labels.target (printf "%s:%s" $labels.host $labels.port) }}'
+    "{{ $labels.host }}:{{ $labels.port }}, {{ end }}{{ $labels.mode }})"
+)
+CLOCK_TIME = '(toTime $value).UTC.Format "15:04:05"'
+SINCE = "{{ if $value }}{{ " + CLOCK_TIME + " }} UTC{{ end }}"
+AGO = '{{ printf "time() - %f" $value | query | first | value | humanizeDuration }}'
+GATEWAY_BOARD = "/d/ibkr-gateway?var-target={{ $labels.target }}"
+LIBRARIES_BOARD = "/d/ibkr-libraries?var-target={{ $labels.target }}"
+FLEET_BOARD = "/d/ibkr-fleet"
+TARGET_PAGE = "/targets/{{ $labels.target }}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One rule, ready to be written. `action` is what to do, in at most 48 characters: a telephone's lock screen."""
+
+    name: str
+    summary: str
+    action: str
+    expr: str
+    wait: Threshold
+    severity: str
+    layer: str
+    description: str
+    runbook: str
+    dashboard: str
+    since: str = ""  # when the failure began, as a template; where nothing is known, the alert's own beginning is shown
+    page: str = ""  # the exporter's page about it
+    keep_firing: Threshold | None = None
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """What a notification is written from."""
+        notes = {
+            "summary": self.summary,
+            "action": self.action,
+            "description": self.description,
+            "runbook_url": f"{EXPORTER_URL}/runbooks/{self.runbook}",
+            "dashboard_url": f"{GRAFANA_URL}{self.dashboard}",
+        }
+        if self.since:
+            notes["since"] = self.since
+        if self.page:
+            notes["page_url"] = f"{EXPORTER_URL}{self.page}"
+        return notes
+
+
+def steps(*actions: str) -> str:
+    """The actions as the numbered end of a description."""
+    return "What to do:\n" + "\n".join(f"{number}. {action}" for number, action in enumerate(actions, 1))

@@ -1,0 +1,181 @@
+"""Alerts about many gateways that fail together: one page for the fleet, or for all behind one address.
+
+Each fires in the evaluation before the first page of a single gateway, or in the same one and before it, if by then half of
+the gateways fail. The alerts about single gateways then do not begin, and Alertmanager silences those that had begun
+(inhibit_rules). It stays until none of them fails, and longer than the single alerts are kept, so that nothing new is sent
+while they recover one by one.
+"""
+
+from dataclasses import dataclass
+
+from deploy.rules import alert as a
+from deploy.rules import expressions as e
+from deploy.rules import thresholds as t
+from deploy.rules.alert import Alert
+from deploy.rules.verdict_alerts import UNREACHED, VERDICTS, unless_short
+from exporter.model import Verdict
+
+UNKNOWN = f'{e.VERDICT}{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}"}}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFleet:
+    """A rule that fires while half of the gateways of a scope have one of these verdicts."""
+
+    name: str
+    scope: str  # the labels that the gateways share
+    verdicts: tuple[Verdict, ...]
+    excused: str
+    summary: str
+    action: str
+    words: str
+    steps: tuple[str, ...]
+    layer: str
+    runbook: str
+
+
+SHARED = "Look for what they share: the machine, its memory, an automatic upgrade, an expired login."
+ROUTE = "See that the host is up and reachable from the exporter: ping, route, VPN, the relay's process."
+STARTING_OR_RESTART = f"{e.RESTART_WINDOW} or {e.STARTING}"
+
+FLEETS: tuple[OnFleet, ...] = (
+    OnFleet(
+        name="IbkrApiSilentEverywhere",
+        scope="job",
+        verdicts=(Verdict.API_SILENT,),
+        excused=STARTING_OR_RESTART,
+        summary="The API is silent on half of the gateways",
+        action="Look for what they share, not at one gateway.",
+        words="a common cause is likelier than {{ $value }} frozen gateways",
+        steps=(
+            SHARED,
+            "See that this exporter's address is still trusted by them: from another machine run ibkr-exporter diagnose HOST:PORT.",
+            "Then go through the runbook for one of them.",
+        ),
+        layer="handshake",
+        runbook="api_silent",
+    ),
+    OnFleet(
+        name="IbkrApiSilentOnHost",
+        scope="job, host",
+        verdicts=(Verdict.API_SILENT,),
+        excused=STARTING_OR_RESTART,
+        summary="The API is silent on half of those behind one address",
+        action="Look at the host {{ $labels.host }}.",
+        words="they share the address {{ $labels.host }}",
+        steps=(
+            "Look at the load, memory and disk of the host {{ $labels.host }}, and at a relay or VPN before it.",
+            "Then go through the runbook for one of them.",
+        ),
+        layer="handshake",
+        runbook="api_silent",
+    ),
+    OnFleet(
+        name="IbkrUnreachableEverywhere",
+        scope="job",
+        verdicts=UNREACHED,
+        excused=e.RESTART_WINDOW,
+        summary="Half of the gateways cannot be reached",
+        action="Look at the network of the exporter first.",
+        words="the exporter's own network, or what they share, is likelier than {{ $value }} faults at once",
+        steps=(
+            "See that the exporter's machine reaches anything at all: name server, route, VPN.",
+            SHARED,
+            "Then go through the runbook for one of them.",
+        ),
+        layer="network",
+        runbook="unreachable",
+    ),
+    OnFleet(
+        name="IbkrHostDown",
+        scope="job, host",
+        verdicts=UNREACHED,
+        excused=e.RESTART_WINDOW,
+        summary="Half of those behind one address cannot be reached",
+        action="Look at the host {{ $labels.host }}.",
+        words="they share the address {{ $labels.host }}",
+        steps=(ROUTE, "See that the gateways were started again after a restart of the host."),
+        layer="network",
+        runbook="host_down",
+    ),
+    OnFleet(
+        name="IbkrUpstreamLostEverywhere",
+        scope="job",
+        verdicts=(Verdict.UPSTREAM_DOWN,),
+        excused=e.ANY_WINDOW,
+        summary="Half of the gateways have lost IBKR's servers",
+        action="Look at IBKR's status and the internet link.",
+        words="the internet link that they share, or IBKR itself, is likelier than {{ $value }} faults at once",
+        steps=(
+            "Look at IBKR's system status page.",
+            "Look at the internet link of the gateways' machines: does it reach anything?",
+            "When it is back they come back by themselves; restart those that do not.",
+        ),
+        layer="upstream",
+        runbook="upstream_down",
+    ),
+)
+
+
+def fleet_alerts() -> tuple[Alert, ...]:
+    """The rules of the table."""
+    return tuple(_alert(row) for row in FLEETS)
+
+
+def _alert(row: OnFleet) -> Alert:
+    names = "|".join(row.verdicts)
+    matchers = f'verdict=~\\"{names}\\"'
+    listing = f'{{{{ range query (printf "{e.VERDICT}{{job=%q,{matchers}}}" $labels.job) }}}}{{{{ .Labels.target }}}}, {{{{ end }}}}'
+    where = "" if row.scope == "job" else " at {{ $labels.host }}"
+    return Alert(
+        name=row.name,
+        summary=row.summary,
+        action=row.action,
+        expr=_expr(row),
+        wait=t.AT_ONCE,
+        severity="critical",
+        layer=row.layer,
+        description=f"Verdict {' or '.join(row.verdicts)} on {{{{ $value }}}} gateways{where}: {row.words}. "
+        f"Those with that verdict: {listing}and no page of their own is sent for them. " + a.steps(*row.steps),
+        runbook=row.runbook,
+        dashboard=a.FLEET_BOARD,
+        page="/",
+        keep_firing=t.KEEP_FLEET,
+    )
+
+
+def _expr(row: OnFleet) -> str:
+    """The count of failing gateways where it is a share, and a single page is due; then as long as one of them fails."""
+    single = [each for each in VERDICTS if each.verdict in row.verdicts]
+    failing = e.with_labels(e.is_now(*row.verdicts), e.INFO)
+    # A gateway that pages by itself since before its window opened is counted: it fails, whatever is expected.
+    failing += e.unless_expected("|".join(each.name for each in single), row.excused).replace(
+        'alertname="', 'alertname=~"'
+    )
+    excused = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
+    known = f"{e.INFO}\n  unless on ({e.IDENTITY}) ({excused})\n  unless on ({e.IDENTITY}) {UNKNOWN}"
+    count = _gateways(row.scope, failing)
+    share = (
+        f"({count}\n  >= {t.FLEET.value})\n>= on ({row.scope}) ({t.FLEET_SHARE.value} * {_gateways(row.scope, known)})"
+    )
+    firing = f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
+    return f"({share}\nand on ({row.scope}) {_due(row, failing)})\nor on ({row.scope}) ({count}\nand on ({row.scope}) {firing})"
+
+
+def _gateways(scope: str, expr: str) -> str:
+    """How many gateways the series of an expression are about, by scope; one that two targets see is one."""
+    return f"count by ({scope}) (count by ({scope}, gateway) (\n  {expr}\n))"
+
+
+def _due(row: OnFleet, failing: str) -> str:
+    """A single gateway's page is due: at once for silence that is no pause, or one evaluation before its wait is over."""
+    if row.verdicts == (Verdict.API_SILENT,):
+        return f"count by ({row.scope}) (\n  {failing}{unless_short()}\n)"
+    parts = []
+    for each in VERDICTS:
+        if each.verdict in row.verdicts:
+            pending = f'ALERTS{{alertname="{each.name}", alertstate="pending"}}'
+            age = f'time() - ALERTS_FOR_STATE{{alertname="{each.name}"}}'
+            wait = t.seconds(each.wait) - 2 * t.seconds(t.PAGES_INTERVAL)
+            parts.append(f"({age} > {wait:g} and on ({e.IDENTITY}) {pending})")
+    return f"count by ({row.scope}) (\n  " + "\n  or ".join(parts) + "\n)"

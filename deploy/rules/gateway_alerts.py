@@ -1,0 +1,176 @@
+"""Alerts about one gateway that are about no one verdict: down by turns, overdue, clock, version, login, error budget."""
+
+from deploy.rules import alert as a
+from deploy.rules import availability as av
+from deploy.rules import expressions as e
+from deploy.rules import thresholds as t
+from deploy.rules.alert import Alert
+from exporter.model import Verdict
+
+
+def gateway_alerts() -> tuple[Alert, ...]:
+    """The rules, those that page first."""
+    return (_down(), _overdue(), _clock_off(), _version_changed(), _weekly_login(), *_budgets())
+
+
+def _down() -> Alert:
+    span = t.DOWN.value
+    return Alert(
+        name="IbkrDown",
+        summary="No trading program could connect for five minutes",
+        action="Look at its verdicts over time.",
+        expr=e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
+        + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
+        + e.unless_fleet(
+            "IbkrDown", "IbkrApiSilentEverywhere|IbkrUnreachableEverywhere", "IbkrApiSilentOnHost|IbkrHostDown"
+        )
+        + e.unless_paged_elsewhere(),
+        wait=t.AT_ONCE,
+        severity="critical",
+        layer="client",
+        description=f"{a.ABOUT}: it fails, and no one verdict has lasted long enough for an alert of its own: it comes up "
+        "and falls over again, or one fault follows the other. "
+        + a.steps(
+            "Look at its dashboard: the verdicts over time, and whether the layers go up and down in turn.",
+            "Look for what restarts the gateway: its controller, the container's restart policy, a login that fails again "
+            "and again.",
+            "Then take the runbook of the verdict that it has most of the time.",
+        ),
+        runbook="gateway_down",
+        dashboard=a.GATEWAY_BOARD,
+        page=a.TARGET_PAGE,
+        keep_firing=t.KEEP_DOWN,
+    )
+
+
+def _overdue() -> Alert:
+    return Alert(
+        name="IbkrUpstreamOverdue",
+        summary="The gateway has not come back to IBKR's servers",
+        action="Restart it and log in.",
+        expr=e.with_labels(
+            e.is_now(Verdict.UPSTREAM_DOWN), f"({e.BEGAN} > 0 and (time() - {e.BEGAN} > {t.OVERDUE_SECONDS.value}))"
+        )
+        + e.unless_expected("IbkrUpstreamOverdue", e.ANY_WINDOW)
+        + e.unless_paged_elsewhere(),
+        wait=t.OVERDUE,
+        severity="critical",
+        layer="upstream",
+        description=f"{a.ABOUT}: verdict upstream_down for more than two hours, longer than any daily reset takes, and no "
+        "maintenance window is open now. The gateway is stuck at its own login. "
+        + a.steps(
+            "Restart the gateway and log in, with two-factor approval if it asks.",
+            "If it does not log in: another session of the same user may be open elsewhere, or the weekly re-login is due.",
+            "Look at IBKR's system status page.",
+        ),
+        runbook="upstream_down",
+        dashboard=a.GATEWAY_BOARD,
+        since=a.SINCE,
+        page=a.TARGET_PAGE,
+        keep_firing=t.KEEP_FIRING,
+    )
+
+
+def _clock_off() -> Alert:
+    offset = e.latest("ibkr_server_clock_offset_seconds")
+    return Alert(
+        name="IbkrClockOff",
+        summary="The gateway's clock and the exporter's disagree",
+        action="See that NTP runs on both machines.",
+        expr=e.with_labels(f"(abs({offset}) > {t.CLOCK_SECONDS.value})", e.INFO),
+        wait=t.CLOCK,
+        severity="warning",
+        layer="quality",
+        description=f"{a.ABOUT}: the clocks are {{{{ $value | humanizeDuration }}}} apart. Orders with a time, and bars stamped "
+        "by your program, are off by as much. "
+        + a.steps(
+            "See that NTP runs on the gateway's machine and on the exporter's.",
+            "In a virtual machine that was suspended, set the clock once by hand, or restart the NTP service.",
+        ),
+        runbook="clock_off",
+        dashboard=a.GATEWAY_BOARD,
+        page=a.TARGET_PAGE,
+    )
+
+
+def _version_changed() -> Alert:
+    version = e.latest("ibkr_server_version")
+    return Alert(
+        name="IbkrServerVersionChanged",
+        summary="The gateway's API server version changed",
+        action="Compare the client libraries.",
+        expr=e.with_labels(
+            f"({version}\n  != on ({e.IDENTITY}) target:ibkr_server_version:last offset {t.VERSION_WINDOW.value})",
+            e.INFO,
+        ),
+        wait=t.AT_ONCE,
+        severity="info",
+        layer="quality",
+        description=f"{a.ABOUT}: it now answers with another server version: it was upgraded, or an older one was restored. "
+        + a.steps(
+            "Compare the client libraries on the Libraries dashboard: a new version may break an old library.",
+            "If nobody upgraded it on purpose, turn automatic updates off: use the offline (stable) installer.",
+        ),
+        runbook="server_version_changed",
+        dashboard=a.GATEWAY_BOARD,
+        page=a.TARGET_PAGE,
+    )
+
+
+def _weekly_login() -> Alert:
+    return Alert(
+        name="IbkrWeeklyLoginDue",
+        summary="IBKR ends all logins on Sunday at 01:00 New York time: log in again by hand",
+        action="Have the phone with IBKR Mobile at hand.",
+        expr=f"count by (job, instance) ({e.latest('ibkr_target_info')}) and on () (ibkr:weekly_login_due == 1)",
+        wait=t.AT_ONCE,
+        severity="info",
+        layer="quality",
+        description="{{ $value }} gateways watched by {{ $labels.instance }} need a login with two-factor approval after Sunday "
+        "01:00 New York time; automatic restarts fail until then. "
+        + a.steps(
+            "Have the phone with IBKR Mobile at hand on Sunday, or plan the restart for when you have.",
+            "Then look at the Fleet dashboard: every gateway healthy.",
+        ),
+        runbook="weekly_login_due",
+        dashboard=a.FLEET_BOARD,
+    )
+
+
+def _budgets() -> tuple[Alert, ...]:
+    """Three paces for each indicator, each in a long window and a short one that tells that it still goes on."""
+    paces = (("1h", "5m", t.BURN_FAST), ("1d", "2h", t.BURN_DAY), ("3d", "6h", t.BURN_DAYS))
+    alerts = []
+    for indicator, name, words in (
+        (av.CONNECTABLE, "IbkrErrorBudgetBurning", "a trading program could not connect"),
+        (
+            av.CONNECTED,
+            "IbkrServersBudgetBurning",
+            "a trading program could not connect, or the gateway had lost IBKR's servers",
+        ),
+    ):
+        expr = "\nor ".join(
+            f"({indicator.burn}{long} > {pace.value}\n  and on ({e.IDENTITY}) {indicator.burn}{short} > {pace.value})"
+            for long, short, pace in paces
+        )
+        alerts.append(
+            Alert(
+                name=name,
+                summary="The month's error budget goes too fast",
+                action="Look at its outages over the last days.",
+                expr=e.with_labels(f"({expr})", e.INFO),
+                wait=t.BURN,
+                severity="warning",
+                layer="quality",
+                description=f"{a.ABOUT}: in trading hours, the times in which {words} spend the error budget of 30 days "
+                '{{ printf "%.1f" $value }} times as fast as it lasts. Short outages add up that page nobody one by one. '
+                + a.steps(
+                    "Look at its dashboard: when was it down, how long, and in which state?",
+                    "Then take the runbook of the verdict that it had most of that time.",
+                ),
+                runbook="error_budget",
+                dashboard=a.GATEWAY_BOARD,
+                page=a.TARGET_PAGE,
+            )
+        )
+    return tuple(alerts)
