@@ -90,9 +90,8 @@ def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | N
 
 def render_target(state: TargetState, now: float) -> str:
     """The page of one target."""
-    window = common_window([state], now)
-    shown = describe(state, now, window)
-    context = {"details": shown, "worst": shown.card.row.tone, "window": elapsed(window), "now": at(now, now)}
+    shown = describe(state, now)
+    context = {"details": shown, "worst": shown.card.row.tone, "now": at(now, now)}
     return _render("target.html", "../", context)
 
 

@@ -60,9 +60,10 @@ class LayerCell:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One verdict in a strip: x and width in percent, y and height of 12."""
+    """One verdict in a strip: x and width in percent, y and height of 12; `text` says which and when."""
 
     tone: str
+    text: str
     x: float
     y: int
     width: float
@@ -193,7 +194,8 @@ def strip(shown: Sequence[Span], now: float, window: float) -> Strip:
         tone = severity(span.verdict)
         x = min(100 * max(0.0, span.start - start) / window, 100 - NARROWEST)
         width = min(max(100 * (span.end - start) / window - x, NARROWEST), 100 - x)
-        bars.append(Bar(tone.value, round(x, 1), TALLEST - HEIGHTS[tone], round(width, 1), HEIGHTS[tone]))
+        text = f"{span.verdict.value} for {elapsed(span.end - span.start)} from {utc(span.start)}"
+        bars.append(Bar(tone.value, text, round(x, 1), TALLEST - HEIGHTS[tone], round(width, 1), HEIGHTS[tone]))
     latest = [f"{span.verdict.value} for {elapsed(span.end - span.start)}" for span in reversed(shown[-4:])]
     return Strip(tuple(bars), ", before that ".join(latest) or "no history yet")
 

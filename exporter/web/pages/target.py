@@ -11,7 +11,8 @@ from exporter.state.target import Histogram, Judged, TargetState, claims
 from exporter.text import duration, elapsed
 from exporter.verdict.evidence import detail
 from exporter.verdict.rules import severity
-from exporter.web.pages.rows import DASH, SIGNS, Card, ShownTime, at, card, spans
+from exporter.web.pages.plot import Plot, plot
+from exporter.web.pages.rows import DASH, SIGNS, Card, ShownTime, at, card, common_window, spans
 
 LAYER_QUESTIONS = {
     Layer.PORT: "Port check",
@@ -37,7 +38,7 @@ class LayerRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class KeptReport:
     """One kept report: when, what it came to, and its log line by line."""
 
     at: ShownTime
@@ -65,8 +66,8 @@ class Times:
     name: str
     count: int
     mean: str
-    half: str
-    most: str
+    p50: str
+    p99: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,11 @@ class Details:
 
     card: Card
     tests: tuple[LayerRow, ...]
-    reports: tuple[Past, ...]
-    failures: tuple[Past, ...]
+    reports: tuple[KeptReport, ...]
+    failures: tuple[KeptReport, ...]
     counts: tuple[Count, ...]
     times: tuple[Times, ...]
+    plot: Plot
     history: tuple[VerdictPeriod, ...]
     connections: int
     interval: str
@@ -97,17 +99,18 @@ class Details:
     facts: tuple[tuple[str, str], ...]
 
 
-def describe(state: TargetState, now: float, window: float) -> Details:
+def describe(state: TargetState, now: float) -> Details:
     """A target with all that its state holds. Failures that are among the recent reports are shown there only."""
     target, report = state.target, claims(state, now)
     recent = {judged.report.at for judged in state.recent}
     return Details(
-        card=card(state, now, window),
+        card=card(state, now, common_window([state], now)),
         tests=tuple(_test(result, target) for result in report.results) if report else (),
         reports=_newest(state.recent, target, now),
         failures=_newest((judged for judged in state.failures if judged.report.at not in recent), target, now),
         counts=_counts(state, now),
         times=(_times("TCP connect", state.connect), _times("API handshake", state.handshake)),
+        plot=plot(state, now),
         history=_history(state, now),
         connections=state.connections,
         interval=f"{target.interval:g} s",
@@ -171,9 +174,9 @@ def _version(result: LayerResult) -> str:
     return f"{result.installed.version}, Python {result.installed.python}" if result.installed else ""
 
 
-def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[Past, ...]:
+def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[KeptReport, ...]:
     return tuple(
-        Past(
+        KeptReport(
             at=at(judged.report.at, now),
             verdict=judged.verdict.value,
             tone=severity(judged.verdict).value,

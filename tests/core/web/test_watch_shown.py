@@ -24,7 +24,7 @@ def connected() -> TargetState:
 
 
 def fact(state: TargetState, name: str) -> str:
-    return dict(describe(state, T0 + 10, 300.0).facts)[name]
+    return dict(describe(state, T0 + 10).facts)[name]
 
 
 def test_the_json_of_a_session_tells_everything_but_the_numbers_of_other_accounts() -> None:
