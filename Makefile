@@ -3,6 +3,7 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 export PYTHON
+export IBKR_EXPORTER_CLIENTS_DIR ?= $(CURDIR)/build/clients
 
 bin := .venv/bin
 ready := .venv/.ready
@@ -25,7 +26,7 @@ demo: $(ready) ## simulated gateways, each with another fault, and the exporter 
 	@$(bin)/ibkr-exporter demo $(args)
 
 .PHONY: test
-test: $(ready) ## all tests, six at a time; args="-k wire" for some of them, one by one
+test: $(if $(args),$(ready),small-clients) ## all tests, six at a time; args="-k wire" for some of them, one by one
 	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
 
 .PHONY: test-core
@@ -33,12 +34,18 @@ test-core: $(ready) ## the tests that wait for nothing, in seconds
 	@$(bin)/python -m pytest -q tests/core $(args)
 
 .PHONY: coverage
-coverage: $(ready) ## all tests, and which lines of the package they do not run
+coverage: small-clients ## all tests, and which lines of the package they do not run
 	@$(bin)/python -m pytest $(several) --cov --cov-report=term $(args)
 
 .PHONY: clients
-clients: $(ready) ## install the client libraries for tests and diagnose (2 GB); IBKR_EXPORTER_CLIENTS_DIR moves them
+clients: $(ready) ## install all client libraries for the tests (2 GB); IBKR_EXPORTER_CLIENTS_DIR moves them
 	@$(bin)/ibkr-exporter clients install $(args)
+
+# The small ones, in seconds. Where that fails, the tests of the library that is missing are skipped with its name.
+.PHONY: small-clients
+small-clients: $(ready)
+	@printed=$$($(bin)/ibkr-exporter clients install ib_async ib_insync ibapi 2>&1) && \
+		[ "$${printed#*installing}" = "$$printed" ] || printf '%s\n' "$$printed"
 
 .PHONY: check
 check: $(ready) ## formatting, lint, types, the order of imports

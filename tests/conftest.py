@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from exporter import log
+from exporter.clients.environments import VARIABLE
 from exporter.probes import timestamps
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 QUICK = REPOSITORY / "tests" / "core"
+OF_THE_TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TERMINAL_WIDTH", "GITHUB_ACTIONS")
 STRICT = pytest.StashKey[bool]()
 
 
@@ -44,7 +46,10 @@ def pytest_make_collect_report(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the environment once."""
+    """Read the environment once, and keep out of it what the caller's terminal and home directory would change."""
+    for name in OF_THE_TERMINAL:
+        os.environ.pop(name, None)
+    os.environ.setdefault(VARIABLE, str(REPOSITORY / "build" / "clients"))
     config.stash[STRICT] = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 

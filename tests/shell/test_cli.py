@@ -30,7 +30,13 @@ FIELDS = ["target", "host", "port", "at", "verdict", "headline", "evidence", "ac
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env=CLEAN | environment, timeout=PATIENCE, check=False
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=CLEAN | environment,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
@@ -42,7 +48,7 @@ async def run_beside(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def read(*arguments: str, **environment: str) -> Result:
     """Run a command that only prints, without a process of its own."""
     unset = dict.fromkeys(os.environ.keys() - CLEAN.keys())
-    return CliRunner().invoke(app, arguments, env={**unset, **environment})
+    return CliRunner().invoke(app, arguments, env={**unset, **CLEAN, **environment})
 
 
 def serving(*arguments: str, **environment: str) -> AbstractContextManager[subprocess.Popen[str]]:
@@ -376,7 +382,13 @@ def shell(line: str) -> "subprocess.CompletedProcess[str]":
     """A line for bash, in which $X is the command."""
     command = f'X="{sys.executable} -m exporter"; set -o pipefail; {line}'
     return subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env=CLEAN, timeout=PATIENCE, check=False
+        ["bash", "-c", command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=CLEAN,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
