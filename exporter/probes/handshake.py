@@ -1,11 +1,14 @@
 """The handshake layer: send the hello, read the reply, take the time where it happens. Never startApi."""
 
 import time
+from dataclasses import replace
 
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.connection import Received
 from exporter.probes.context import ProbeContext
-from exporter.protocol import wire
+from exporter.protocol import hello, wire
+from exporter.protocol.error_codes import spelled
+from exporter.protocol.hello import ReplyReader
 
 
 async def probe_handshake(context: ProbeContext) -> LayerResult:
@@ -13,24 +16,25 @@ async def probe_handshake(context: ProbeContext) -> LayerResult:
     connection, offer = context.connection, context.target.hello
     sent_at = time.time_ns()  # the clock of the kernel's stamps
     began = context.clock()
-    unsent = connection.send(wire.hello(offer))  # then the peer has gone; what it said before that is still to be read
-    data = b""
+    unsent = connection.send(hello.hello(offer))  # then the peer has gone; what it said before that is still to be read
+    reader = ReplyReader(offer)
     while True:
         received = await connection.receive()
         elapsed = context.clock() - began
         if received.cause is not None:
-            return _unanswered(unsent, received.cause, elapsed, data)
-        data += received.data
+            return _unanswered(unsent, received.cause, elapsed, reader)
         try:
-            reply = wire.read_reply(data, offer)
-        except wire.NotTheApiError as error:
+            reply = reader.feed(received.data)
+        except hello.NotTheApiError as error:
             return _failed(error.cause, elapsed, Stage.REPLY, str(error))
         if reply is not None and unsent is not None:
-            return _unanswered(unsent, unsent, elapsed, data)  # it answered nobody, and is gone
+            return _unanswered(
+                unsent, unsent, elapsed, reader
+            )  # an answer without a question, from a peer that is gone
         if reply is not None:
             break
     if reply.cause is not None:
-        return _failed(reply.cause, elapsed, Stage.REPLY, reply.detail)
+        return replace(_failed(reply.cause, elapsed, Stage.REPLY, reply.detail), code=reply.code)
     if reply.rest:  # the session's, if one is begun: where the stream was cut says nothing
         connection.keep(Received(reply.rest, received.stamp or sent_at))
     stamped = None if received.stamp is None else (received.stamp - sent_at) / 1e9
@@ -42,22 +46,30 @@ async def probe_handshake(context: ProbeContext) -> LayerResult:
         outcome=Outcome.OK,
         seconds=seconds,
         stages=((Stage.REPLY, seconds),),
+        detail=f"{_before(reader)} before it" if reader.passed else "",
         stamp=Stamp.KERNEL if kernel else Stamp.USER,
         server=reply.server,
     )
 
 
-def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, data: bytes) -> LayerResult:
+def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, reader: ReplyReader) -> LayerResult:
     """No whole reply: the hello could not even be sent, or the peer ended or fell silent."""
     cause, stage = (ended, Stage.REPLY) if unsent is None else (unsent, Stage.HELLO)
-    if not data:
+    if not reader.held and not reader.passed:
         return _failed(cause, elapsed, stage)
-    detail = f"{len(data)} bytes had come: {wire.quoted(data)}"
-    if int.from_bytes(data[: wire.LENGTH].ljust(wire.LENGTH, b"\0"), "big") > wire.MAX_REPLY:
+    parts = [f"{len(reader.held)} bytes had come: {wire.quoted(reader.held)}"] if reader.held else []
+    detail = "; ".join([*([f"{_before(reader)} had come"] if reader.passed else []), *parts])
+    if not reader.begun_as_message:
         return _failed(Cause.MALFORMED, elapsed, Stage.REPLY, detail)  # too short to judge, but no reply begins so
     if unsent is not None:
         return _failed(cause, elapsed, stage, detail)  # whatever came is no answer: nothing was asked
     return _failed(Cause.UNFINISHED if cause is Cause.SILENCE else Cause.BROKEN_OFF, elapsed, stage, detail)
+
+
+def _before(reader: ReplyReader) -> str:
+    """The messages before the reply, in words."""
+    count = "one other message" if reader.passed == 1 else f"{reader.passed} other messages"
+    return f"{count} ({spelled(dict.fromkeys(reader.errors))})" if reader.errors else count
 
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:

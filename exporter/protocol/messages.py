@@ -162,6 +162,22 @@ def read(payload: bytes, version: int) -> Message | None:
         return Unreadable(str(error))
 
 
+def read_error(payload: bytes) -> ApiError | None:
+    """The error in a frame of which the version is not known yet, in any of the three framings; None if it is none."""
+    try:
+        if payload[:1] != b"\0":
+            number, _, body = payload.partition(b"\0")
+            return _error_from_text(body.split(b"\0"), 0) if number == b"%d" % Answer.ERROR else None
+        identity, body = int.from_bytes(payload[:LENGTH], "big"), payload[LENGTH:]
+        if identity == Answer.ERROR:
+            return _error_from_text(body.split(b"\0"), ERROR_VERSION_FIELD_UNTIL)
+        if identity == Answer.ERROR + PROTOBUF_OFFSET:
+            return _error_from_protobuf(protobuf.decode(body))
+    except ValueError:
+        pass
+    return None
+
+
 def _request(version: int, request: Request, texts: Sequence[bytes], body: bytes) -> bytes:
     if version >= PROTOBUF_FROM:
         return frame((request + PROTOBUF_OFFSET).to_bytes(LENGTH, "big") + body)
@@ -230,10 +246,12 @@ def _from_protobuf(identity: int, body: bytes) -> Message | None:
     return None if make is None else make(protobuf.decode(body))
 
 
+def _error_from_protobuf(fields: Fields) -> ApiError:
+    return ApiError(protobuf.integer(fields, 1), protobuf.integer(fields, 3), _text(protobuf.data(fields, 4)))
+
+
 _OF_PROTOBUF: Mapping[int, Callable[[Fields], Message]] = {
-    Answer.ERROR: lambda fields: ApiError(
-        protobuf.integer(fields, 1), protobuf.integer(fields, 3), _text(protobuf.data(fields, 4))
-    ),
+    Answer.ERROR: _error_from_protobuf,
     Answer.NEXT_VALID_ID: lambda fields: NextValidId(protobuf.integer(fields, 1)),
     Answer.MANAGED_ACCOUNTS: lambda fields: _accounts(protobuf.data(fields, 1)),
     Answer.CURRENT_TIME: lambda fields: CurrentTime(protobuf.integer(fields, 1)),

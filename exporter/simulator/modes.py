@@ -53,10 +53,23 @@ class HelloBehaviour(StrEnum):
     FLOOD = "flood"
     FOREIGN = "foreign"  # another service's complaint, then end of stream
     REDIRECT = "redirect"
+    VERSION = "version"  # a reply with the version and the text of the mode
+    ERROR = "error"  # an error instead of a version, then end of stream
     TOO_OLD = "too_old"
     UPDATE_NEEDED = "update_needed"  # error 503 instead of a version
     NOTHING = "nothing"
     CLOSE = "close"
+
+
+class EarlyMessage(StrEnum):
+    """A message that comes before the reply to the hello."""
+
+    NEWS = "news"
+    TICK = "tick"
+    NOTICE = "notice"  # error 2104
+    LOSS = "loss"  # error 1100
+    PROTOBUF = "protobuf"
+    USER_INFO = "user_info"  # its id, 107, looks like a version
 
 
 class StartBehaviour(StrEnum):
@@ -96,6 +109,9 @@ class Mode:
     door: PortBehaviour = PortBehaviour.OPEN
     accept: AcceptBehaviour = AcceptBehaviour.WAIT
     hello: HelloBehaviour = HelloBehaviour.REPLY
+    early: EarlyMessage | None = None
+    error: int = 0  # at `hello` ERROR
+    reply: tuple[str, str] = ("", "")  # at `hello` VERSION: the version and the time
     start: StartBehaviour = StartBehaviour.SESSION
     answering: bool = True  # requests after startApi
     upstream: UpstreamBehaviour = UpstreamBehaviour.CONNECTED
@@ -231,6 +247,74 @@ _TABLE = (
         "error 503 (the TWS is out of date) instead of a version, then end of stream",
         Verdict.SERVER_TOO_OLD,
         hello=HelloBehaviour.UPDATE_NEEDED,
+    ),
+    Mode(
+        "error_502",
+        "error 502 instead of a version, then end of stream",
+        Verdict.SESSION_REFUSED,
+        hello=HelloBehaviour.ERROR,
+        error=502,
+    ),
+    Mode(
+        "error_504",
+        "error 504 instead of a version, then end of stream",
+        Verdict.SESSION_REFUSED,
+        hello=HelloBehaviour.ERROR,
+        error=504,
+    ),
+    Mode(
+        "error_326",
+        "error 326 instead of a version, then end of stream",
+        Verdict.SESSION_REFUSED,
+        hello=HelloBehaviour.ERROR,
+        error=326,
+    ),
+    Mode(
+        "error_507",
+        "error 507 instead of a version, then end of stream",
+        Verdict.SESSION_REFUSED,
+        hello=HelloBehaviour.ERROR,
+        error=507,
+    ),
+    Mode(
+        "version_negative",
+        "a reply with server version -5",
+        Verdict.NOT_TWS_API,
+        hello=HelloBehaviour.VERSION,
+        reply=("-5", "20231021 13:28:15 EST"),
+    ),
+    Mode(
+        "version_zero",
+        "a reply with server version 0",
+        Verdict.NOT_TWS_API,
+        hello=HelloBehaviour.VERSION,
+        reply=("0", "20231021 13:28:15 EST"),
+    ),
+    Mode(
+        "redirect_to_date",
+        "a reply with version -1 and a date instead of an address",
+        Verdict.NOT_TWS_API,
+        hello=HelloBehaviour.VERSION,
+        reply=("-1", "20231021 13:28:15 EST"),
+    ),
+    # messages before the reply
+    Mode("news_first", "a news bulletin before the reply", Verdict.HEALTHY, early=EarlyMessage.NEWS),
+    Mode("tick_first", "a tick before the reply", Verdict.HEALTHY, early=EarlyMessage.TICK),
+    Mode("notice_first", "error 2104 before the reply", Verdict.HEALTHY, early=EarlyMessage.NOTICE),
+    Mode("loss_first", "error 1100 before the reply", Verdict.HEALTHY, early=EarlyMessage.LOSS),
+    Mode("protobuf_first", "a protobuf message before the reply", Verdict.HEALTHY, early=EarlyMessage.PROTOBUF),
+    Mode(
+        "user_info_first",
+        "a message before the reply whose id, 107, could be a version",
+        Verdict.HEALTHY,
+        early=EarlyMessage.USER_INFO,
+    ),
+    Mode(
+        "notice_only",
+        "error 2104, and a reply never",
+        Verdict.API_SILENT,
+        hello=HelloBehaviour.NOTHING,
+        early=EarlyMessage.NOTICE,
     ),
     # startApi
     Mode(

@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.protocol.download import DownloadRequest
-from exporter.protocol.wire import Request, frame
+from exporter.protocol.wire import Answer, Request, frame
 from exporter.simulator import account, contract_details, messages
 from exporter.simulator.account import Question
 from exporter.simulator.messages import Message
-from exporter.simulator.modes import AcceptBehaviour, HelloBehaviour, Mode, StartBehaviour, UpstreamBehaviour
+from exporter.simulator.modes import (
+    AcceptBehaviour,
+    EarlyMessage,
+    HelloBehaviour,
+    Mode,
+    StartBehaviour,
+    UpstreamBehaviour,
+)
 from exporter.simulator.settings import GatewaySettings
 
 FLOOD_CHUNK = b"x" * 65_536
@@ -18,6 +25,7 @@ GARBAGE = bytes(range(255, 239, -1)) + b"\0" + bytes(range(239, 223, -1)) + b"\0
 HUGE_LENGTH = b"\x7f\xff\xff\xff"
 RELAY_PAUSE = 0.002  # a relay on the same machine learns that fast that nobody listens behind it
 OLD_VERSION = 20
+LAST_TEXT = 200  # the last server version of which every message is text
 
 ID_IN_USE = (326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
 BAD_MESSAGE = (507, "Bad Message")
@@ -83,6 +91,11 @@ def at_accept(mode: Mode) -> Script:
 
 def at_hello(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
     """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
+    early = () if mode.early is None else (Step(_early(mode.early, setup, now)),)
+    return (*early, *_reply(mode, setup, version, now))
+
+
+def _reply(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
     whole = messages.reply(version, setup.time_text(now))
     half = len(whole) // 2
     steps: Script
@@ -117,11 +130,34 @@ def _unusable_reply(mode: Mode, setup: GatewaySettings) -> Script:
             steps = (Step(frame(f"-1\0{setup.redirect_to}\0".encode())),)
         case HelloBehaviour.UPDATE_NEEDED:
             steps = (Step(messages.error(OLD_VERSION, messages.NO_REQUEST, *UPDATE_NEEDED, 0), ending=Ending.CLOSE),)
+        case HelloBehaviour.VERSION:
+            steps = (Step(frame("\0".join((*mode.reply, "")).encode())),)
+        case HelloBehaviour.ERROR:
+            words = messages.error(min(setup.server_version, LAST_TEXT), messages.NO_REQUEST, mode.error, "refused", 0)
+            steps = (Step(words, ending=Ending.CLOSE),)
         case HelloBehaviour.CLOSE:
             steps = CLOSE
         case _:
             steps = SILENCE
     return steps
+
+
+def _early(early: EarlyMessage, setup: GatewaySettings, now: float) -> bytes:
+    """A message before the reply, when no version is agreed upon yet."""
+    version = min(setup.server_version, LAST_TEXT)
+    match early:
+        case EarlyMessage.NEWS:
+            return frame(b"14\x001\x001\x001\0Exchange closed\0NYSE\0")
+        case EarlyMessage.TICK:
+            return frame(b"84\x001\0%d\0BRFG\0BRFG$1\0Headline\0\0" % int(now * 1000))
+        case EarlyMessage.USER_INFO:
+            return frame(b"107\x000\0\0")
+        case EarlyMessage.LOSS:
+            return _error(version, now, LOST)
+        case EarlyMessage.PROTOBUF:
+            return _error(messages.PROTOBUF_FROM[Answer.ERROR], now, setup.farms[0].notice(broken=False))
+        case EarlyMessage.NOTICE:
+            return _error(version, now, setup.farms[0].notice(broken=False))
 
 
 def at_start(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:

@@ -130,6 +130,8 @@ def headline(report: Report, target: Target, verdict: Verdict) -> str:
     """Return the verdict in one line; of `client_fault`, with the libraries and their versions."""
     if verdict is Verdict.CLIENT_FAULT:
         return f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
+    if verdict is Verdict.SESSION_REFUSED and _failed(Layer.HANDSHAKE, Cause.API_ERROR)(report, target):
+        return f"{target.endpoint} answers the hello with an error instead of its version"
     return format_for(REMEDIES[verdict].headline, target)
 
 

@@ -494,6 +494,31 @@ async def test_a_reply_that_breaks_off_is_no_silence_and_no_closing_without_a_by
     assert re.search(r"began, and the connection ended after .* in the middle of it \(\d+ bytes had come: ", evidence)
 
 
+@pytest.mark.parametrize("version", [176, 226])
+@pytest.mark.parametrize("mode", [name for name, mode in MODES.items() if mode.early and name != "notice_only"])
+async def test_messages_before_the_reply_are_passed_over_and_the_evidence_counts_them(mode: str, version: int) -> None:
+    async with Gateway(mode, setup=replace(QUICK, server_version=version)) as gateway:
+        target = at(gateway.port, client_ids=(9001,))
+        report = await probe(target)
+    assert judge(report, target) is Verdict.HEALTHY
+    handshake = report.layer(Layer.HANDSHAKE)
+    assert handshake is not None
+    assert handshake.server is not None
+    assert handshake.server.version == version
+    assert handshake.detail.startswith("one other message")
+
+
+@pytest.mark.parametrize("version", [176, 194, 226])
+@pytest.mark.parametrize("code", [326, 502, 504, 507])
+async def test_an_error_instead_of_the_reply_is_named_in_each_layout(code: int, version: int) -> None:
+    async with Gateway(f"error_{code}", setup=replace(QUICK, server_version=version)) as gateway:
+        target = at(gateway.port)
+        report = await probe(target)
+    said = explain(report, target, judge(report, target))
+    assert said.headline == f"{target.endpoint} answers the hello with an error instead of its version"
+    assert any(f"(error {code}: refused)" in line for line in said.evidence)
+
+
 async def test_a_version_above_ours_is_no_answer_and_the_evidence_names_it() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(17)

@@ -10,7 +10,7 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Stage, Ve
 from exporter.state.target import TargetState
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES, format_for
-from exporter.verdict.rules import Severity, severity
+from exporter.verdict.rules import Severity, headline, severity
 from exporter.web import pages
 from exporter.web.pages.render import CHUNK, UNFOLDED
 from exporter.web.pages.rows import Span, common_window, layer_cells, strip
@@ -81,7 +81,8 @@ def test_a_target_that_is_not_healthy_is_shown_with_headline_actions_in_order_an
     expected = [format_for(action, state.target) for action in REMEDIES[verdict].actions]
     for html, root in ((render_status([state], NOW), ""), (pages.render_target(state, NOW), "../")):
         outline = Outline(html)
-        assert format_for(REMEDIES[verdict].headline, state.target) in outline.text
+        assert state.last is not None
+        assert headline(state.last, state.target, verdict) in outline.text
         places = [outline.text.index(action) for action in expected]
         assert places == sorted(places)
         assert {"href": f"{root}runbooks/{verdict}"} in outline.all("a")
