@@ -17,7 +17,7 @@ import typer
 from exporter import __version__, log
 from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
 from exporter.cli.target import configured, select_target
-from exporter.config import Config, from_environment, load, parse_listen
+from exporter.config import Config, ConfigError, from_environment, load, parse_listen
 from exporter.model import Report, Verdict
 from exporter.protocol.launcher_log import Login
 
@@ -79,6 +79,8 @@ def serve(
         run(server.serve(loaded, load_again, lambda _: None))
     except server.ListenError as error:
         fail(str(error), UNHEALTHY)
+    except ConfigError as error:  # of the web configuration file: its certificates
+        fail(str(error), USAGE)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from exporter.config.resolve import resolve_calendar, resolve_clients, resolve_d
 from exporter.config.schema import Settings
 from exporter.config.types import Config, Listen
 from exporter.config.validate import client_names, validate
+from exporter.config.web_file import read_web_file
 from exporter.config.yaml_source import Loc, read
 from exporter.model import ClientSpec
 
@@ -27,8 +28,10 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
 
     listen = _listen(settings, environ, problems)
     if settings.web.config_file is not None:
-        remedy = "Write null, and put a reverse proxy with TLS and passwords in front"
-        complain(("web", "config_file"), "this is not supported yet", remedy)
+        try:
+            read_web_file(Path(path).parent / settings.web.config_file)
+        except ConfigError as error:
+            problems.extend(error.problems)
     calendar = resolve_calendar(sound, complain)
     defaults = resolve_defaults(settings.defaults, calendar, complain)
     clients = resolve_clients(settings, libraries, complain)
@@ -51,6 +54,7 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
         log_level=settings.log.level,
         log_format=settings.log.format,
         defaults=defaults,
+        web_config_file=settings.web.config_file,
         source=str(path),
         default_clients=read_clients(environ) if by_default else (),
         open_targets=frozenset(target.name for target in targets if target.client_ids and target.name not in listing)

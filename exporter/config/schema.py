@@ -175,7 +175,14 @@ class WebSection(Section):
             "IBKR_EXPORTER_LISTEN, else 127.0.0.1:9497"
         ),
     ] = None
-    config_file: Annotated[str | None, Field(description="Reserved for TLS and passwords; must be null for now")] = None
+    config_file: Annotated[
+        str | None,
+        Field(
+            description="TLS, passwords, headers and a rate limit, in a web configuration file of Prometheus's "
+            "exporter-toolkit; the path is relative to this file",
+            min_length=1,
+        ),
+    ] = None
 
 
 class ProbeSection(Section):

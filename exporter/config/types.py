@@ -52,7 +52,8 @@ class Config:
     """Everything that is configured.
 
     An empty `listen_host` means every address of this machine. `probe_allow` are the networks in which `/probe` takes a
-    HOST:PORT that is no configured target; such a target gets `defaults`. `source` is the file, or `environment`.
+    HOST:PORT that is no configured target; such a target gets `defaults`. `web_config_file` is a path as it is written,
+    relative to the directory of `source`, which is the configuration file, or the word `environment`.
 
     Where no clients are configured, `default_clients` says which are tried, and `open_targets` by which targets: the
     names of those that list none themselves. Config knows no environments; `with_default_clients` puts the clients in.
@@ -62,6 +63,7 @@ class Config:
     clients: Mapping[str, ClientSpec] = field(default_factory=dict)
     listen_host: str = "127.0.0.1"
     listen_port: int = 9497
+    web_config_file: str | None = None
     probe_allow: tuple[IPv4Network | IPv6Network, ...] = ()
     log_level: str = "info"
     log_format: str = "console"

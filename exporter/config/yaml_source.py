@@ -52,21 +52,25 @@ def dotted(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def read(path: str | Path) -> Document:
-    """Read and parse the file. Raises ConfigError."""
+CONFIG_OPTION = "Give the path of the configuration with --config"
+FIRST_TARGET = "Write at least one target: targets: [{name, host, port}]"
+
+
+def read(path: str | Path, when_empty: str = FIRST_TARGET, when_missing: str = CONFIG_OPTION) -> Document:
+    """Read and parse the file. The remedies for an empty and for a missing file vary. Raises ConfigError."""
     try:
         raw = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(str(path), None, None, "", *unreadable(error))]) from None
+        raise ConfigError([Problem(str(path), None, None, "", *unreadable(error, when_missing))]) from None
     try:
-        return parse(raw.decode("utf-8"), str(path))
+        return parse(raw.decode("utf-8"), str(path), when_empty)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
         raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
 
 
-def parse(text: str, file: str) -> Document:
+def parse(text: str, file: str, when_empty: str = FIRST_TARGET) -> Document:
     """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read."""
     faults: list[Problem] = []
     try:
@@ -80,9 +84,7 @@ def parse(text: str, file: str) -> Document:
             [Problem(file, 1, None, "", "a value is nested too deep or contains itself", remedy)]
         ) from None
     if root is None or data is None:
-        raise ConfigError(
-            [Problem(file, 1, 1, "", "the file is empty", "Write at least one target: targets: [{name, host, port}]")]
-        )
+        raise ConfigError([Problem(file, 1, 1, "", "the file is empty", when_empty)])
     return Document(file, data, root, tuple(faults))
 
 
@@ -92,11 +94,11 @@ def _compose(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=LOADER)
 
 
-def unreadable(error: OSError | ValueError) -> tuple[str, str]:
+def unreadable(error: OSError | ValueError, when_missing: str = CONFIG_OPTION) -> tuple[str, str]:
     """Message and remedy for a file that cannot be opened or read."""
     match error:
         case FileNotFoundError():
-            return "there is no such file", "Give the path of the configuration with --config"
+            return "there is no such file", when_missing
         case IsADirectoryError():
             remedy = "Docker makes such a directory when the file to mount does not exist on the host"
             return "this is a directory", f"Name the file in it. {remedy}"

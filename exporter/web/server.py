@@ -8,9 +8,11 @@ import os
 import platform
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -24,9 +26,11 @@ from exporter.state.exporter import ExporterState
 from exporter.web import pages
 from exporter.web.app import Reload, application
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
+from exporter.web.web_config import WebConfig
 
 BACKLOG = 128  # connections that wait to be accepted
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
+TLS_HANDSHAKE = 10.0  # seconds; as long as a first request may take
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
 
 ADVICE = "set web.listen (or IBKR_EXPORTER_LISTEN) to another address"
@@ -73,8 +77,12 @@ async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
 
 @asynccontextmanager
 async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIterator[tuple[str, Reload]]:
-    """The service on its port: gives its URL and its reload. Raises ListenError before anything is probed."""
+    """The service on its port: gives its URL and its reload.
+
+    Raises ListenError or ConfigError before anything is probed.
+    """
     log = structlog.get_logger(__name__)
+    web_config = _web_config(config)
     listening = _listen(config.listen_host, config.listen_port, advice)
     shares = budget(raise_limit())
     _warn_if_scarce(shares, config)
@@ -108,23 +116,33 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
         return []
 
     app = application(service, reload, lambda: present)
+    if web_config is not None:
+        app.middlewares.insert(0, web_config.middleware)
     app.middlewares.insert(0, limit_middleware)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     try:
-        async with service:
+        async with service, web_config or contextlib.nullcontext():
             await runner.setup()
-            await _open(listening, runner, shares.visitors)
+            tls = None if web_config is None else web_config.ssl_context()
+            await _open(listening, runner, shares.visitors, tls)
             await service.apply(limit_watches(config.targets, shares.watches), config.clients)
             host, port = listening.getsockname()[:2]
             pages.prepare()
             settle_memory()
-            url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+            url = f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}/"
             log.info("serving", url=url, targets=len(config.targets))
             yield url, reload
     finally:
         await runner.cleanup()
         listening.close()
         log.info("ended")
+
+
+def _web_config(config: Config) -> WebConfig | None:
+    """The web configuration, whose path is relative to the configuration file. Raises ConfigError."""
+    if config.web_config_file is None:
+        return None
+    return WebConfig(Path(config.source).parent / config.web_config_file)
 
 
 def _listen(host: str, port: int, advice: str) -> socket.socket:
@@ -143,7 +161,7 @@ def _listen(host: str, port: int, advice: str) -> socket.socket:
         raise ListenError(msg) from None
 
 
-async def _open(listening: socket.socket, runner: web.AppRunner, most: int) -> None:
+async def _open(listening: socket.socket, runner: web.AppRunner, most: int, tls: ssl.SSLContext | None) -> None:
     """Let visitors in, at most so many: whoever comes first makes room for the next by being idle."""
     server = runner.server
     if server is None:
@@ -151,7 +169,11 @@ async def _open(listening: socket.socket, runner: web.AppRunner, most: int) -> N
         raise RuntimeError(msg)
     # The loop accepts as many at once as its backlog says, before the first of them can be sent away.
     await asyncio.get_running_loop().create_server(
-        ConnectionLimiter(server, most), sock=listening, backlog=max(1, most // 4)
+        ConnectionLimiter(server, most),
+        sock=listening,
+        backlog=max(1, most // 4),
+        ssl=tls,
+        ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE,
     )
     listening.listen(BACKLOG)
 
