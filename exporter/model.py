@@ -136,6 +136,7 @@ class Verdict(StrEnum):
     SESSION_STALLED = "session_stalled"
     ACCOUNT_MISSING = "account_missing"
     UPSTREAM_DOWN = "upstream_down"
+    CONTRACT_DETAILS_STALLED = "contract_details_stalled"
     CLIENTS_FAILING = "clients_failing"
     CLIENT_FAULT = "client_fault"
     FARM_DOWN = "farm_down"
@@ -279,6 +280,7 @@ class SessionFacts:
     errors: tuple[int, ...] = ()
     conflicts: int = 0
     new_port: int | None = None
+    malformed: tuple[str, ...] = ()  # what was wrong with messages that could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,7 @@ class LayerResult:
     installed: InstalledVersion | None = None  # of a client: its versions
     doubt: Doubt | None = None  # of a client that failed: why that does not count
     exchange: tuple[Exchanged, ...] = ()  # of a client: the last messages of its connection
+    hello: Hello | None = None  # of a client: the server versions that it announced
 
     @property
     def ok(self) -> bool:

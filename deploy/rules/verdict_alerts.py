@@ -44,6 +44,7 @@ DOWN_FARMS = OF_TARGET % (
 )
 DETAILS: Mapping[Verdict, str] = {
     Verdict.CLIENT_FAULT: FAILING_CLIENTS,
+    Verdict.CONTRACT_DETAILS_STALLED: FAILING_CLIENTS,
     Verdict.CLIENTS_FAILING: FAILING_CLIENTS,
     Verdict.FARM_DOWN: DOWN_FARMS,
 }
@@ -116,6 +117,9 @@ VERDICTS: tuple[OnVerdict, ...] = (
               "Log in as the right user.", t.SETTLED, "critical", "session"),
     OnVerdict("IbkrUpstreamLost", Verdict.UPSTREAM_DOWN, "The gateway has lost IBKR's servers",
               "Look at its internet link and IBKR's status.", t.UPSTREAM, "critical", "upstream", e.ANY_WINDOW),
+    OnVerdict("IbkrContractDetailsStalled", Verdict.CONTRACT_DETAILS_STALLED,
+              "The gateway answers no request for contract details", "Restart the gateway.",
+              t.TWO_CLIENT_PROBES, "critical", "client", e.RESTART_WINDOW, dashboard=a.LIBRARIES_BOARD),
     OnVerdict("IbkrAllLibrariesFailing", Verdict.CLIENTS_FAILING,
               "Every client library fails although the gateway answers", "Compare where the libraries stop.",
               t.TWO_CLIENT_PROBES, "critical", "client", e.RESTART_WINDOW, dashboard=a.LIBRARIES_BOARD),

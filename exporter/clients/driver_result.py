@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from exporter.model import Cause, Direction, Exchanged, Layer, LayerResult, Outcome, ServerHello, Stage
+from exporter.model import Cause, Direction, Exchanged, Hello, Layer, LayerResult, Outcome, ServerHello, Stage
 
 STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)
 # Where a probe ended is named by what was going on there: `diagnose --json` calls the library's connect so.
@@ -83,6 +83,7 @@ def read_result(
         client=client,
         code=code if isinstance(code, int) else None,
         exchange=_exchange(lines),
+        hello=_hello(end),
     )
 
 
@@ -139,6 +140,13 @@ def _stages(lines: Sequence[Line]) -> list[tuple[Stage, float]]:
         if stage in STAGES and "end" not in line and isinstance(seconds, int | float):
             reached.append((stage, float(seconds)))
     return reached
+
+
+def _hello(end: Line | None) -> Hello | None:
+    match end:
+        case {"hello": [int(minimum), int(maximum)]}:
+            return Hello(minimum, maximum)
+    return None
 
 
 def _exchange(lines: Sequence[Line]) -> tuple[Exchanged, ...]:

@@ -120,10 +120,10 @@ class ApiSession:
         )
 
     def _missing(self) -> Stage | None:
-        """What startApi has not been answered with so far."""
+        """What startApi has not been answered with so far; libraries wait for at least one account."""
         if self.facts.next_valid_id is None:
             return Stage.START_API if self.facts.accounts is None else Stage.NEXT_VALID_ID
-        return Stage.MANAGED_ACCOUNTS if self.facts.accounts is None else None
+        return None if self.facts.accounts else Stage.MANAGED_ACCOUNTS
 
     def _refused(self) -> bool:
         """An error came before the session had begun; the state of the link to IBKR is no reason to end one."""

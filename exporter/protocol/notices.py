@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from exporter.model import Farm, FarmKind, SessionFacts
 from exporter.protocol.error_codes import DATA_LOST, LOST, PORT_RESET, POSSIBLE, RESTORED, WARNINGS
-from exporter.protocol.messages import ApiError, ManagedAccounts, Message, NextValidId
+from exporter.protocol.messages import ApiError, ManagedAccounts, Message, NextValidId, Unreadable
 
 DISCONNECTED = {2103: FarmKind.MARKET, 2105: FarmKind.HISTORICAL, 2157: FarmKind.DEFINITIONS}
 CONNECTED = {
@@ -31,6 +31,7 @@ PORTS = range(1, 65536)
 
 MOST_FARMS = 64  # IBKR has some thirty
 MOST_ERRORS = 16
+MOST_MALFORMED = 4
 UNNAMED = "unnamed"
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -46,6 +47,9 @@ def apply_message(facts: SessionFacts, message: Message) -> SessionFacts:
             return replace(facts, accounts=accounts)
         case ApiError():
             return _apply_notice(facts, message)
+        case Unreadable(reason):
+            malformed = dict.fromkeys((*facts.malformed, reason))
+            return replace(facts, malformed=tuple(malformed)[:MOST_MALFORMED])
         case _:
             return facts
 

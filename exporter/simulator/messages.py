@@ -166,6 +166,12 @@ def error(version: int, request: int, code: int, words: str, at_ms: int) -> byte
     return say(version, Answer.ERROR, texts, {1: request, 2: at_ms, 3: code, 4: words})
 
 
+def malformed_error(version: int) -> bytes:
+    """An error in text whose code is empty."""
+    fields = b"-1\0\0a text\0" if version >= ERROR_VERSION_FIELD_UNTIL else b"2\0-1\0\0a text\0"
+    return frame((Answer.ERROR.to_bytes(LENGTH, "big") if version >= RAW_IDS_FROM else b"4\0") + fields)
+
+
 def _texts(body: bytes) -> list[str]:
     """The zero-terminated texts of a body; one without its terminator counts too."""
     texts = body.decode("latin-1").split("\0")

@@ -94,6 +94,13 @@ class UpstreamBehaviour(StrEnum):
     BROKEN = "broken"  # 2110 is sent
 
 
+class Malformed(StrEnum):
+    """A message that breaks the protocol."""
+
+    ERROR = "error"  # an error without a number where its code belongs
+    EMPTY = "empty"  # a frame of no bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """One row: what a client sees, what a prober should conclude, and what the gateway does.
@@ -117,6 +124,9 @@ class Mode:
     upstream: UpstreamBehaviour = UpstreamBehaviour.CONNECTED
     farm_broken: bool = False
     wrong_account: bool = False
+    empty_accounts: bool = False  # managedAccounts lists none
+    malformed: Malformed | None = None  # sent after the session's opening
+    contracts: bool = True  # requests for contract details are answered
     clock_off: bool = False
     unanswered: DownloadRequest | None = None
     endless: DownloadRequest | None = None  # its answer comes, the end of it never
@@ -374,7 +384,35 @@ _TABLE = (
         Layer.SESSION,
         start=StartBehaviour.NO_NEXT_VALID_ID,
     ),
+    Mode(
+        "empty_accounts",
+        "managedAccounts lists no account",
+        Verdict.SESSION_STALLED,
+        Layer.SESSION,
+        empty_accounts=True,
+    ),
     # the session
+    Mode(
+        "malformed_error",
+        "an error message without a number where its code belongs",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        malformed=Malformed.ERROR,
+    ),
+    Mode(
+        "empty_frame",
+        "a frame of no bytes within the session",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        malformed=Malformed.EMPTY,
+    ),
+    Mode(
+        "contract_details_unanswered",
+        "all is answered but reqContractDetails: only libraries see it",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        contracts=False,
+    ),
     Mode(
         "requests_unanswered",
         "startApi is answered, requests are not",

@@ -1,7 +1,7 @@
 """What the simulated gateway says, and when: pure functions from a mode to steps that connection.py plays."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from exporter.protocol.download import DownloadRequest
@@ -13,6 +13,7 @@ from exporter.simulator.modes import (
     AcceptBehaviour,
     EarlyMessage,
     HelloBehaviour,
+    Malformed,
     Mode,
     StartBehaviour,
     UpstreamBehaviour,
@@ -200,7 +201,7 @@ def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Messag
             return (Step(messages.next_valid_id(version, setup.next_order_id)),)
         case Request.REQ_MANAGED_ACCOUNTS if mode.start is not StartBehaviour.NO_ACCOUNTS:
             return (Step(messages.managed_accounts(version, _accounts(mode, setup))),)
-        case Request.REQ_CONTRACT_DETAILS if mode.upstream is UpstreamBehaviour.CONNECTED:
+        case Request.REQ_CONTRACT_DETAILS if mode.contracts and mode.upstream is UpstreamBehaviour.CONNECTED:
             return tuple(Step(data) for data in contract_details.details(version, message, now))
         case _:
             return _download(mode, Question(version, message, setup, now))
@@ -242,7 +243,14 @@ def bytewise(script: Script, pause: float) -> Script:
 
 
 def _opening(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
-    """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links."""
+    """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links.
+
+    A malformed message comes in one segment with all of that: what a library makes of it then depends on no timing.
+    """
+    if mode.malformed is not None:
+        malformed = frame(b"") if mode.malformed is Malformed.EMPTY else messages.malformed_error(version)
+        yield malformed + b"".join(_opening(replace(mode, malformed=None), setup, version, now))
+        return
     if mode.start is not StartBehaviour.NO_ACCOUNTS:
         yield messages.managed_accounts(version, _accounts(mode, setup))
     if mode.start is not StartBehaviour.NO_NEXT_VALID_ID:
@@ -251,6 +259,8 @@ def _opening(mode: Mode, setup: GatewaySettings, version: int, now: float) -> It
 
 
 def _accounts(mode: Mode, setup: GatewaySettings) -> tuple[str, ...]:
+    if mode.empty_accounts:
+        return ()
     return setup.other_accounts if mode.wrong_account else setup.accounts
 
 

@@ -164,6 +164,16 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "Still down long after the reset: restart the gateway, it is stuck at its own login.",
         ),
     ),
+    Verdict.CONTRACT_DETAILS_STALLED: Remedy(
+        "The gateway at {endpoint} answers, but not requests for contract details",
+        "Every client library that was tried got its session and the gateway's time, and waited in vain for the details of EUR.USD.",
+        (
+            "Restart the gateway: in the reported cases, which began after a new login, that helped and waiting did not.",
+            "Look at its data farms and at IBKR's system status page: contract details come from IBKR's servers.",
+            "If only one library was tried, try a second one: if that one is answered, the first is at fault.",
+            VERIFY,
+        ),
+    ),
     Verdict.CLIENTS_FAILING: Remedy(
         "The gateway at {endpoint} answers, but every client library fails",
         "Our own handshake succeeds before and after: what the libraries have in common is at fault, here or in what they ask.",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.model import Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
+from exporter.protocol.error_codes import OUT_OF_DATE
 
 EXPIRY = 3  # intervals of the client
 CONVINCING = 5.0  # seconds; a timeout after less than this and less than the client's deadline says nothing
@@ -102,12 +103,17 @@ def confirm(probe: ClientProbe, after: Report) -> ClientProbe:
     if not answered(after):
         reason = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
         return replace(probe, result=discard(result, reason))
-    if not wire_ok(after) or upstream_lost(after):
+    if not wire_ok(after) or upstream_lost(after) or malformed(after):
         return replace(probe, result=replace(result, doubt=Doubt.WIRE))
     if result.outcome is Outcome.TIMEOUT and probe.limit < PATIENT * after.seconds:
         reason = f"the gateway is slow, our own probe took {after.seconds:.1f} s: {probe.limit:.1f} s were too few"
         return replace(probe, result=discard(result, reason))
     return probe
+
+
+def malformed(report: Report) -> bool:
+    """The gateway sent our own session a message that breaks the protocol: a library may fail for the same bytes."""
+    return any(result.session.malformed for result in report.results if result.session)
 
 
 def require_repeat(probe: ClientProbe, earlier: ClientProbe | None) -> ClientProbe:
@@ -152,9 +158,27 @@ def failures(report: Report) -> tuple[LayerResult, ...]:
     return tuple(result for result in report.results if result.client and is_conclusive(result) and not result.ok)
 
 
+def gateway_too_old(report: Report, result: LayerResult) -> bool:
+    """The gateway's server version is below the lowest that the library accepts, and the library got no further.
+
+    Error 503 is the reverse: the gateway's refusal of the library.
+    """
+    if not result.client or result.stage is not Stage.CONNECT or result.code == OUT_OF_DATE:
+        return False
+    handshake = report.layer(Layer.HANDSHAKE)
+    version = handshake.server.version if handshake is not None and handshake.server is not None else None
+    below = result.hello is not None and version is not None and version < result.hello.minimum
+    return result.cause is Cause.TOO_OLD or below
+
+
+def library_too_old(result: LayerResult) -> bool:
+    """The gateway refused the library's API version with error 503."""
+    return bool(result.client) and result.cause is Cause.TOO_OLD and result.code == OUT_OF_DATE
+
+
 def blamed(report: Report) -> tuple[LayerResult, ...]:
     """Return the failed clients whose failure counts (no `doubt`)."""
-    return tuple(result for result in failures(report) if result.doubt is None)
+    return tuple(result for result in failures(report) if result.doubt is None and not gateway_too_old(report, result))
 
 
 def clearly_at_fault(report: Report, result: LayerResult) -> bool:

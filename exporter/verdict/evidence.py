@@ -50,7 +50,7 @@ def sentence(result: LayerResult, target: Target) -> str:
             offer=f"v{target.hello.minimum}..{target.hello.maximum}",
             took=took,
             request=REQUESTS.get(stage, "startApi"),
-            missing=MISSING.get(stage, "no answer came"),
+            missing=NO_ACCOUNT if _no_account(result) else MISSING.get(stage, "no answer came"),
         )
     return text + (f" ({detail(result)})" if detail(result) else "")
 
@@ -58,6 +58,11 @@ def sentence(result: LayerResult, target: Target) -> str:
 def detail(result: LayerResult) -> str:
     """Return a result's detail, and why a client's failure does not count where it does not."""
     return joined(result.detail, DOUBTS[result.doubt] if result.doubt else "")
+
+
+def _no_account(result: LayerResult) -> bool:
+    """ManagedAccounts came, and its list is empty."""
+    return result.session is not None and result.session.accounts == () and result.stage is Stage.MANAGED_ACCOUNTS
 
 
 def _port_open(result: LayerResult, target: Target) -> str:
@@ -92,6 +97,8 @@ def _session_answered(result: LayerResult, target: Target) -> str:
         parts.append(f"and {len(broken) - MOST_FARMS} farms more")
     errors = spelled(code for code in facts.errors if code not in LOST)
     parts += [f"it sent {errors}"] if errors else []
+    if facts.malformed:
+        parts.append(f"it sent a malformed message ({', '.join(facts.malformed)}), which libraries may fail to read")
     if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_TOLERANCE:
         word = "ahead of" if facts.clock_offset > 0 else "behind"
         parts.append(f"its clock is {abs(facts.clock_offset):.0f} s {word} ours")
@@ -156,6 +163,7 @@ MISSING = {
     Stage.MANAGED_ACCOUNTS: "managedAccounts never came",
 }
 
+NO_ACCOUNT = "managedAccounts lists no account"
 NO_GATEWAY = ", which no TWS or IB Gateway sends"
 FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.PORT, Cause.NAME_UNKNOWN): "The name {host} has no address",

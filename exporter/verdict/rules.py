@@ -10,12 +10,15 @@ The rules in words, from the outside in:
     connected, hello sent, no reply or part of one        api_silent
     a reply that is not this API's                        not_tws_api
     a clear answer, but not with a usable version         server_redirect, server_too_old, session_refused
+    or one that a library itself refuses as too old       server_too_old
     error 326 for every client id reserved for us         client_id_in_use
     startApi refused, or closed or reset after it         session_refused
     startApi not answered                                 session_silent
     a session begun only in part, or no request answered  session_stalled
     the configured account is not among the managed       account_missing
     the gateway has lost IBKR's servers                   upstream_down
+    every client that was tried got a session, but no
+      answer to its request for contract details          contract_details_stalled
     at least two clients were tried, and all failed,
       or one, and nothing shows that it is the library    clients_failing
     some failed, and others or the wire got further       client_fault
@@ -25,7 +28,7 @@ The rules in words, from the outside in:
     anything else                                         probe_broken: a case without a rule is our fault
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,7 +36,7 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFa
 from exporter.protocol.error_codes import PORT_RESET
 from exporter.protocol.launcher_log import Login
 from exporter.verdict.actions import MOVED, REMEDIES, VERIFY, format_for
-from exporter.verdict.client_blame import blamed, clearly_at_fault, failures, wire_ok
+from exporter.verdict.client_blame import blamed, clearly_at_fault, failures, gateway_too_old, library_too_old, wire_ok
 from exporter.verdict.context import context
 from exporter.verdict.evidence import exchange, release, sentence
 
@@ -60,6 +63,7 @@ CONNECTABLE = frozenset(
         Verdict.CLIENT_ID_IN_USE,
         Verdict.ACCOUNT_MISSING,
         Verdict.UPSTREAM_DOWN,
+        Verdict.CONTRACT_DETAILS_STALLED,
         Verdict.CLIENT_FAULT,
         Verdict.FARM_DOWN,
         Verdict.SLOW,
@@ -122,8 +126,16 @@ def explain(
     return Explanation(
         headline(report, target, verdict),
         (*evidence, *added.evidence),
-        (*moved, *added.actions, *(format_for(action, target) for action in usual)),
+        (*moved, *_upgrades(report, verdict), *added.actions, *(format_for(action, target) for action in usual)),
     )
+
+
+def _upgrades(report: Report, verdict: Verdict) -> Iterator[str]:
+    """Yield an action for each library that the gateway refused as too old."""
+    for result in blamed(report) if verdict is Verdict.CLIENT_FAULT else ():
+        if library_too_old(result):
+            name = f"{result.client} ({release(result.installed)})" if result.installed else result.client
+            yield f"Upgrade {name}: the gateway no longer accepts the API version that it announces."
 
 
 def headline(report: Report, target: Target, verdict: Verdict) -> str:
@@ -178,6 +190,18 @@ def _answered(report: Report, _: Target) -> bool:
     return bool(probed) and all(result.ok for result in probed)
 
 
+def _too_old_for_a_library(report: Report, target: Target) -> bool:
+    refused = [result for result in failures(report) if gateway_too_old(report, result) and result.doubt is None]
+    return bool(refused) and _answered(report, target)
+
+
+def _contract_details_stalled(report: Report, target: Target) -> bool:
+    """Each client that counts waited in vain for contract details; one whose request was answered contradicts that."""
+    failed, passed = blamed(report), any(result.ok for result in report.results if result.client)
+    waited = all(result.outcome is Outcome.TIMEOUT and result.stage is Stage.CONTRACT for result in failed)
+    return bool(failed) and waited and not passed and _answered(report, target)
+
+
 def _clients_failing(report: Report, target: Target) -> bool:
     """Every client whose result counts failed; and if it is one alone, nothing shows that the library is at fault."""
     failed, passed = blamed(report), any(result.ok for result in report.results if result.client)
@@ -220,6 +244,7 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SERVER_REDIRECT, _failed(Layer.HANDSHAKE, Cause.REDIRECT)),
     (Verdict.SERVER_TOO_OLD, _failed(Layer.HANDSHAKE, Cause.TOO_OLD)),
     (Verdict.SERVER_TOO_OLD, _failed(Layer.SESSION, Cause.TOO_OLD)),
+    (Verdict.SERVER_TOO_OLD, _too_old_for_a_library),
     (Verdict.CLIENT_ID_IN_USE, _failed(Layer.SESSION, Cause.CLIENT_ID_IN_USE)),
     (Verdict.SESSION_REFUSED, _failed(Layer.HANDSHAKE, Cause.API_ERROR)),
     (Verdict.SESSION_REFUSED, _session_failed((Outcome.REJECTED, Outcome.CLOSED), BEGINNING)),
@@ -227,6 +252,7 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
     (Verdict.ACCOUNT_MISSING, _session_facts(_account_missing)),
     (Verdict.UPSTREAM_DOWN, _session_facts(lambda facts, _: facts.upstream is False)),
+    (Verdict.CONTRACT_DETAILS_STALLED, _contract_details_stalled),
     (Verdict.CLIENTS_FAILING, _clients_failing),
     (Verdict.CLIENT_FAULT, _client_fault),
     (Verdict.FARM_DOWN, _session_facts(lambda facts, _: not all(farm.connected for farm in facts.farms))),

@@ -12,6 +12,7 @@ from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
+from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 Ending = tuple[Outcome, Stage | None, Cause | None, int | None]
 
 OK: Ending = (Outcome.OK, None, None, None)
+DOWNLOADED = ("positions", "open_orders", "completed_orders", "account_", "executions")
 GARBLED: Ending = (Outcome.GARBLED, Stage.CONNECT, Cause.MALFORMED, None)
 IN_USE: Ending = (Outcome.REJECTED, Stage.READY, Cause.API_ERROR, 326)
 # A reply in more than one segment: ibapi, and nautilus_trader which stands on it, loses it and waits for ever.
@@ -58,7 +60,12 @@ EXPECTED: Mapping[str, Ending] = {
     "reset_after_start_api": (Outcome.CLOSED, Stage.READY, Cause.RESET, None),
     "no_accounts": (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None),
     "no_next_valid_id": (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None),
+    "empty_accounts": (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None),
+    "malformed_error": OK,
+    "empty_frame": OK,
+    "contract_details_unanswered": (Outcome.TIMEOUT, Stage.CONTRACT, Cause.SILENCE, None),
     "requests_unanswered": (Outcome.TIMEOUT, Stage.TIME, Cause.SILENCE, None),
+    **dict.fromkeys((mode for mode in MODES if mode.startswith(DOWNLOADED)), OK),  # without `download`, not asked
     "upstream_lost": OK,
     "upstream_broken": OK,
     "farm_broken": OK,
@@ -69,9 +76,17 @@ EXPECTED: Mapping[str, Ending] = {
 }
 # Where a library ends otherwise than the rest: by library, then by mode.
 IBAPI_ALSO = {"bytewise": LOST_REPLY, "split_reply": LOST_REPLY}
+STOPPED: Ending = (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None)
 DIFFERENT: Mapping[str, Mapping[str, Ending]] = {
-    "ibapi": {**IBAPI_ALSO, "no_accounts": (Outcome.TIMEOUT, Stage.ACCOUNTS, Cause.SILENCE, None)},
-    "nautilus_trader": IBAPI_ALSO,
+    "ib_async": {"empty_frame": STOPPED},
+    "ib_insync": {"empty_frame": STOPPED},
+    "ibapi": {
+        **IBAPI_ALSO,
+        "no_accounts": (Outcome.TIMEOUT, Stage.ACCOUNTS, Cause.SILENCE, None),
+        "empty_accounts": OK,
+        "malformed_error": (Outcome.CRASHED, Stage.READY, None, None),
+    },
+    "nautilus_trader": {**IBAPI_ALSO, "malformed_error": STOPPED},
 }
 # A close that meets bytes on their way becomes a reset: which of the two is seen is the network's choice.
 EITHER = (
@@ -145,11 +160,36 @@ def of_wire(mode: str) -> Verdict:
     return Verdict.HEALTHY if MODES[mode].changing else MODES[mode].verdict
 
 
+def of_clients(mode: str) -> Verdict:
+    """What libraries add to that: we ask for no contract ourselves."""
+    return Verdict.CONTRACT_DETAILS_STALLED if mode == "contract_details_unanswered" else of_wire(mode)
+
+
 async def wire_of(mode: str) -> tuple[Target, Report]:
     async with Gateway(mode) as gateway:
         ids, account = (CLIENT_ID, CLIENT_ID + 1), "DU1234567"
         target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=ids, account=account)
         return target, await probe_target(target, Resolver())
+
+
+@pytest.mark.parametrize("version", [120, 151])
+@pytest.mark.parametrize("client", ["ib_async", "ib_insync", "ibapi"])
+async def test_a_gateway_too_old_for_a_library_is_not_the_librarys_fault(client: str, version: int) -> None:
+    worker = make_client(client)
+    try:
+        async with Gateway(setup=GatewaySettings(server_version=version)) as gateway:
+            probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 10.0, 0.0)
+            ids = (CLIENT_ID, CLIENT_ID + 1)
+            target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=ids)
+            wire = await probe_target(target, Resolver())
+    finally:
+        await worker.stop()
+    refuses = client != "ibapi"
+    assert probe.result.ok is not refuses
+    assert probe.result.hello is not None
+    assert (probe.result.hello.minimum > version) is refuses
+    due = Verdict.SERVER_TOO_OLD if refuses else Verdict.HEALTHY
+    assert judge(put_beside(wire, {client: probe.result}), target) is due
 
 
 def put_beside(wire: Report, results: Mapping[str, LayerResult]) -> Report:
@@ -165,10 +205,10 @@ async def test_no_client_and_no_gateway_is_accused_for_the_others_fault(matrix: 
     results = {client: (await asyncio.to_thread(matrix, client))[mode].probe.result for client in CLIENTS}
     for client, result in results.items():
         lost = expected(client, mode) is LOST_REPLY
-        due = Verdict.CLIENT_FAULT if lost else of_wire(mode)
+        due = Verdict.CLIENT_FAULT if lost else of_clients(mode)
         assert judge(put_beside(wire, {client: result}), target) is due, client
     lost = any(expected(client, mode) is LOST_REPLY for client in CLIENTS)
-    assert judge(put_beside(wire, results), target) is (Verdict.CLIENT_FAULT if lost else of_wire(mode))
+    assert judge(put_beside(wire, results), target) is (Verdict.CLIENT_FAULT if lost else of_clients(mode))
     failing = {name for name, result in results.items() if not result.ok}
     if lost:
         assert failing == {client for client in CLIENTS if expected(client, mode) is LOST_REPLY}

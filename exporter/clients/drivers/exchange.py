@@ -4,6 +4,7 @@
 ("closed", "library", 0.005, 1)   who ended the connection: the library or the gateway
 """
 
+import re
 import time
 from collections import deque
 
@@ -68,6 +69,7 @@ class Exchange:
         self.began = time.monotonic()
         self.received_ids = set()
         self.entries = deque(maxlen=KEPT)
+        self.hello = None  # the lowest and the highest server version that the library accepts
         self.replied = False  # the reply to the hello has arrived
         self.readable = True
         self.head, self.size = b"", None  # of the frame that is arriving: its first bytes, its length
@@ -80,6 +82,8 @@ class Exchange:
     def sent(self, data, withheld):
         """Record one message of the library; `withheld`: it was not let through."""
         number = sent_id(data)
+        if number is None:
+            self.hello = hello_range(data)
         name = "hello" if number is None else SENT.get(number, "message %d" % number)
         self.add("withheld" if withheld else "sent", name)
 
@@ -137,6 +141,12 @@ class Exchange:
             self.entries[-1] = (direction, name, last[2], last[3] + 1)
         else:
             self.entries.append((direction, name, seconds, 1))
+
+
+def hello_range(data):
+    """The two numbers of a hello, as in `v157..176`; None where it has none."""
+    match = re.search(rb"v([0-9]{1,9})\.\.([0-9]{1,9})", data[:HEAD])
+    return [int(match.group(1)), int(match.group(2))] if match else None
 
 
 def message_id(head):

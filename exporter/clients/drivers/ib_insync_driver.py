@@ -5,6 +5,8 @@ import importlib
 import threading
 from functools import partial
 
+from .versions import distribution_version
+
 LIBRARY = "ib_insync"
 PYTHONS = ((3, 8), (3, 13))  # 3.14 has no event loop outside a coroutine, and eventkit asks for one at import
 MESSAGE = "TWS/gateway version must be"
@@ -14,7 +16,7 @@ def load_library(name):
     """Import the library, and all that its connect would import later."""
     library = importlib.import_module(name)
     importlib.import_module("encodings.idna")
-    return {"version": library.__version__}
+    return {"version": distribution_version(name) or library.__version__}
 
 
 def begin_library(name, host, port, client_id, observer):

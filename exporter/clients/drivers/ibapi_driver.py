@@ -2,6 +2,8 @@
 
 import threading
 
+from .versions import distribution_version
+
 LIBRARY = "ibapi"
 PYTHONS = ((3, 8), (3, 14))
 REQUEST = 1
@@ -19,15 +21,10 @@ def load():
 
 
 def version(package):
-    """The version by the installed distribution that owns the package: `ibapi` alone says 9.81.1 or nothing at all."""
-    from importlib import metadata
-
-    for name in ("ibapi-latest", "ibapi-stable", "nautilus-ibapi", "ibapi"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return str(getattr(package, "__version__", getattr(package, "get_version_string", lambda: "unknown")()))
+    installed = distribution_version("ibapi-latest", "ibapi-stable", "nautilus-ibapi", "ibapi")
+    return installed or str(
+        getattr(package, "__version__", getattr(package, "get_version_string", lambda: "unknown")())
+    )
 
 
 def begin(host, port, client_id, observer):

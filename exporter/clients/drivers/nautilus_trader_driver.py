@@ -5,6 +5,8 @@ import importlib
 import os
 import threading
 
+from .versions import distribution_version
+
 LIBRARY = "nautilus_trader"
 PYTHONS = ((3, 11), (3, 14))
 ADAPTER = "nautilus_trader.adapters.interactive_brokers"
@@ -17,7 +19,7 @@ def load():
     nautilus = importlib.import_module("nautilus_trader")
     for name in (".factories", ".common", ".client"):
         importlib.import_module(ADAPTER + name)
-    return {"version": nautilus.__version__}
+    return {"version": distribution_version(LIBRARY) or nautilus.__version__}
 
 
 def begin(host, port, client_id, observer):

@@ -89,7 +89,9 @@ def run_probe(driver, request, write_line, started):
         observer.fail(error)  # where the connection has ended, that is the reason: a send meets it as an exception
         ending, mark = dict(ended(observer, stage).ending, stage=stage), time.monotonic()
     seconds = round(max(0.0, mark - observer.began - paused), 6)
-    write_line(dict(ending, opened=observer.opened, seconds=seconds, exchange=observer.exchange.lines()))
+    exchange = observer.exchange
+    line = dict(ending, opened=observer.opened, seconds=seconds, exchange=exchange.lines(), hello=exchange.hello)
+    write_line(line)
     observer.closing = True
     if session is not None:
         session.close(min(LINGER, margin))

@@ -28,6 +28,7 @@ def test_every_verdict_that_wire_layers_can_give_has_a_mode() -> None:
     elsewhere = {  # about us, about names, and about client libraries
         Verdict.PROBE_BROKEN,
         Verdict.NAME_UNRESOLVED,
+        Verdict.CONTRACT_DETAILS_STALLED,
         Verdict.CLIENTS_FAILING,
         Verdict.CLIENT_FAULT,
         Verdict.UNKNOWN,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.model import Cause, Doubt, LayerResult, Outcome, SessionFacts, Stage, Verdict
+from exporter.model import Cause, Doubt, Hello, LayerResult, Outcome, SessionFacts, Stage, Verdict
 from exporter.verdict.client_blame import (
     ClientProbe,
     blamed,
@@ -169,7 +169,7 @@ def test_a_gateway_so_slow_that_a_library_had_too_little_time_for_it_leaves_that
 
 def test_a_contract_that_nobody_else_got_proves_nothing_against_a_single_library() -> None:
     """We never ask for one ourselves: the gateway may answer the time and nothing that it has to ask IBKR for."""
-    assert verdict(TRADING, hung("one", stage=Stage.CONTRACT)) is Verdict.CLIENTS_FAILING
+    assert verdict(TRADING, hung("one", stage=Stage.CONTRACT)) is Verdict.CONTRACT_DETAILS_STALLED
     assert verdict(TRADING, hung("one", stage=Stage.CONTRACT), CLIENT_OK) is Verdict.CLIENT_FAULT
     assert verdict(TRADING, hung("one", stage=Stage.CONTRACT, outcome=Outcome.CRASHED)) is Verdict.CLIENT_FAULT
 
@@ -210,3 +210,51 @@ def test_the_json_of_a_client_says_what_it_is() -> None:
     assert layers[1]["library"] == {"name": "nautilus_trader", "version": "1.220.0", "python": "3.12.4"}
     assert layers[1]["stage"] == "connect"
     assert "library" not in layers[0]
+
+
+def waits_for_contract(name: str) -> LayerResult:
+    return hung(name, stage=Stage.CONTRACT, cause=Cause.SILENCE)
+
+
+def test_contract_details_that_no_library_gets_have_their_own_verdict() -> None:
+    assert verdict(TRADING, waits_for_contract("one"), waits_for_contract("two")) is Verdict.CONTRACT_DETAILS_STALLED
+    assert verdict(TRADING, waits_for_contract("one")) is Verdict.CONTRACT_DETAILS_STALLED
+
+
+def test_a_library_whose_contract_request_is_answered_contradicts_that() -> None:
+    assert verdict(TRADING, waits_for_contract("one"), CLIENT_OK) is Verdict.CLIENT_FAULT
+
+
+def test_a_library_that_stops_elsewhere_contradicts_that_too() -> None:
+    assert verdict(TRADING, waits_for_contract("one"), hung("two")) is Verdict.CLIENTS_FAILING
+
+
+def test_a_gateway_too_old_for_a_library_is_the_gateways_fault() -> None:
+    refused = hung("ib_insync", outcome=Outcome.REJECTED, stage=Stage.CONNECT, cause=Cause.TOO_OLD)
+    assert verdict(TRADING, refused) is Verdict.SERVER_TOO_OLD
+    assert verdict(TRADING, refused, CLIENT_OK) is Verdict.SERVER_TOO_OLD
+    assert verdict(TRADING, replace(refused, doubt=Doubt.ONCE)) is Verdict.HEALTHY
+
+
+def test_a_gateway_that_closes_on_a_hello_above_its_version_is_too_old_too() -> None:
+    closed = hung("ib_insync", outcome=Outcome.CLOSED, stage=Stage.CONNECT, cause=Cause.EOF, hello=Hello(227, 230))
+    assert verdict(TRADING, closed) is Verdict.SERVER_TOO_OLD
+    assert verdict(TRADING, replace(closed, hello=Hello(157, 176))) is Verdict.CLIENT_FAULT
+
+
+def test_a_library_too_old_for_the_gateway_is_to_be_upgraded() -> None:
+    refused = hung(
+        "ibapi", outcome=Outcome.REJECTED, stage=Stage.CONNECT, cause=Cause.TOO_OLD, code=503, installed=None
+    )
+    assert verdict(TRADING, refused, CLIENT_OK) is Verdict.CLIENT_FAULT
+    explanation = explain(report((*TRADING, refused, CLIENT_OK), target=CLIENTS), CLIENTS, Verdict.CLIENT_FAULT)
+    assert explanation.actions[0] == "Upgrade ibapi: the gateway no longer accepts the API version that it announces."
+
+
+def test_a_failure_beside_a_malformed_message_is_not_the_librarys() -> None:
+    facts = replace(TRADING[2].session or SessionFacts(), malformed=("an error of an unknown layout",))
+    after = report((*HEALTHY, replace(TRADING[2], session=facts)), target=CLIENTS)
+    crashed = confirm(trial(hung("ibapi", outcome=Outcome.CRASHED)), after)
+    assert crashed.result.doubt is Doubt.WIRE
+    lines = explain(after, CLIENTS, Verdict.HEALTHY).evidence
+    assert any("it sent a malformed message (an error of an unknown layout)" in line for line in lines)
