@@ -155,68 +155,69 @@ def _gateways() -> Row:
 def _availability() -> Row:
     budget = parts.steps((None, RED), (0, YELLOW), (0.5, GREEN))
     ratio = parts.steps((None, RED), (0.99, YELLOW), (0.995, GREEN))
-    return Row(
-        "Availability",
-        9,
-        [
+    trading = (
+        "in New York's trading hours (9:30 to 16:00, Monday to Friday). Times in which nothing was known do not count."
+    )
+    left = "Of the 0.5 % of trading hours that the objective of 99.5 % lets fail. Below 0 it is missed."
+    panels: list[tuple[int, parts.Panel]] = []
+    connects = "a trading program could connect"
+    for title, short, meaning, availability, spent in (
+        ("Available", "available", connects, "target:ibkr_availability", "target:ibkr_error_budget"),
+        (
+            "With IBKR's servers",
+            "with IBKR's servers",
+            f"{connects} and the gateway had IBKR's servers",
+            "target:ibkr_servers_availability",
+            "target:ibkr_servers_budget",
+        ),
+    ):
+        panels += [
             (
                 8,
                 _bars(
-                    f"Available in trading hours, 30 days, worst {GAUGES}",
-                    "The part of New York's trading hours (9:30 to 16:00, Monday to Friday) in which a trading program "
-                    "could connect. Times in which nothing was known do not count.",
-                    f"bottomk({GAUGES}, avg by (target) (target:ibkr_availability_trading:ratio30d{{{TARGETS}}}))",
+                    f"{title} in trading hours, 30 days, worst {GAUGES}",
+                    f"How much of the time {meaning}, {trading}",
+                    f"bottomk({GAUGES}, avg by (target) ({availability}_trading:ratio30d{{{TARGETS}}}))",
                     ratio,
                 ),
             ),
             (
                 8,
                 _bars(
-                    f"Error budget left, 30 days, worst {GAUGES}",
-                    "Of the 0.5 % of trading hours that the objective of 99.5 % lets fail. Below 0 it is missed.",
-                    f"bottomk({GAUGES}, avg by (target) (target:ibkr_error_budget:remaining_ratio30d{{{TARGETS}}}))",
+                    f"Error budget left ({short}), 30 days, worst {GAUGES}",
+                    left,
+                    f"bottomk({GAUGES}, avg by (target) ({spent}:remaining_ratio30d{{{TARGETS}}}))",
                     budget,
                 ).min(-1),
             ),
             (
                 8,
                 parts.lines(
-                    f"Error budget burn, worst {BURNS}",
+                    f"Error budget burn ({short}), worst {BURNS}",
                     "How fast the budget went in the last hour and day, in trading hours. Above 1 is too fast.",
                     "short",
                     *(
                         parts.over_time(
                             parts.worst(
-                                f"avg by (target) (target:ibkr_error_budget:burn_rate{over}{{{TARGETS}}})",
-                                "target",
-                                count=BURNS,
+                                f"avg by (target) ({spent}:burn_rate{span}{{{TARGETS}}})", "target", count=BURNS
                             ),
-                            f"{{{{target}}}}, {over}",
+                            f"{{{{target}}}}, {span}",
                         )
-                        for over in ("1h", "1d")
+                        for span in ("1h", "1d")
                     ),
                 )
                 .no_value("no trading hours in view")
                 .min(0),
             ),
-            (
-                24,
-                parts.lines(
-                    f"Available in the last hour, worst {parts.BARS}",
-                    "The part of the last hour in which a trading program could connect.",
-                    "percentunit",
-                    parts.over_time(
-                        parts.worst(
-                            f"avg by (target) (target:ibkr_availability:ratio1h{{{TARGETS}}})", "target", lowest=True
-                        ),
-                        "{{target}}",
-                    ),
-                )
-                .min(0)
-                .max(1),
-            ),
-        ],
+        ]
+    hour = parts.worst(f"avg by (target) (target:ibkr_availability:ratio1h{{{TARGETS}}})", "target", lowest=True)
+    last_hour = parts.lines(
+        f"Available in the last hour, worst {parts.BARS}",
+        "The part of the last hour in which a trading program could connect.",
+        "percentunit",
+        parts.over_time(hour, "{{target}}"),
     )
+    return Row("Availability", 9, [*panels, (24, last_hour.min(0).max(1))])
 
 
 def _bars(title: str, description: str, expr: str, colours: dashboard_builders.ThresholdsConfig) -> bargauge.Panel:

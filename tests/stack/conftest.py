@@ -37,11 +37,14 @@ def fill_last_trading_day(file: Path) -> None:
     day = datetime.now(UTC).replace(hour=15, minute=0, second=0, microsecond=0) - timedelta(days=1)
     while day.weekday() > 4:
         day -= timedelta(days=1)
-    families = {
-        "target:ibkr_availability_trading:ratio30s": 0.998,
-        "target:ibkr_error_budget:burn_rate1h": 0.4,
-        "target:ibkr_error_budget:burn_rate1d": 0.4,
-    }
+    families: dict[str, float] = {}
+    for ratio, burn in (("availability", "error_budget"), ("servers_availability", "servers_budget")):
+        families |= {
+            f"target:ibkr_{ratio}_trading:sum1h": 119.76,
+            f"target:ibkr_{ratio}_trading:count1h": 120.0,
+            f"target:ibkr_{burn}:burn_rate1h": 0.4,
+            f"target:ibkr_{burn}:burn_rate1d": 0.4,
+        }
     lines = []
     for name, value in families.items():
         lines.append(f"# TYPE {name} gauge")
