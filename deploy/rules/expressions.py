@@ -13,12 +13,17 @@ PROMETHEUS = 'job="prometheus"'
 ALERTMANAGER = 'job="alertmanager"'
 UNSCRAPED = f"up{{{EXPORTERS}}} == 0"
 
-# Recorded by deploy.rules.states, in the group that is evaluated every second.
-VERDICT = "target:ibkr_verdict:last"
-INFO = "target:ibkr_target:info"
-WORKED = "target:ibkr_handshake:last_success"
-BEGAN = "target:ibkr_verdict:since"
-PAGED_ELSEWHERE = "target:ibkr_paged_elsewhere"
+# Recorded by deploy.rules.states. But for FLEET_INFO there is a series only for the few targets that have something: what the
+# many rules read costs nothing while all is well.
+VERDICT = "target:ibkr_verdict:last"  # 1 for the present verdict
+SILENT_VERDICT = "target:ibkr_silent:verdict"  # VERDICT of the silent ones, recorded every second
+SILENT = "target:ibkr_silent:last_success"  # of the silent ones: when a handshake last worked, with the target's labels
+INFO = "target:ibkr_failing:info"  # of those that are not healthy: 1, with the target's labels
+WORKED = "target:ibkr_failing:last_success"  # as SILENT
+BEGAN = "target:ibkr_failing:since"  # when the present verdict began
+RESTART_WINDOW = "target:ibkr_restart_window:open"
+ANY_WINDOW = "target:ibkr_window:open"  # but the weekly login: it does not end by itself, someone must log in
+FLEET_INFO = "target:ibkr_target:info"  # of all: 1, with the target's labels
 
 
 def latest(selector: str) -> str:
@@ -26,9 +31,6 @@ def latest(selector: str) -> str:
     return f"last_over_time({selector}[{t.GAP.value}])"
 
 
-RESTART_WINDOW = latest('ibkr_maintenance_window{window="restart"}') + " == 1"
-# Not the weekly login: it does not end by itself, someone must log in.
-ANY_WINDOW = latest('ibkr_maintenance_window{window!="weekly_login"}') + " == 1"
 # One that was shut a moment ago is starting: it is silent for 30 to 90 s, and IbkrPortClosed waits for it too.
 STARTING = f'max_over_time({VERDICT}{{verdict=~"port_closed|closed_before_handshake"}}[{t.STARTING.value}]) == 1'
 
@@ -36,7 +38,8 @@ STARTING = f'max_over_time({VERDICT}{{verdict=~"port_closed|closed_before_handsh
 def is_now(*verdicts: Verdict) -> str:
     """The targets that have one of these verdicts, each series with the value 1."""
     if len(verdicts) == 1:
-        return f'{VERDICT}{{verdict="{verdicts[0]}"}}'
+        name = SILENT_VERDICT if verdicts[0] is Verdict.API_SILENT else VERDICT
+        return f'{name}{{verdict="{verdicts[0]}"}}'
     return f'{VERDICT}{{verdict=~"{"|".join(verdicts)}"}}'
 
 
@@ -57,19 +60,27 @@ def unless_expected(alert: str, expected_in: str) -> str:
     )
 
 
-def unless_paged_elsewhere() -> str:
-    """Leaves out the targets whose gateway is paged about already, as seen by another target or another exporter."""
-    return f"\n  unless on ({IDENTITY}) {PAGED_ELSEWHERE}"
+def unless_paged_elsewhere(info: str) -> str:
+    """Leaves out the targets whose gateway is paged about already, as seen by another target or another exporter.
+
+    `info` has the labels of the targets that may fail.
+    """
+    return f"\n  unless on ({IDENTITY}) {paged_elsewhere(info)}"
 
 
-def unless_fleet(alert: str, by_job: str, by_host: str = "") -> str:
+def paged_elsewhere(info: str) -> str:
+    """The name under which these targets are recorded."""
+    return f"{info.rpartition(':')[0]}:paged_elsewhere"
+
+
+def unless_fleet(alert: str, info: str, by_job: str, by_host: str = "") -> str:
     """Leaves out the targets of a fleet that is paged about as one, but for one on which this alert fires already.
 
     Alertmanager would silence these alerts too. A thousand of them need not be written and sent for that.
     """
-    silenced = f'{INFO} and on (job) ALERTS{{alertname=~"{by_job}", alertstate="firing"}}'
+    silenced = f'{info} and on (job) ALERTS{{alertname=~"{by_job}", alertstate="firing"}}'
     if by_host:
-        silenced += f'\n     or {INFO} and on (job, host) ALERTS{{alertname=~"{by_host}", alertstate="firing"}}'
+        silenced += f'\n     or {info} and on (job, host) ALERTS{{alertname=~"{by_host}", alertstate="firing"}}'
     return (
         f"\n  unless on ({IDENTITY}) (\n    ({silenced})\n"
         f'    unless on ({IDENTITY}) ALERTS{{alertname="{alert}", alertstate="firing"}}\n  )'

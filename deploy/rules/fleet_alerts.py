@@ -12,10 +12,9 @@ from deploy.rules import alert as a
 from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
+from deploy.rules.states import known
 from deploy.rules.verdict_alerts import UNREACHED, VERDICTS, unless_short
 from exporter.model import Verdict
-
-UNKNOWN = f'{e.VERDICT}{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}"}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,20 +145,22 @@ def _alert(row: OnFleet) -> Alert:
 
 def _expr(row: OnFleet) -> str:
     """The count of failing gateways where it is a share, and a single page is due; then as long as one of them fails."""
-    single = [each for each in VERDICTS if each.verdict in row.verdicts]
-    failing = e.with_labels(e.is_now(*row.verdicts), e.INFO)
+    single = "|".join(each.name for each in VERDICTS if each.verdict in row.verdicts)
+    failing = (
+        f"{e.is_now(*row.verdicts)}\n  * on ({e.IDENTITY}) group_left (gateway, host) ({labels_of(row)} >= bool 0)"
+    )
     # A gateway that pages by itself since before its window opened is counted: it fails, whatever is expected.
-    failing += e.unless_expected("|".join(each.name for each in single), row.excused).replace(
-        'alertname="', 'alertname=~"'
-    )
-    excused = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
-    known = f"{e.INFO}\n  unless on ({e.IDENTITY}) ({excused})\n  unless on ({e.IDENTITY}) {UNKNOWN}"
+    failing += e.unless_expected(single, row.excused).replace('alertname="', 'alertname=~"')
+    window = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
     count = _gateways(row.scope, failing)
-    share = (
-        f"({count}\n  >= {t.FLEET.value})\n>= on ({row.scope}) ({t.FLEET_SHARE.value} * {_gateways(row.scope, known)})"
-    )
+    share = f"({count}\n  >= {t.FLEET.value})\n>= on ({row.scope}) ({t.FLEET_SHARE.value} * {known(row.scope, window)})"
     firing = f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
     return f"({share}\nand on ({row.scope}) {_due(row, failing)})\nor on ({row.scope}) ({count}\nand on ({row.scope}) {firing})"
+
+
+def labels_of(row: OnFleet) -> str:
+    """The recorded series that has the labels of the failing targets."""
+    return e.SILENT if row.verdicts == (Verdict.API_SILENT,) else e.INFO
 
 
 def _gateways(scope: str, expr: str) -> str:

@@ -22,9 +22,9 @@ def _down() -> Alert:
         expr=e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
         + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
         + e.unless_fleet(
-            "IbkrDown", "IbkrApiSilentEverywhere|IbkrUnreachableEverywhere", "IbkrApiSilentOnHost|IbkrHostDown"
+            "IbkrDown", e.INFO, "IbkrApiSilentEverywhere|IbkrUnreachableEverywhere", "IbkrApiSilentOnHost|IbkrHostDown"
         )
-        + e.unless_paged_elsewhere(),
+        + e.unless_paged_elsewhere(e.INFO),
         wait=t.AT_ONCE,
         severity="critical",
         layer="client",
@@ -52,7 +52,7 @@ def _overdue() -> Alert:
             e.is_now(Verdict.UPSTREAM_DOWN), f"({e.BEGAN} > 0 and (time() - {e.BEGAN} > {t.OVERDUE_SECONDS.value}))"
         )
         + e.unless_expected("IbkrUpstreamOverdue", e.ANY_WINDOW)
-        + e.unless_paged_elsewhere(),
+        + e.unless_paged_elsewhere(e.INFO),
         wait=t.OVERDUE,
         severity="critical",
         layer="upstream",
@@ -77,7 +77,7 @@ def _clock_off() -> Alert:
         name="IbkrClockOff",
         summary="The gateway's clock and the exporter's disagree",
         action="See that NTP runs on both machines.",
-        expr=e.with_labels(f"(abs({offset}) > {t.CLOCK_SECONDS.value})", e.INFO),
+        expr=e.with_labels(f"(abs({offset}) > {t.CLOCK_SECONDS.value})", e.FLEET_INFO),
         wait=t.CLOCK,
         severity="warning",
         layer="quality",
@@ -101,7 +101,7 @@ def _version_changed() -> Alert:
         action="Compare the client libraries.",
         expr=e.with_labels(
             f"({version}\n  != on ({e.IDENTITY}) target:ibkr_server_version:last offset {t.VERSION_WINDOW.value})",
-            e.INFO,
+            e.FLEET_INFO,
         ),
         wait=t.AT_ONCE,
         severity="info",
@@ -158,7 +158,7 @@ def _budgets() -> tuple[Alert, ...]:
                 name=name,
                 summary="The month's error budget goes too fast",
                 action="Look at its outages over the last days.",
-                expr=e.with_labels(f"({expr})", e.INFO),
+                expr=e.with_labels(f"({expr})", e.FLEET_INFO),
                 wait=t.BURN,
                 severity="warning",
                 layer="quality",

@@ -10,6 +10,7 @@ from deploy.rules.calendar import CALENDAR
 from deploy.rules.monitoring_alerts import monitoring_alerts
 from deploy.rules.recording import Recording
 from deploy.rules.states import RANK, STATES, VERSION
+from deploy.rules.states import SILENCE as RECORDED_SILENCE
 
 SILENCE = ("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost", "IbkrHandshakeTimeout")
 
@@ -33,8 +34,8 @@ def files() -> Mapping[str, tuple[Group, ...]]:
     tickets_interval = thresholds.TICKETS_INTERVAL.value
     return {
         "pages.yml": (
-            Group("ibkr-silence", thresholds.SILENCE_INTERVAL.value, (*STATES, *silence)),
-            Group("ibkr-pages", thresholds.PAGES_INTERVAL.value, pages),
+            Group("ibkr-silence", thresholds.SILENCE_INTERVAL.value, (*RECORDED_SILENCE, *silence)),
+            Group("ibkr-pages", thresholds.PAGES_INTERVAL.value, (*STATES, *pages)),
         ),
         "tickets.yml": (
             Group("ibkr-tickets", tickets_interval, (VERSION, *tickets)),

@@ -1,6 +1,6 @@
-"""Recorded every second, for the alerts: the present verdict of each target, and since when.
+"""Recorded for the alerts: the present verdict of each target, and of those that are not healthy since when.
 
-Every rule that pages reads these few series instead of 21 verdict series a target. While an exporter cannot be scraped they
+The rules that page read these few series instead of 21 verdict series a target. While an exporter cannot be scraped they
 stay as they were at its last scrape, so that no alert resolves because nobody looks: `IbkrExporterDown` is the news then.
 """
 
@@ -12,47 +12,106 @@ from deploy.rules.thresholds import VERSION_KEPT
 from exporter.model import Verdict
 from exporter.verdict.rules import Severity, severity
 
+OPEN_WINDOWS = e.latest('ibkr_maintenance_window{window!="weekly_login"}')
+FAILING_NOW = f'{e.VERDICT}{{verdict!="{Verdict.HEALTHY}"}}'
+ONE_GATEWAY = "`gateway` says which targets are the same gateway, and is by default the target's name"
+
 
 def held(name: str) -> str:
     """What was recorded at the last scrape of an exporter that cannot be scraped now."""
     return f"\n  or on ({e.IDENTITY}) ({name} and on (job, instance) {e.UNSCRAPED})"
 
 
-def moment(name: str, metric: str) -> str:
-    """The labels of the target with the value of a metric; 0 where there is none."""
-    return f"{e.INFO}\n  * on ({e.IDENTITY}) group_left () {metric}{held(name)}\n  or on ({e.IDENTITY}) {e.INFO} * 0"
+def info(which: str = "") -> str:
+    """The labels of these targets, by default of all, with the value 1."""
+    only = f" and on ({e.IDENTITY}) {which}" if which else ""
+    replaced = f'label_replace(ibkr_target_info{{gateway=""}}{only}, "gateway", "$1", "target", "(.+)")'
+    return f'(ibkr_target_info{{gateway!=""}}{only}\n  or {replaced})'
 
 
-STATES: tuple[Recording, ...] = (
-    Recording(
-        e.VERDICT,
+def moment(name: str, labels: str, metric: str) -> str:
+    """These labels with the value of a metric; 0 where there is none."""
+    return f"{labels}\n  * on ({e.IDENTITY}) group_left () {metric}{held(name)}\n  or on ({e.IDENTITY}) {labels} * 0"
+
+
+def verdict(name: str, matcher: str = "") -> Recording:
+    """The present verdict, of those that match."""
+    return Recording(
+        name,
         "1 for the present verdict; as it was at the last scrape while the exporter cannot be scraped",
-        "ibkr_verdict == 1" + held(e.VERDICT),
+        f"ibkr_verdict{matcher} == 1{held(name)}",
+    )
+
+
+def paged_elsewhere(info_name: str) -> Recording:
+    """Of these targets those whose gateway is paged about because of another target, or by another exporter."""
+    firing = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", gateway!=""}'
+    return Recording(
+        e.paged_elsewhere(info_name),
+        "the targets that page for nothing although another target of the same gateway does: one gateway, one page",
+        f"{info_name}\n  and on ({e.GATEWAY}) {firing}\n  unless on ({e.IDENTITY}) {firing}",
+    )
+
+
+def known(scope: str, window: str) -> str:
+    """The name under which the number of gateways of a scope outside of these windows is recorded."""
+    return f"{scope.rpartition(' ')[2]}:ibkr_gateways:outside_{window.split(':')[1].removeprefix('ibkr_')}"
+
+
+def fleet(scope: str, window: str) -> Recording:
+    """How many gateways there are of which something is known, by scope; one that two targets see is one."""
+    unknown = f'{e.VERDICT}{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}"}}'
+    return Recording(
+        known(scope, window),
+        f"how many gateways there are by {scope}, without those in a window and those of which nothing is known",
+        f"count by ({scope}) (count by ({scope}, gateway) (\n  {e.FLEET_INFO}\n"
+        f"  unless on ({e.IDENTITY}) {window}\n  unless on ({e.IDENTITY}) {unknown}\n))",
+    )
+
+
+SILENCE: tuple[Recording, ...] = (
+    Recording(
+        e.RESTART_WINDOW,
+        "1 while the target's own restart window is open",
+        e.latest('ibkr_maintenance_window{window="restart"}') + " == 1",
     ),
+    verdict(e.SILENT_VERDICT, f'{{verdict="{Verdict.API_SILENT}"}}'),
+    Recording(
+        e.SILENT,
+        f"of the silent targets, with their labels, when a handshake last worked (0: none has); {ONE_GATEWAY}",
+        moment(e.SILENT, info(e.SILENT_VERDICT), "ibkr_handshake_last_success_timestamp_seconds"),
+    ),
+    paged_elsewhere(e.SILENT),
+)
+STATES: tuple[Recording, ...] = (
+    verdict(e.VERDICT),
+    Recording(e.FLEET_INFO, f"1, with the labels of the target; {ONE_GATEWAY}", info() + held(e.FLEET_INFO)),
     Recording(
         e.INFO,
-        "1, with the labels of the target; `gateway` says which targets are the same gateway, and is by default the name",
-        'ibkr_target_info{gateway!=""}\n'
-        '  or label_replace(ibkr_target_info{gateway=""}, "gateway", "$1", "target", "(.+)")' + held(e.INFO),
+        "of the targets that are not healthy: 1, with their labels",
+        f"{e.FLEET_INFO} and on ({e.IDENTITY}) {FAILING_NOW}",
     ),
     Recording(
         e.WORKED,
-        "when the last handshake worked (unix time; 0: none that the exporter knows of), with the labels of the target",
-        moment(e.WORKED, "ibkr_handshake_last_success_timestamp_seconds"),
+        "of these, when a handshake last worked (unix time; 0: none has)",
+        moment(e.WORKED, e.INFO, "ibkr_handshake_last_success_timestamp_seconds"),
     ),
     Recording(
         e.BEGAN,
-        "when the present verdict began (unix time), with the labels of the target",
-        moment(e.BEGAN, "ibkr_verdict_since_timestamp_seconds"),
+        "of these, when the present verdict began (unix time)",
+        moment(e.BEGAN, e.INFO, "ibkr_verdict_since_timestamp_seconds"),
     ),
+    paged_elsewhere(e.INFO),
     Recording(
-        e.PAGED_ELSEWHERE,
-        "the targets that page for nothing although another target of the same gateway does: one gateway, one page",
-        f'{e.INFO}\n  and on ({e.GATEWAY}) ALERTS{{alertname=~"Ibkr.+", alertstate="firing", severity="critical", '
-        f'gateway!=""}}\n  unless on ({e.IDENTITY}) ALERTS{{alertname=~"Ibkr.+", alertstate="firing", '
-        'severity="critical", gateway!=""}',
+        e.ANY_WINDOW,
+        "1 while a maintenance window other than the weekly login is open",
+        f"max by ({e.IDENTITY}) ({OPEN_WINDOWS} == 1)",
     ),
+    fleet("job", e.RESTART_WINDOW),
+    fleet("job, host", e.RESTART_WINDOW),
+    fleet("job", e.ANY_WINDOW),
 )
+
 
 BASES = {Severity.CRITICAL: 300, Severity.WARNING: 200, Severity.UNKNOWN: 100, Severity.OK: 0}
 # A verdict as a number, for panels that sort and colour: the worse the higher; within one severity the further out.

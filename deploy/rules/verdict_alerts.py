@@ -164,15 +164,18 @@ def _alert(row: OnVerdict) -> Alert:
 
 
 def _expr(row: OnVerdict) -> str:
-    expr = e.with_labels(e.is_now(row.verdict), e.WORKED if row.layer in UNANSWERED else e.BEGAN)
-    if row.verdict is Verdict.API_SILENT:
+    silent = row.verdict is Verdict.API_SILENT
+    info = e.SILENT if silent else e.INFO
+    worked = e.SILENT if silent else e.WORKED
+    expr = e.with_labels(e.is_now(row.verdict), worked if row.layer in UNANSWERED else e.BEGAN)
+    if silent:
         expr += unless_short()
     if row.expected_in:
         expr += e.unless_expected(row.name, row.expected_in)
     if row.verdict in FLEET_OF:
-        expr += e.unless_fleet(row.name, *FLEET_OF[row.verdict])
+        expr += e.unless_fleet(row.name, info, *FLEET_OF[row.verdict])
     if row.severity == "critical":
-        expr += e.unless_paged_elsewhere()
+        expr += e.unless_paged_elsewhere(info)
     return expr
 
 
