@@ -86,7 +86,8 @@ def exporter_alerts() -> tuple[Alert, ...]:
             name="IbkrClientUnusable",
             summary="A client library cannot be tried",
             action="ibkr-exporter clients check",
-            expr=f"{e.latest('ibkr_client_usable')} == 0",
+            expr=f"{e.latest('ibkr_client_usable')} == 0\n"
+            "  and on (job, instance, client) " + e.latest('ibkr_probes_total{layer="client"}'),
             wait=t.UNUSABLE,
             severity="warning",
             layer="exporter",

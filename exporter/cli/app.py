@@ -16,8 +16,8 @@ import typer
 
 from exporter import __version__, log
 from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
-from exporter.cli.target import configured, select_target
-from exporter.config import Config, ConfigError, from_environment, load, parse_listen
+from exporter.cli.target import configured, load_config, select_target
+from exporter.config import Config, ConfigError, load, parse_listen
 from exporter.model import Report, Verdict
 from exporter.protocol.launcher_log import Login
 
@@ -65,16 +65,18 @@ def serve(
     ] = None,
 ) -> None:
     """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
+    from exporter.cli.select_clients import announce  # noqa: PLC0415
     from exporter.web import server  # noqa: PLC0415
 
     def load_again() -> Config:
-        return from_environment(os.environ) if config is None else load(config, os.environ)
+        return load_config(config)
 
     loaded = read(load_again)
     if listen is not None:
         address = read(lambda: parse_listen(listen))
         loaded = replace(loaded, listen_host=address.host, listen_port=address.port)
     log.configure(loaded.log_level, loaded.log_format)
+    announce(loaded)
     try:
         run(server.serve(loaded, load_again, lambda _: None))
     except server.ListenError as error:
@@ -128,9 +130,9 @@ def diagnose(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from exporter.cli.clients import select_clients  # noqa: PLC0415
     from exporter.cli.diagnose import examine  # noqa: PLC0415
     from exporter.cli.progress import progress_of  # noqa: PLC0415
+    from exporter.cli.select_clients import select_clients  # noqa: PLC0415
     from exporter.probes.launcher_log import read_login  # noqa: PLC0415
     from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The `clients` commands, and which clients `diagnose` probes."""
+"""The `clients` commands: list, install, check."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,48 +7,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter.cli.select_clients import INSTALL_HINT, installed
 from exporter.clients.check import ClientCheck, check_client
 from exporter.clients.environments import Environment, State, default_root, find_python, list_environments
 from exporter.clients.install import InstallError, find_uv, install
 from exporter.clients.libraries import find_libraries, find_recipes, version_text
-from exporter.model import ClientSpec, Target
+from exporter.model import ClientSpec
 
-NONE = "none"
 ROOM = 80  # columns that the list of environments takes
 LISTS = ("Python",)
-INSTALL_HINT = "`ibkr-exporter clients install` installs them"
-
-
-def select_clients(
-    names: str | None, target: Target, configured: Mapping[str, ClientSpec]
-) -> tuple[Sequence[ClientSpec], str | None]:
-    """Return the clients that `diagnose` probes, and a remark where the choice needs one.
-
-    By default those of a configured target; for any other, every environment that is ready. Raises ValueError for a
-    name that is neither configured nor that of an environment.
-    """
-    if names == NONE:
-        return (), None
-    if names is not None:
-        available = {
-            **{name: ClientSpec(name, recipe.library) for name, recipe in find_recipes().items()},
-            **configured,
-        }
-        wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-        if unknown := [name for name in wanted if name not in available]:
-            listed = ", ".join(sorted(available))
-            msg = f"--clients: there is no client {', '.join(unknown)}; known are {listed}, and none"
-            raise ValueError(msg)
-        specs: Sequence[ClientSpec] = [available[name] for name in wanted]
-    elif target.clients:
-        specs = [configured[name] for name in target.clients if name in configured]
-    else:
-        specs = [] if configured else _installed()
-    if specs and not target.probe_ids:
-        return (), "No client was tried: no client id is reserved for that."
-    if names is None and not specs and not configured:
-        return (), f"No client library was tried: none is installed; {INSTALL_HINT}."
-    return specs, None
 
 
 def show_list(configured: Mapping[str, ClientSpec]) -> None:
@@ -93,7 +60,7 @@ def install_all(names: Sequence[str]) -> bool:
 
 async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) -> bool:
     """Check these clients, or all configured and installed; return whether all are usable. Raises ValueError."""
-    available = {spec.name: spec for spec in _installed()} | dict(configured)
+    available = {spec.name: spec for spec in installed()} | dict(configured)
     if unknown := [name for name in names if name not in available]:
         found = ", ".join(available) or "none"
         msg = f"there is no client {', '.join(unknown)}, configured or installed; known are {found}"
@@ -132,15 +99,6 @@ def _checks(checked: Sequence[ClientCheck]) -> Table:
         details = one.problem or ("conflicts, see below" if one.conflicts else one.python)
         table.add_row(one.client, result, *row, details)
     return table
-
-
-def _installed() -> list[ClientSpec]:
-    """Return a client for each environment that is ready."""
-    return [
-        ClientSpec(environment.recipe.name, environment.recipe.library)
-        for environment in list_environments(default_root())
-        if environment.state is State.READY
-    ]
 
 
 def _pinned(environment: Environment) -> str:

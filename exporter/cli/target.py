@@ -1,10 +1,12 @@
 """Select the target of a command: by name, by HOST:PORT, or the only one configured."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.cli.exit import USAGE, fail, read
+from exporter.cli.select_clients import complete, default_specs
 from exporter.config import (
     Config,
     ConfigError,
@@ -14,13 +16,15 @@ from exporter.config import (
     target_for_endpoint,
     used_client_ids,
 )
+from exporter.config.environment import read_clients
 from exporter.model import ClientSpec, Target
 
 
 def select_target(name: str | None, config: Path | None) -> tuple[Target, Mapping[str, ClientSpec]]:
     """Return the target to diagnose and the configured clients."""
     if name and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
-        return target_for_endpoint(*_endpoint(name), avoid=_program_ids()), {}
+        target = target_for_endpoint(*_endpoint(name), avoid=_program_ids())
+        return _with_clients(target, read(lambda: default_specs(read_clients(os.environ))))
     loaded = configured(config)
     named = [target for target in loaded.targets if name in (None, target.name, target.endpoint)]
     if len(named) == 1:
@@ -29,7 +33,15 @@ def select_target(name: str | None, config: Path | None) -> tuple[Target, Mappin
     if name is None:
         fail(f"which target? One of {names}, or HOST:PORT", USAGE)
     avoid = used_client_ids(loaded) | _program_ids()
-    return target_for_endpoint(*_endpoint(name, names), avoid=avoid), loaded.clients
+    target = target_for_endpoint(*_endpoint(name, names), avoid=avoid)
+    if loaded.default_clients:
+        return _with_clients(target, read(lambda: default_specs(loaded.default_clients)))
+    return target, loaded.clients
+
+
+def _with_clients(target: Target, specs: Sequence[ClientSpec]) -> tuple[Target, Mapping[str, ClientSpec]]:
+    clients = {spec.name: spec for spec in specs}
+    return replace(target, clients=tuple(clients)), clients
 
 
 def _program_ids() -> frozenset[int]:
@@ -41,8 +53,13 @@ def _program_ids() -> frozenset[int]:
 
 
 def configured(config: Path | None) -> Config:
-    """Return the configuration of the file, or of the environment without one."""
-    return read(lambda: from_environment(os.environ) if config is None else load(config, os.environ))
+    """Return the configuration of the file, or of the environment without one; end the command if it is refused."""
+    return read(lambda: load_config(config))
+
+
+def load_config(config: Path | None) -> Config:
+    """Return the configuration with the clients that are probed by default. Raises ConfigError."""
+    return complete(from_environment(os.environ) if config is None else load(config, os.environ))
 
 
 def _endpoint(text: str, names: str = "") -> tuple[str, int]:

@@ -9,6 +9,7 @@ outside of its functions it imports the standard library only. A requirements fi
 
     # python: 3.12 3.13      the Pythons for which its pins hold, in order of preference
     # megabytes: 1000        how much disk it takes
+    # memory: 290            how much memory its process takes, in megabytes
     # terms: ...             its licence, shown before it is installed
 """
 
@@ -45,6 +46,7 @@ class Recipe:
     pins: tuple[str, ...]
     pythons: tuple[Version, ...]
     megabytes: int
+    memory: int
     terms: str
     digest: str
 
@@ -91,6 +93,7 @@ def _read_recipe(path: Path) -> Recipe:
         pins=pins,
         pythons=pythons,
         megabytes=int(comments["megabytes"]),
+        memory=int(comments.get("memory", 0)),
         terms=comments.get("terms", ""),
         digest=hashlib.sha256("\n".join(pins).encode()).hexdigest()[:16],
     )

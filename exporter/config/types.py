@@ -56,7 +56,8 @@ class Config:
     relative to the directory of `source`, which is the configuration file, or the word `environment`.
 
     Where no clients are configured, `default_clients` says which are tried, and `open_targets` by which targets: the
-    names of those that list none themselves. Config knows no environments; `with_default_clients` puts the clients in.
+    names of those that list none themselves. Config knows no environments; `with_default_clients` puts the clients in,
+    and `not_installed` are the libraries that would be tried too if they were installed.
     """
 
     targets: tuple[Target, ...]
@@ -71,6 +72,7 @@ class Config:
     source: str = ""
     default_clients: DefaultClients = ()
     open_targets: frozenset[str] = frozenset()
+    not_installed: tuple[str, ...] = ()
 
 
 def with_default_clients(config: Config, specs: Iterable[ClientSpec]) -> Config:

@@ -71,8 +71,10 @@ def info(exporter: ExporterState) -> Iterator[Sample]:
 
 
 def usable(exporter: ExporterState) -> Iterator[Sample]:
-    """1 for a client that imports, 0 for one that does not."""
+    """1 for a client that imports, 0 for one that does not or is not installed."""
     yield from (((status.client,), int(status.installed is not None)) for status in exporter.clients)
+    named = {status.client for status in exporter.clients}
+    yield from (((library,), 0) for library in exporter.not_installed if library not in named)
 
 
 FAMILIES = (
@@ -116,7 +118,10 @@ INSTALLED = (
     ),
     of_exporter(
         Metric(
-            "ibkr_client_usable", GAUGE, "1 if the client's interpreter starts and the library imports.", ("client",)
+            "ibkr_client_usable",
+            GAUGE,
+            "1 if the client's interpreter starts and the library imports, 0 if not, or if it is not installed.",
+            ("client",),
         ),
         usable,
     ),

@@ -91,11 +91,18 @@ class Service:
             self._exporter, reload_successful=at is not None, reloaded_at=kept if at is None else at
         )
 
-    async def apply(self, targets: Iterable[Target], clients: Mapping[str, ClientSpec] | None = None) -> None:
+    async def apply(
+        self,
+        targets: Iterable[Target],
+        clients: Mapping[str, ClientSpec] | None = None,
+        not_installed: tuple[str, ...] = (),
+    ) -> None:
         """Probe exactly these targets from now on, with these clients.
 
-        Unchanged targets go on undisturbed; of the others what is known of the same endpoint is kept.
+        Unchanged targets go on undisturbed; of the others what is known of the same endpoint is kept. `not_installed`
+        are libraries that would be probed if they were installed.
         """
+        self._exporter = replace(self._exporter, not_installed=not_installed)
         wanted = {target.name: target for target in targets}
         clients = clients or {}
         other = {name for name in {**clients, **self._clients} if clients.get(name) != self._clients.get(name)}

@@ -17,3 +17,4 @@ class ExporterState:
     lag: Histogram = field(default_factory=lambda: Histogram.empty(LAG_BUCKETS))
     skipped_ticks: int = 0
     clients: tuple[ClientStatus, ...] = ()
+    not_installed: tuple[str, ...] = ()  # libraries that would be probed if they were installed

@@ -99,7 +99,9 @@ class Routes:
     async def status_page(self, request: web.Request) -> web.StreamResponse:
         """Every target, worst first."""
         refresh = None if request.query.get("refresh") == "off" else 10
-        chunks = pages.status_chunks(list(self._service.states.values()), time.time(), refresh=refresh)
+        chunks = pages.status_chunks(
+            list(self._service.states.values()), time.time(), self._service.exporter, refresh=refresh
+        )
         return await self._streamer.respond(request, chunks, "text/html; charset=utf-8")
 
     async def target_page(self, request: web.Request) -> web.StreamResponse:

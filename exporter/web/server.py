@@ -109,7 +109,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
             return problems
         if len(loaded.targets) != len(present.targets):
             _warn_if_scarce(shares, loaded)
-        await service.apply(limit_watches(loaded.targets, shares.watches), loaded.clients)
+        await service.apply(limit_watches(loaded.targets, shares.watches), loaded.clients, loaded.not_installed)
         present = loaded
         service.reloaded(time.time())
         log.info("configuration reloaded", targets=len(loaded.targets))
@@ -125,7 +125,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
             await _open(listening, runner, shares.visitors, tls)
-            await service.apply(limit_watches(config.targets, shares.watches), config.clients)
+            await service.apply(limit_watches(config.targets, shares.watches), config.clients, config.not_installed)
             host, port = listening.getsockname()[:2]
             pages.prepare()
             settle_memory()

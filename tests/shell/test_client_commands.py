@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.clients import select_clients
+from exporter.cli.select_clients import select_clients
 from exporter.config import target_for_endpoint
 from exporter.model import ClientSpec
 from exporter.simulator.gateway import Gateway

@@ -17,11 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from exporter.model import Verdict
+from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState, current_verdict
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.rules import Severity, severity
-from exporter.web.pages.rows import SIGNS, WORST_FIRST, at, card, common_window, row, worst_first
+from exporter.web.pages.rows import SIGNS, WORST_FIRST, at, card, common_window, library_note, row, worst_first
 from exporter.web.pages.target import describe
 
 CONTENT_SECURITY_POLICY = (
@@ -61,10 +62,13 @@ def prepare() -> None:
     _style_version()
 
 
-def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | None = 10) -> Iterator[str]:
+def status_chunks(
+    states: Sequence[TargetState], now: float, exporter: ExporterState | None = None, *, refresh: int | None = 10
+) -> Iterator[str]:
     """The status page in pieces, the worst target first, so that a server can do other work between two of them.
 
-    `refresh` is the seconds after which a browser loads the page again; None for a page that keeps still.
+    `exporter` has the client libraries. `refresh` is the seconds after which a browser loads the page again; None for a
+    page that keeps still.
     """
     ordered = worst_first(states, now)
     window = common_window(states, now)
@@ -84,6 +88,7 @@ def status_chunks(states: Sequence[TargetState], now: float, *, refresh: int | N
         "window": elapsed(window),
         "now": at(now, now),
         "refresh": refresh,
+        "libraries": library_note(states, exporter) if exporter else "",
     }
     return _joined(_templates().get_template("status.html").generate(_context("", context)))
 
