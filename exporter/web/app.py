@@ -27,6 +27,9 @@ from exporter.web.streaming import Streamer
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
 GRACE = 0.25  # of these, the seconds in which a probe closes its connection
 
+REFRESH, REFRESH_LARGE = 10, 30  # seconds until the status page loads again; the longer leaves time to fill in its form
+SMALL_FLEET = 20  # targets
+
 HEADERS = {
     "Content-Security-Policy": pages.CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -98,11 +101,15 @@ class Routes:
 
     async def status_page(self, request: web.Request) -> web.StreamResponse:
         """Every target, worst first."""
-        refresh = None if request.query.get("refresh") == "off" else 10
-        chunks = pages.status_chunks(
-            list(self._service.states.values()), time.time(), self._service.exporter, refresh=refresh
-        )
-        return await self._streamer.respond(request, chunks, "text/html; charset=utf-8")
+        selection = pages.parse_selection(request.query)
+        states = list(self._service.states.values())
+        refresh = (REFRESH if len(states) <= SMALL_FLEET else REFRESH_LARGE) if selection.refresh else None
+        exporter = self._service.exporter
+        chunks = pages.status_chunks(states, time.time(), exporter, selection=selection, refresh=refresh)
+        response = await self._streamer.respond(request, chunks, "text/html; charset=utf-8")
+        if refresh is not None:
+            response.headers["Refresh"] = str(refresh)
+        return response
 
     async def target_page(self, request: web.Request) -> web.StreamResponse:
         """One target in full."""

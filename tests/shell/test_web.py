@@ -127,6 +127,20 @@ async def test_the_status_page_shows_every_target_with_its_verdict_and_remedy() 
         assert "not one byte" in body
 
 
+async def test_the_status_page_loads_again_by_a_header_unless_it_is_told_to_keep_still() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway)) as served:
+        assert (await served.get("/"))[2].headers["Refresh"] == "10"
+        for path in ("/?refresh=off", "/targets/paper", "/runbooks"):
+            assert "Refresh" not in (await served.get(path))[2].headers
+
+
+async def test_the_status_page_shows_what_its_query_asks_for() -> None:
+    async with Gateway("ok") as gateway:
+        async with site(*(at(gateway, f"{name}-{number}") for name in "ab" for number in range(6))) as served:
+            _, body, _ = await served.get("/?name=b-&severity=%3Cx%3E&page=x")
+        assert ("targets/b-5" in body, "targets/a-5" in body) == (True, False)
+
+
 async def test_the_status_is_the_same_as_json() -> None:
     async with Gateway("ok") as gateway, site(at(gateway)) as served:
         _, body, response = await served.get("/api/v1/status")

@@ -12,11 +12,13 @@ from exporter.web.pages.render import (
     static,
     status_chunks,
 )
+from exporter.web.pages.selection import parse_selection
 from exporter.web.pages.status_json import report_json, state_json, status, status_text
 
 __all__ = [
     "CONTENT_SECURITY_POLICY",
     "OTHER_RUNBOOKS",
+    "parse_selection",
     "prepare",
     "render_error",
     "render_runbook",

@@ -22,11 +22,22 @@ from exporter.state.target import TargetState, current_verdict
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.rules import Severity, severity
-from exporter.web.pages.rows import SIGNS, WORST_FIRST, at, card, common_window, library_note, row, worst_first
+from exporter.web.pages.rows import (
+    SIGNS,
+    WORST_FIRST,
+    Judgement,
+    at,
+    card,
+    common_window,
+    library_note,
+    row,
+    worst_first,
+)
+from exporter.web.pages.selection import Selection, pager
 from exporter.web.pages.target import describe
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 # The files of `/static/NAME` and their types.
 STATIC = {"style.css": "text/css; charset=utf-8"} | {f"{tone.value}.svg": "image/svg+xml" for tone in Severity}
@@ -52,7 +63,10 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
 }
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
 SURVEYED = 3  # cards that need no list above them
-UNFOLDED = 30  # cards that are shown in full; the rest of a long outage is folded up
+UNFOLDED = 12  # cards that are shown in full; the rest of a long outage is folded up
+SEARCHABLE = 10  # targets that need no filter
+TURN = 250  # targets whose verdicts are looked at in one piece of work
+EVERYTHING = Selection()
 
 
 def prepare() -> None:
@@ -63,34 +77,51 @@ def prepare() -> None:
 
 
 def status_chunks(
-    states: Sequence[TargetState], now: float, exporter: ExporterState | None = None, *, refresh: int | None = 10
+    states: Sequence[TargetState],
+    now: float,
+    exporter: ExporterState | None = None,
+    *,
+    selection: Selection = EVERYTHING,
+    refresh: int | None = None,
 ) -> Iterator[str]:
     """The status page in pieces, the worst target first, so that a server can do other work between two of them.
 
-    `exporter` has the client libraries. `refresh` is the seconds after which a browser loads the page again; None for a
-    page that keeps still.
+    `exporter` has the client libraries. `refresh` are the seconds after which the page is loaded again; None: it keeps
+    still.
     """
-    ordered = worst_first(states, now)
-    window = common_window(states, now)
-    verdicts = [current_verdict(state, now) for state in ordered]
-    ill = sum(verdict is not Verdict.HEALTHY for verdict in verdicts)
-    tones = Counter(severity(verdict) for verdict in verdicts)
+    judged: list[Judgement] = []
+    for state in states:
+        judged.append((state, current_verdict(state, now)))
+        if len(judged) % TURN == 0:
+            yield ""  # nothing to send yet, but others may run
+    counts = Counter(verdict for _, verdict in judged)
+    judged.sort(key=worst_first)
+    chosen = [(state, verdict) for state, verdict in judged if selection.shows(state, verdict)]
+    page = pager(selection, len(chosen))
+    shown = chosen[max(0, page.first - 1) : page.last]
+    ill = [pair for pair in shown if pair[1] is not Verdict.HEALTHY]
+    window = common_window([state for state, _ in shown], now)
     context = {
-        "title": _title(ordered, verdicts, ill),
-        "summary": [(tone.value, SIGNS[tone], tones[tone]) for tone in WORST_FIRST],
-        "worst": (severity(verdicts[0]) if verdicts else Severity.UNKNOWN).value,
-        "total": len(ordered),
-        "ill": ill,
-        "cards": (card(state, now, window) for state in ordered[:ill]),
-        "rows": (row(state, now, window) for state in ordered[ill:]),
-        "index": _index(ordered[:ill], verdicts) if ill > SURVEYED else (),
+        "title": _title(judged, len(judged) - counts[Verdict.HEALTHY]),
+        "summary": _summary(counts, selection),
+        "worst": (severity(judged[0][1]) if judged else Severity.UNKNOWN).value,
+        "total": len(judged),
+        "selection": selection,
+        "verdicts": [(verdict.value, counts[verdict]) for verdict in Verdict if counts[verdict]],
+        "searchable": len(judged) > SEARCHABLE,
+        "pager": page,
+        "ill": len(ill),
+        "well": len(shown) - len(ill),
+        "cards": (card(state, now, window) for state, _ in ill),
+        "rows": (row(state, now, window) for state, _ in shown[len(ill) :]),
+        "index": _index(ill) if len(ill) > SURVEYED else (),
         "unfolded": UNFOLDED,
         "window": elapsed(window),
         "now": at(now, now),
         "refresh": refresh,
         "libraries": library_note(states, exporter) if exporter else "",
     }
-    return _joined(_templates().get_template("status.html").generate(_context("", context)))
+    yield from _joined(_templates().get_template("status.html").generate(_context("", context)))
 
 
 def render_target(state: TargetState, now: float) -> str:
@@ -182,20 +213,31 @@ def _context(root: str, context: Mapping[str, object]) -> dict[str, object]:
     return {"root": root, "style": _style_version(), **context}
 
 
-def _title(ordered: Sequence[TargetState], verdicts: Sequence[Verdict], ill: int) -> str:
+def _title(judged: Sequence[Judgement], ill: int) -> str:
     """The worst verdict first: it is all that fits on the tab of a browser."""
-    if not ordered:
+    if not judged:
         return "No targets"
     if not ill:
-        return f"✓ all {len(ordered)} healthy" if len(ordered) > 1 else "✓ healthy"
+        return f"✓ all {len(judged)} healthy" if len(judged) > 1 else "✓ healthy"
+    state, verdict = judged[0]
     more = f" and {ill - 1} more" if ill > 1 else ""
-    return f"{SIGNS[severity(verdicts[0])]} {verdicts[0].value}: {ordered[0].target.name}{more}"
+    return f"{SIGNS[severity(verdict)]} {verdict.value}: {state.target.name}{more}"
 
 
-def _index(ill: Sequence[TargetState], verdicts: Sequence[Verdict]) -> list[tuple[str, str, str, str]]:
+def _summary(counts: Mapping[Verdict, int], selection: Selection) -> list[tuple[str, str, int, str]]:
+    """Tone, sign, number of targets and link of each severity."""
+    tones: Counter[Severity] = Counter()
+    for verdict, number in counts.items():
+        tones[severity(verdict)] += number
+    return [(tone.value, SIGNS[tone], tones[tone], selection.href(severity=tone)) for tone in WORST_FIRST]
+
+
+def _index(ill: Sequence[Judgement]) -> list[tuple[str, str, str, str]]:
     """Tone, sign, name and verdict of every card that is shown in full, in their order."""
-    shown = [(severity(verdict), state, verdict) for state, verdict in zip(ill[:UNFOLDED], verdicts, strict=False)]
-    return [(tone.value, SIGNS[tone], state.target.name, verdict.value) for tone, state, verdict in shown]
+    return [
+        (severity(verdict).value, SIGNS[severity(verdict)], state.target.name, verdict.value)
+        for state, verdict in ill[:UNFOLDED]
+    ]
 
 
 def _joined(pieces: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@
 A colour never stands alone: every tone has a sign and a word, every bar of a strip a height.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -21,6 +21,10 @@ from exporter.web.pages.status_json import since, words
 
 WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.OK)
 SIGNS = {Severity.CRITICAL: "✗", Severity.WARNING: "!", Severity.UNKNOWN: "?", Severity.OK: "✓"}
+ORDER = {
+    verdict: place
+    for place, verdict in enumerate(sorted(Verdict, key=lambda verdict: WORST_FIRST.index(severity(verdict))))
+}
 TALLEST = 12
 HEIGHTS = {Severity.CRITICAL: TALLEST, Severity.WARNING: 8, Severity.UNKNOWN: 1, Severity.OK: 4}  # of a bar in a strip
 WINDOWS = (
@@ -36,7 +40,8 @@ WINDOWS = (
 NARROWEST = 0.8  # percent of a strip: a failure of one tick stays visible
 WIRE = (Layer.PORT, Layer.HANDSHAKE, Layer.SESSION)
 DASH = "\N{EN DASH}"  # nothing to mark
-MINUTE, HOUR, DAY = 60, 3600, 86400
+
+Judgement = tuple[TargetState, Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +154,10 @@ def card(state: TargetState, now: float, window: float) -> Card:
     return Card(row(state, now, window), said.headline, meaning, said.evidence, said.actions)
 
 
-def worst_first(states: Iterable[TargetState], now: float) -> list[TargetState]:
-    """By severity, then from the outside in, then by name."""
-    order = {verdict: (WORST_FIRST.index(severity(verdict)), place) for place, verdict in enumerate(Verdict)}
-    return sorted(states, key=lambda state: (order[current_verdict(state, now)], state.target.name))
+def worst_first(judged: Judgement) -> tuple[int, str]:
+    """The key to sort by: severity, then from the outside in, then name."""
+    state, verdict = judged
+    return ORDER[verdict], state.target.name
 
 
 def common_window(states: Sequence[TargetState], now: float) -> float:
