@@ -47,6 +47,11 @@ small-clients: $(ready)
 	@printed=$$($(bin)/ibkr-exporter clients install ib_async ib_insync ibapi 2>&1) && \
 		[ "$${printed#*installing}" = "$$printed" ] || printf '%s\n' "$$printed"
 
+.PHONY: axe
+axe: $(ready) ## the pages in Chromium: axe-core, the keyboard, first paint (needs npm); args="--screenshots FOLDER"
+	@[ -d build/axe/node_modules/axe-core ] || npm install --silent --no-audit --no-fund --prefix build/axe axe-core@4.14.1
+	@$(bin)/python -m tests.browser.look build/axe/node_modules $(args)
+
 .PHONY: check
 check: $(ready) ## formatting, lint, types, the order of imports
 	$(bin)/ruff format --check

@@ -7,7 +7,7 @@
 A colour never stands alone: every tone has a sign and a word, every bar of a strip a height.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
