@@ -75,10 +75,16 @@ def test_the_demo_needs_no_settings_and_is_sound() -> None:
     assert done.stdout == "", "a warning of Compose, such as a variable that is not set"
 
 
-def test_the_file_beside_an_ib_gateway_is_sound() -> None:
-    done = compose("config", "--quiet", files=BESIDE, TWS_USERID="trader")
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_the_files_beside_an_ib_gateway_are_sound_and_their_configurations_too(mode: str) -> None:
+    settings = {"TWS_USERID": "trader", "TRADING_MODE": mode}
+    done = compose("config", "--quiet", files=(*BESIDE, "-f", "deploy/compose.ib-gateway.vnc.yaml"), **settings)
     assert done.returncode == 0, done.stdout
     assert done.stdout == ""
+    for name in ("ib-gateway", "inside"):
+        check = ("check-config", f"/etc/ibkr-exporter/{name}-{mode}.yaml")
+        done = compose("run", "--rm", "--no-deps", "exporter", *check, files=BASE, **settings)
+        assert done.returncode == 0, done.stdout
 
 
 def test_a_gateway_without_a_user_is_refused_by_name() -> None:
