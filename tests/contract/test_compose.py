@@ -91,15 +91,6 @@ def test_read_only_and_the_mode_are_choices_and_the_example_names_them() -> None
     assert environment["TRADING_MODE"] == "${TRADING_MODE:-paper}"
 
 
-@pytest.mark.parametrize(
-    "file", ["compose.yaml", "deploy/compose.ib-gateway.yaml", "deploy/compose.ib-gateway.vnc.yaml"]
-)
-def test_every_variable_of_a_compose_file_is_in_the_example(file: str) -> None:
-    example = (ROOT / ".env.example").read_text("utf-8")
-    variables = set(re.findall(r"\$\{(\w+)", (ROOT / file).read_text("utf-8"))) - {"FLEET_ARGS"}  # of the demo
-    assert {name for name in variables if not re.search(rf"^#?{name}=", example, re.MULTILINE)} == set()
-
-
 def test_the_gateways_window_is_shown_only_where_asked_for_and_with_a_password() -> None:
     assert "VNC_SERVER_PASSWORD" not in str(BESIDE)
     assert VNC["ib-gateway"]["environment"] == {"VNC_SERVER_PASSWORD_FILE": "/run/secrets/vnc_password"}
