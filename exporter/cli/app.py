@@ -6,6 +6,7 @@ Each command imports what it alone needs, so that `serve` starts fast.
 import asyncio
 import json
 import os
+import platform
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -113,6 +114,9 @@ def diagnose(
     *,
     config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_text: Annotated[
+        bool, typer.Option("--report", help="Print a block of text for a bug report, account numbers masked.")
+    ] = False,
     clients: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +160,13 @@ def diagnose(
             from exporter.web.pages.status_json import report_json  # noqa: PLC0415
 
             typer.echo(json.dumps(report_json(selected, report, verdict, login)))
+        elif as_text:
+            from exporter.verdict.bug_report import bug_report  # noqa: PLC0415
+
+            exporter = (
+                f"ibkr-exporter {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}"
+            )
+            typer.echo(bug_report(report, selected, verdict, exporter, login=login), nl=False)
         else:
             from exporter.cli.report import print_report  # noqa: PLC0415
 

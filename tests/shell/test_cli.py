@@ -77,6 +77,18 @@ async def test_diagnose_prints_one_json_object_and_the_right_exit_code(mode: str
     assert sum(layer["seconds"] or 0 for layer in found["layers"]) <= 4.2
 
 
+async def test_diagnose_prints_a_block_for_a_bug_report_and_nothing_else() -> None:
+    async with Gateway("silent") as gateway:
+        ran = await run_beside(
+            "diagnose", f"127.0.0.1:{gateway.port}", "--report", "--clients", "none", "--timeout", "1"
+        )
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("Exporter: ibkr-exporter ")
+    assert "Verdict:  api_silent." in ran.stdout
+    assert "| handshake | own socket | FAIL timeout (silence) |" in ran.stdout
+    assert "Required actions" not in ran.stdout
+
+
 async def test_diagnose_prints_a_table_for_people() -> None:
     async with Gateway("silent") as gateway:
         ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--timeout", "0.5")
