@@ -107,6 +107,7 @@ def _layers() -> list[Row]:
         parts.over_time(f"max(ibkr_port_open{{{TARGETS}}})", "port"),
         parts.over_time(f"max(ibkr_handshake_success{{{TARGETS}}})", "handshake"),
         parts.over_time(f"max(ibkr_session_success{{{TARGETS}}})", "session"),
+        parts.over_time(f"max(ibkr_download_success{{{TARGETS}}})", "download"),
         parts.over_time(f"max(ibkr_watch_connected{{{TARGETS}}})", "watch"),
         parts.over_time(f"max(ibkr_upstream_connected{{{TARGETS}}})", "IBKR's servers"),
         parts.over_time(f"max by (client) (ibkr_client_success{{{TARGETS}}})", "{{client}}"),
@@ -202,7 +203,13 @@ def _session() -> Row:
         parts.words("no", "yes", GREY, BLUE),
         parts.over_time(f"max by (phase) (ibkr_login_phase{{{TARGETS}}})", "{{phase}}"),
     ).show_value(common.VisibilityMode.NEVER)
-    return Row("Session", 8, [(8, stages), (8, farms), (8, login)])
+    download = parts.lines(
+        "Account download, by request",
+        "How long each request was answered to its end, on targets with `download: true`.",
+        "s",
+        parts.over_time(f"max by (request) (ibkr_download_duration_seconds{{{TARGETS}}})", "{{request}}"),
+    ).min(0)
+    return Row("Session", 8, [(6, stages), (6, download), (6, farms), (6, login)])
 
 
 def _clients() -> Row:

@@ -6,6 +6,7 @@ All are frozen and do no I/O. A tick probes the layers of one target in this ord
     port       does the TCP connect succeed?                resolve, connect
     handshake  is the hello answered?                       hello, reply
     session    is startApi answered, and a request?         start_api, next_valid_id, managed_accounts, current_time
+    download   is the account downloaded to its end?        positions, open_orders, ... account_summary; opt-in
     client     does a broker library get as far?            imported, connected, ready, time, accounts, contract
 """
 
@@ -22,6 +23,7 @@ class Layer(StrEnum):
     PORT = "port"
     HANDSHAKE = "handshake"
     SESSION = "session"
+    DOWNLOAD = "download"
     CLIENT = "client"
 
 
@@ -50,6 +52,12 @@ class Stage(StrEnum):
     NEXT_VALID_ID = "next_valid_id"
     MANAGED_ACCOUNTS = "managed_accounts"
     CURRENT_TIME = "current_time"
+    POSITIONS = "positions"
+    OPEN_ORDERS = "open_orders"
+    COMPLETED_ORDERS = "completed_orders"
+    ACCOUNT_UPDATES = "account_updates"
+    EXECUTIONS = "executions"
+    ACCOUNT_SUMMARY = "account_summary"
     IMPORTED = "imported"
     CONNECTED = "connected"
     READY = "ready"
@@ -136,6 +144,7 @@ class Verdict(StrEnum):
     SESSION_STALLED = "session_stalled"
     ACCOUNT_MISSING = "account_missing"
     UPSTREAM_DOWN = "upstream_down"
+    DOWNLOAD_STALLED = "download_stalled"
     CONTRACT_DETAILS_STALLED = "contract_details_stalled"
     CLIENTS_FAILING = "clients_failing"
     CLIENT_FAULT = "client_fault"
@@ -188,6 +197,7 @@ class Hello:
 
 
 INTERVAL, DEADLINE, SLOW_AFTER = 15.0, 5.0, 1.0  # seconds: what a target has by default
+DOWNLOAD_INTERVAL = 900.0  # seconds
 CLIENT_INTERVAL, CLIENT_DEADLINE = 60.0, 15.0  # seconds: what a client has by default
 
 
@@ -209,6 +219,8 @@ class Target:
     account: str | None = None
     clients: tuple[str, ...] = ()
     watch: bool = False
+    download: bool = False  # probe the account download too, each `download_interval`
+    download_interval: float = DOWNLOAD_INTERVAL
     launcher_log: str | None = None
     windows: tuple[Window, ...] = ()  # in which some failures are expected
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -315,6 +327,19 @@ class Exchanged:
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class RequestResult:
+    """One request of the account download: its stage, the seconds to its end, and the messages that came.
+
+    `seconds` is None where the end did not come. `code` is the error that came instead of an answer.
+    """
+
+    stage: Stage
+    seconds: float | None
+    messages: int
+    code: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerResult:
     """One probe of one layer.
@@ -338,6 +363,7 @@ class LayerResult:
     session: SessionFacts | None = None
     installed: InstalledVersion | None = None  # of a client: its versions
     doubt: Doubt | None = None  # of a client that failed: why that does not count
+    requests: tuple[RequestResult, ...] = ()  # of the account download
     exchange: tuple[Exchanged, ...] = ()  # of a client: the last messages of its connection
     hello: Hello | None = None  # of a client: the server versions that it announced
 

@@ -65,6 +65,7 @@ TWO_CLIENT_PROBES = Threshold(
     "90s", "more than one client interval (60 s): the verdict is two failed tries in a row, and a third agrees"
 )
 THREE_CLIENT_PROBES = Threshold("3m", "three client intervals: one library failing is a ticket, not a page")
+DOWNLOADS = Threshold("3m", "after a stall the download is probed each minute: three in a row, and no page")
 ID_LEFT_BEHIND = Threshold("5m", "a session left behind by a crash ends after some minutes")
 UPSTREAM = Threshold("3m", "a gateway loses IBKR's servers for a minute or two about once a day and recovers by itself")
 OVERDUE_SECONDS = Threshold("7200", "the longest daily reset window is 90 minutes; half an hour more is stuck")

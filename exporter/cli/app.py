@@ -124,6 +124,9 @@ def diagnose(
             metavar="a,b|none",
         ),
     ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Probe the account download too: read-only requests, contents unread.")
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds for all of it, clients included.", min=0.1, max=300.0)
     ] = None,
@@ -141,6 +144,7 @@ def diagnose(
     from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 
     selected, configured_clients = select_target(target, config)
+    selected = replace(selected, download=selected.download or download)
     log.configure("error", "console")
     try:
         specs, remark = select_clients(clients, selected, configured_clients)

@@ -1,7 +1,7 @@
 """Probe one target once: every layer of the wire, then each client library, one at a time.
 
-The wire comes first and is reported at once. The libraries are imported meanwhile and probed in the order in which they
-are ready. How long one gets:
+The wire comes first and is reported at once, then the account download where it was asked for. The libraries are
+imported meanwhile and probed in the order in which they are ready. How long one gets:
 
     the wire works     CONVINCING seconds, or PATIENT times what the wire took: then a timeout counts against it
     the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure counts against nobody
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from exporter.clients.pool import ClientPool, PooledClient
 from exporter.clients.probe import EndpointLease, probe_client, unusable
 from exporter.model import ClientSpec, Layer, LayerResult, Report, Target
+from exporter.probes.download import DEADLINE, download
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
 from exporter.state.target import cut_short
@@ -91,6 +92,7 @@ class Diagnosis:
         self._ready: list[str] = []
         self._results: dict[str, LayerResult] = {}
         self._looked_again = False
+        self._download: tuple[LayerResult, ...] = ()
 
     async def run(self, pool: ClientPool) -> Report:
         """Probe the wire, then the clients."""
@@ -101,6 +103,8 @@ class Diagnosis:
                 if not wire.done() or _port_open(wire.result()):
                     await self._start_imports(pool)
             self._take(await wire)
+            if self._target.download and wire_ok(self._wire) and self._wire.layer(Layer.SESSION):
+                await self._probe_download()
             if self._importing and _port_open(self._wire):
                 await self._probe_clients()
         finally:
@@ -109,6 +113,11 @@ class Diagnosis:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return self._report()
+
+    async def _probe_download(self) -> None:
+        report = await download(self._target, self._resolver, min(DEADLINE, max(self._left(), 0.0)))
+        self._connections += report.connections
+        self._download = report.results
 
     async def _start_imports(self, pool: ClientPool) -> None:
         await pool.configure({spec.name: spec for spec in self._clients})
@@ -186,7 +195,7 @@ class Diagnosis:
         return replace(
             self._wire,
             seconds=time.perf_counter() - self._began,
-            results=(*self._wire.results, *clients),
+            results=(*self._wire.results, *self._download, *clients),
             connections=self._connections,
         )
 

@@ -140,6 +140,8 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str]) 
         account=section.account,
         clients=tuple(default_clients if section.clients is None else section.clients),
         watch=len(ids) > 1 if section.watch is None else section.watch,
+        download=section.download,
+        download_interval=section.download_interval,
         launcher_log=section.launcher_log,
         windows=defaults.windows or (),
         labels=dict(section.labels),
@@ -184,6 +186,8 @@ def _check_ids(section: TargetSection, target: Target, loc: Loc, complain: Compl
         remedy = "Reserve one in client_ids, or remove this"
         if section.clients:
             complain((*loc, "clients"), "a client library needs a client id, and none is reserved", remedy)
+        if section.download:
+            complain((*loc, "download"), "the account download needs a client id, and none is reserved", remedy)
         if section.account:
             complain((*loc, "account"), "the accounts cannot be read without a client id, and none is reserved", remedy)
     if section.watch and len(set(target.client_ids)) < 2:  # noqa: PLR2004 - one for the watch, one for the probes

@@ -25,7 +25,7 @@ from exporter.config.fields import (
     Versions,
     Zone,
 )
-from exporter.model import CLIENT_DEADLINE, CLIENT_INTERVAL, DEADLINE, INTERVAL
+from exporter.model import CLIENT_DEADLINE, CLIENT_INTERVAL, DEADLINE, DOWNLOAD_INTERVAL, INTERVAL
 
 Family = Literal["any", "ipv4", "ipv6"]
 RegionName = Literal["north_america", "europe", "asia_pacific"]
@@ -120,6 +120,16 @@ class TargetSection(Section):
             "client_ids. By default on where two or more client_ids are reserved"
         ),
     ] = None
+    download: Annotated[
+        bool,
+        Field(
+            description="Probe the account download too: positions, orders, account values, executions, summary. Only "
+            "read-only requests, and nothing of their contents is read; see `download_stalled`"
+        ),
+    ] = False
+    download_interval: Annotated[Interval, Field(description="How often the account download is probed")] = (
+        DOWNLOAD_INTERVAL
+    )
     launcher_log: Annotated[
         str | None,
         Field(

@@ -22,6 +22,7 @@ POSSIBLE_FAILURES = {
     Layer.PORT: (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.UNAVAILABLE),
     Layer.HANDSHAKE: (Outcome.TIMEOUT, Outcome.CLOSED, Outcome.GARBLED, Outcome.REJECTED),
     Layer.SESSION: (Outcome.TIMEOUT, Outcome.CLOSED, Outcome.GARBLED, Outcome.REJECTED),
+    Layer.DOWNLOAD: (Outcome.TIMEOUT, Outcome.CLOSED),
     Layer.CLIENT: (
         Outcome.REFUSED,
         Outcome.TIMEOUT,
@@ -34,6 +35,7 @@ POSSIBLE_FAILURES = {
 }
 WITHOUT_SESSION: tuple[Layer, ...] = (Layer.PORT, Layer.HANDSHAKE)
 WITH_SESSION = (*WITHOUT_SESSION, Layer.SESSION)
+WITH_DOWNLOAD = (*WITH_SESSION, Layer.DOWNLOAD)
 
 
 def probes(view: View) -> Iterator[Sample]:
@@ -49,7 +51,7 @@ def failures(metric: Metric) -> Lines:
     every = samples_of_view(_failures)(metric)
     none: Mapping[tuple[Layer, ...], list[str]] = {
         layers: around_target(metric, ((key, 0) for key in _possible(layers)))
-        for layers in (WITHOUT_SESSION, WITH_SESSION)
+        for layers in (WITHOUT_SESSION, WITH_SESSION, WITH_DOWNLOAD)
     }
 
     def lines(view: View) -> str:
@@ -77,6 +79,8 @@ def _failures(view: View) -> Iterable[Sample]:
 
 
 def _wire_layers(target: Target) -> tuple[Layer, ...]:
+    if target.probe_ids and target.download:
+        return WITH_DOWNLOAD
     return WITH_SESSION if target.probe_ids else WITHOUT_SESSION
 
 

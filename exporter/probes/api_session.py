@@ -1,10 +1,12 @@
 """A session on an open connection, from startApi on: what was asked when, what came, and what that tells.
 
-The session probe climbs it once; the watch stays in it. Only startApi and reqCurrentTime are ever sent.
+The session probe goes through it once; the watch stays in it. Nothing but startApi and reqCurrentTime is sent here; the
+account download sends its own requests (download.py).
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from typing import NamedTuple
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
 from exporter.probes.connection import READ_SIZE, Connection, Received
 from exporter.protocol import error_codes, messages, notices
-from exporter.protocol.messages import ApiError, CurrentTime, Inbox, Message, Unreadable
+from exporter.protocol.messages import ApiError, CurrentTime, Inbox, Message, Other, Unreadable
 
 ENDS = frozenset({Cause.EOF, Cause.RESET})
 FLOOD = READ_SIZE  # bytes in one read: more may be waiting
@@ -32,6 +34,8 @@ class ApiSession:
         """Nothing is sent yet. `version` is the negotiated one, `clock` monotonic."""
         self.facts = SessionFacts(client_id=client_id)
         self.stages: dict[Stage, float] = {}
+        self.others: Counter[int] = Counter()  # messages of which only the id is read
+        self.refusal: ApiError | None = None  # the last error that is no notice
         self.seconds = 0.0  # from startApi to the last thing that was waited for
         self._connection = connection
         self._client_id = client_id
@@ -69,6 +73,10 @@ class ApiSession:
             cause = await self.hear()
         return None if cause is None or not self._asked else self.failure(cause, Stage.CURRENT_TIME)
 
+    def send(self, data: bytes) -> Cause | None:
+        """Send a request of another kind."""
+        return self._connection.send(data)
+
     def send_time_request(self) -> Cause | None:
         """Ask for the gateway's clock without waiting for the answer."""
         self._asked.append(self._now())
@@ -79,7 +87,10 @@ class ApiSession:
         received = await self._connection.receive()
         told: Cause | None = None
         for message in self._inbox.feed(received.data):
-            told = self._take(message, received) or told
+            if isinstance(message, Other):
+                self.others[message.id] += 1
+            else:
+                told = self._take(message, received) or told
         if told is None and received.cause in ENDS and self._refused():
             return Cause.API_ERROR  # it said why, then it ended the session
         if len(received.data) >= FLOOD:
@@ -138,6 +149,8 @@ class ApiSession:
         match message:
             case ApiError(_, code) if code in error_codes.FATAL:
                 return _cause_of_error(code)
+            case ApiError(_, code) if code not in error_codes.NOTICES:
+                self.refusal = message
             case CurrentTime(seconds) if self._asked:
                 self._tell_time(seconds, received)
             case Unreadable(reason, final):

@@ -10,6 +10,7 @@ never while the first is open. Nothing else is tried twice.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
@@ -37,8 +38,26 @@ SECOND_CONNECTION = {
 }
 
 
+Use = Callable[[ApiSession], Awaitable[LayerResult | None]]
+
+
 async def probe_session(context: ProbeContext) -> LayerResult:
     """Begin a session with the first reserved client id that is not in use, have one request answered, and end it."""
+
+    async def use(session: ApiSession) -> LayerResult | None:
+        failure = await session.ask_time()
+        if failure is None:
+            await _read_notices(context, session)
+        return failure
+
+    return await in_session(context, use)
+
+
+async def in_session(context: ProbeContext, use: Use) -> LayerResult:
+    """Begin a session with the first reserved client id that is not in use, and use it.
+
+    The result is that of `use`, else that of the session, or how the session failed to begin.
+    """
     conflicts = 0
     result = _failed(Cause.CLIENT_ID_IN_USE)
     for client_id in context.target.probe_ids:
@@ -48,7 +67,7 @@ async def probe_session(context: ProbeContext) -> LayerResult:
                 cause = SECOND_CONNECTION.get(again.cause or Cause.MALFORMED, Cause.MALFORMED)
                 result = _failed(cause, "on the connection for the next id")
                 break
-        result = await _hold_session(context, client_id)
+        result = await _begin_and_use(context, client_id, use)
         if result.cause is not Cause.CLIENT_ID_IN_USE:
             break
         conflicts += 1
@@ -59,17 +78,13 @@ async def probe_session(context: ProbeContext) -> LayerResult:
     return replace(result, detail=detail, session=replace(result.session, conflicts=conflicts))
 
 
-async def _hold_session(context: ProbeContext, client_id: int) -> LayerResult:
+async def _begin_and_use(context: ProbeContext, client_id: int, use: Use) -> LayerResult:
     version = context.server.version if context.server else 0
     if version > KNOWN_VERSION:
         detail = f"server version {version} is newer than {KNOWN_VERSION}, the newest whose messages we know"
         return LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail=detail)
     session = ApiSession(context.connection, version, client_id, context.clock)
-    failure = await session.begin() or await session.ask_time()
-    if failure is not None:
-        return failure
-    await _read_notices(context, session)
-    return session.result()
+    return await session.begin() or await use(session) or session.result()
 
 
 async def _read_notices(context: ProbeContext, session: ApiSession) -> None:

@@ -15,6 +15,7 @@ FATAL = frozenset(
 LOST = frozenset({1100, 2110})
 RESTORED = frozenset({DATA_LOST, 1102})
 WARNINGS = range(2100, 2200)  # IBKR's system and warning notices; none of them is an error
+NOTICES = frozenset({*WARNINGS, *LOST, *RESTORED, PORT_RESET})  # they come unasked, and answer no request
 POSSIBLE = range(1, 1_000_000)  # IBKR's have up to five digits
 
 MEANINGS: Mapping[int, str] = {

@@ -68,6 +68,13 @@ class ApiError:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A message of which nothing is read but its id."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A message that we should know and could not read. `final`: nothing after it can be read either."""
 
@@ -75,7 +82,7 @@ class Unreadable:
     final: bool = False
 
 
-Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable
+Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable | Other
 
 
 def start_api(version: int, client_id: int) -> bytes:
@@ -111,15 +118,13 @@ class Inbox:
         return bool(self._held or self._passing)
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that these bytes complete; those that nobody here reads are left out."""
+        """The messages that these bytes complete."""
         if self._final:
             return []
         messages: list[Message] = []
         self._held += data
         while (part := self._next()) is not None:
-            message = part if isinstance(part, Unreadable) else read(part, self._version)
-            if message is not None:
-                messages.append(message)
+            messages.append(part if isinstance(part, Unreadable) else read(part, self._version))
         return messages
 
     def _next(self) -> bytes | Unreadable | None:
@@ -146,8 +151,8 @@ class Inbox:
         return payload
 
 
-def read(payload: bytes, version: int) -> Message | None:
-    """The message in one frame; None if it is one that nobody here reads."""
+def read(payload: bytes, version: int) -> Message:
+    """The message in one frame."""
     try:
         if version < RAW_IDS_FROM:
             number, _, body = payload.partition(b"\0")
@@ -190,12 +195,12 @@ def _request(version: int, request: Request, texts: Sequence[bytes], body: bytes
 # --- text
 
 
-def _from_text(identity: int, body: bytes, version: int) -> Message | None:
+def _from_text(identity: int, body: bytes, version: int) -> Message:
     if identity == Answer.ERROR:
         return _error_from_text(body.split(b"\0"), version)
     make = _OF_TEXT.get(identity)
     if make is None:
-        return None
+        return Other(identity)
     fields = body.split(b"\0", 2)
     if len(fields) < 2:  # noqa: PLR2004 - the message's own version, then its one value
         msg = f"message {identity} without a value"
@@ -241,9 +246,9 @@ _OF_TEXT: Mapping[int, Callable[[bytes], Message]] = {
 # --- protobuf
 
 
-def _from_protobuf(identity: int, body: bytes) -> Message | None:
+def _from_protobuf(identity: int, body: bytes) -> Message:
     make = _OF_PROTOBUF.get(identity)
-    return None if make is None else make(protobuf.decode(body))
+    return Other(identity) if make is None else make(protobuf.decode(body))
 
 
 def _error_from_protobuf(fields: Fields) -> ApiError:

@@ -11,6 +11,7 @@ from typing import Self
 from exporter.clients.pool import ClientPool
 from exporter.model import ClientSpec, Report, Target
 from exporter.probes import timestamps
+from exporter.probes.download import Download, download
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
 from exporter.service import schedule, watch
@@ -37,6 +38,7 @@ class Service:
         pool: ClientPool | None = None,
         open_log: Callable[[str], LogFollower] = LogFollower,
         judge: Judge = judge,
+        download: Download = download,
     ) -> None:
         """At most `max_probes` probes run at a time. `timings` are those of every watch's heartbeats."""
         self._exporter = exporter
@@ -54,6 +56,7 @@ class Service:
             timings=timings,
             open_log=open_log,
             on_tick=self._on_tick,
+            download=lambda target, resolver, abandoned: download(target, resolver, abandoned=abandoned),
         )
         self._held = contextlib.ExitStack()
 

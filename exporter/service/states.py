@@ -14,6 +14,7 @@ import structlog
 from exporter.model import Doubt, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.state.fold_client import fold_client
+from exporter.state.fold_download import fold_download, with_download
 from exporter.state.fold_watch import discount_if_disconnected, fold_watch_event, merge_watch
 from exporter.state.target import TargetState, count, fold, revise
 from exporter.state.watch_events import WatchEvent
@@ -75,6 +76,8 @@ class TargetStates(Mapping[str, TargetState]):
         report = merge_watch(report, before)
         if before.client_probes:
             report = with_clients(report, before.target.clients, before.client_probes, report.at)
+        if before.download is not None:
+            report = with_download(report, before, report.at)
         verdict = self._judge(report, before.target)
         state = self.put(fold(before, report, verdict))
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
@@ -128,6 +131,15 @@ class TargetStates(Mapping[str, TargetState]):
         self._log_verdict(before, state)
         latest = state.client_probes.get(client)
         return latest is not None and latest.result.doubt is Doubt.ONCE
+
+    def record_download(self, report: Report) -> TargetState:
+        """Fold a probe of the account download into the target's state."""
+        before = self._states[report.target]
+        state = self.put(fold_download(before, report))
+        outcome = report.results[0].outcome.value if report.results else "fault"
+        self._log.debug("download probed", target=report.target, outcome=outcome, seconds=round(report.seconds, 6))
+        self._log_verdict(before, state)
+        return state
 
     def _log_verdict(self, before: TargetState, after: TargetState) -> None:
         if after.verdict is not before.verdict and after.last is not None:

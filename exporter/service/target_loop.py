@@ -1,19 +1,21 @@
 """One target's life, from the first tick until a reload removes the target.
 
-Three tasks run side by side:
+Four tasks run side by side:
 
     the clock     probes the wire along the target's grid, or at once when a watch event asks for that
     the watch     one long-lived session, while the probes find that sessions work (watch.py)
     the clients   one library after the other, each along its own grid (client_loop.py)
+    the download  of the account, on a target that opted in (download_loop.py)
 
 A client probe begins where its deadline ends before the next tick, if there is such a time. Else it has the time until
-that tick, which waits for half its own deadline and then takes the endpoint.
+that tick, which waits for half its own deadline and then takes the endpoint. A download keeps the endpoint until it
+ends, at most download.DEADLINE seconds, unless the watch asks for a probe at once.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,7 +27,7 @@ from exporter.model import Report, Target
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
 from exporter.protocol.launcher_log import Login, LogProblem
-from exporter.service import client_loop, schedule, watch
+from exporter.service import client_loop, download_loop, schedule, watch
 from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.states import TargetStates
 from exporter.state.fold_watch import probe_at_once, working_session
@@ -47,6 +49,7 @@ class Shared:
     timings: watch.HeartbeatTimings
     open_log: Callable[[str], LogFollower]
     on_tick: Callable[[float, int], object]
+    download: Callable[[Target, Resolver, Callable[[int], object]], Awaitable[Report]]
 
 
 class TargetLoop:
@@ -67,6 +70,7 @@ class TargetLoop:
         self._session_works = asyncio.Event()
         self._urgent: float | None = None  # the deadline of a probe that is asked for at once
         self._sleeper: asyncio.Future[None] | None = None
+        self._download: asyncio.Future[Report] | None = None  # under way
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -78,6 +82,8 @@ class TargetLoop:
                     target, shared.resolver, self._session_works, self._on_watch_event, timings=shared.timings
                 )
                 group.create_task(watching)
+            if target.download and target.probe_ids:
+                group.create_task(download_loop.run(target, self._session_works, self._probe_download))
             if self._clients:
                 group.create_task(client_loop.run(target, self._clients, self._probe_client, self._grid))
 
@@ -123,6 +129,8 @@ class TargetLoop:
 
     def _probe_at_once(self, deadline: float) -> None:
         self._urgent = max(deadline, self._urgent or 0.0)
+        if self._download is not None:
+            self._download.cancel()
         self._wake()
 
     def _wake(self) -> None:
@@ -174,6 +182,27 @@ class TargetLoop:
         deadline = probe_at_once(before, event)
         if deadline is not None:
             self._probe_at_once(deadline)
+
+    # The download
+
+    async def _probe_download(self) -> bool:
+        """Probe the account download once; returns whether it succeeded. A suspicion of the watch ends it."""
+        target, shared = self._target, self._shared
+        cancelled = partial(shared.states.record_cancelled, target)
+        async with shared.endpoints.lease((target.host, target.port)), shared.slots:
+            download = asyncio.ensure_future(shared.download(target, shared.resolver, cancelled))
+            self._download = download
+            try:
+                await asyncio.wait({download})
+            finally:
+                self._download = None
+                download.cancel()
+                await asyncio.gather(download, return_exceptions=True)
+        if download.cancelled():
+            return False
+        report = download.result()
+        shared.states.record_download(report)
+        return bool(report.results) and report.results[0].ok
 
     # The clients
 

@@ -32,8 +32,8 @@ Say = Callable[[str], object]
 
 
 def mode_rows() -> list[tuple[str, str, str, str]]:
-    """The table of modes for `--list`: name, what a client sees, verdict of the handshake alone, of the session."""
-    return [(mode.name, mode.sees, mode.handshake_verdict, mode.session_verdict) for mode in MODES.values()]
+    """The table of modes for `--list`: name, what a client sees, verdict of the handshake alone, of all layers."""
+    return [(mode.name, mode.sees, mode.handshake_verdict, mode.verdict) for mode in MODES.values()]
 
 
 def run(

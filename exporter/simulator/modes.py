@@ -137,12 +137,12 @@ class Mode:
     @property
     def handshake_verdict(self) -> Verdict:
         """What the port and handshake layers alone should lead to."""
-        return Verdict.HEALTHY if self.layer is Layer.SESSION else self.verdict
+        return self.verdict if self.layer is Layer.HANDSHAKE else Verdict.HEALTHY
 
     @property
     def session_verdict(self) -> Verdict:
-        """What all wire layers should lead to."""
-        return self.verdict
+        """What port, handshake and session should lead to."""
+        return Verdict.HEALTHY if self.layer is Layer.DOWNLOAD else self.verdict
 
 
 HTTP_COMPLAINT = (
@@ -455,50 +455,50 @@ _TABLE = (
     Mode(
         "positions_unanswered",
         "positions come, positionEnd never",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         endless=DownloadRequest.POSITIONS,
     ),
     Mode(
         "open_orders_unanswered",
         "openOrderEnd never comes",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         unanswered=DownloadRequest.OPEN_ORDERS,
     ),
     Mode(
         "completed_orders_unanswered",
         "completedOrdersEnd never comes",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         unanswered=DownloadRequest.COMPLETED_ORDERS,
     ),
     Mode(
         "account_updates_unanswered",
         "account values come, accountDownloadEnd never",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         endless=DownloadRequest.ACCOUNT_UPDATES,
     ),
     Mode(
         "executions_unanswered",
         "execDetailsEnd never comes",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         unanswered=DownloadRequest.EXECUTIONS,
     ),
     Mode(
         "account_summary_unanswered",
         "accountSummaryEnd never comes",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         unanswered=DownloadRequest.ACCOUNT_SUMMARY,
     ),
     Mode(
         "account_values_cut",
         "end of stream in the middle of the account values",
-        Verdict.HEALTHY,
-        Layer.SESSION,
+        Verdict.DOWNLOAD_STALLED,
+        Layer.DOWNLOAD,
         values_cut=True,
     ),
     # modes that change by themselves

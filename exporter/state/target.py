@@ -11,7 +11,7 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target, V
 from exporter.protocol.launcher_log import Login
 from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
-from exporter.verdict.client_blame import ClientProbe
+from exporter.verdict.client_blame import WIRE, ClientProbe
 from exporter.verdict.rules import CLAIMLESS, WORKING, Explanation, explain, judge
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
@@ -86,6 +86,15 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class DownloadProbe:
+    """The latest result of the account download, from unix time `at`; it claims nothing after `expires`."""
+
+    result: LayerResult
+    at: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
 class TargetState:
     """Counters only grow; `since` is when the present verdict began."""
 
@@ -105,6 +114,7 @@ class TargetState:
     login: Login | None = None  # what the launcher log tells; None: none is configured
     conflicts: int = 0  # client ids of ours that were refused with error 326
     watched: WatchState = field(default_factory=WatchState)
+    download: DownloadProbe | None = None
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
     trends: Mapping[str, Trend] = field(default_factory=dict)  # of the handshake under "", of the others by client
@@ -114,9 +124,7 @@ class TargetState:
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     """The state after one more tick: its report counted and made the present one."""
-    wire = [
-        result for result in report.results if result.client is None
-    ]  # a client's result is counted with its own probe
+    wire = [result for result in report.results if result.layer in WIRE]  # the others are counted with their own probes
     return count(revise(state, report, verdict), report, wire)
 
 
@@ -179,6 +187,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
         state,
         target=target,
         login=None,
+        download=state.download if target.download else None,
         client_probes=client_probes,
         probes={key: count for key, count in state.probes.items() if key[1] in kept},
         failed={key: count for key, count in state.failed.items() if key[1] in kept},
@@ -188,7 +197,13 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     )
     if state.last is None:
         return known
-    results = tuple(result for result in state.last.results if result.client is None or result.client in client_probes)
+    results = tuple(
+        result
+        for result in state.last.results
+        if result.layer in WIRE
+        or (result.layer is Layer.DOWNLOAD and target.download)
+        or result.client in client_probes
+    )
     report = replace(state.last, results=results)
     verdict = judge(report, target)
     return replace(known, last=report) if verdict is state.verdict else revise(known, report, verdict)

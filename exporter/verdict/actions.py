@@ -7,7 +7,7 @@ A table, and one function that fills it in for a target. Texts use these fields:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.model import Mode, Target, Verdict
+from exporter.model import Mode, Stage, Target, Verdict
 
 API_SETTINGS = (
     "In TWS open File > Global Configuration > API > Settings (IB Gateway: Configure > Settings > API > Settings). "
@@ -28,6 +28,18 @@ class Remedy:
     meaning: str
     actions: tuple[str, ...] = ()
 
+
+# What helped those who reported it, by the request without an end (docs/facts.md: account download).
+DOWNLOAD_CURES: Mapping[Stage, str] = {
+    Stage.POSITIONS: "positions: restarting the gateway cured it (ib_async#84).",
+    Stage.OPEN_ORDERS: "open_orders: see that Read-Only API is not ticked, or connect with readonly=True (Lean#254).",
+    Stage.COMPLETED_ORDERS: "completed_orders: connect with readonly=True, which leaves them out (ib_insync#224 #355).",
+    Stage.ACCOUNT_UPDATES: "account_updates: with several accounts name one when connecting, account=... (ib_insync#300 #303 #386); "
+    "if TWS ends the session within the account values, use IB Gateway (ib_insync#655).",
+    Stage.EXECUTIONS: 'executions: in Global Configuration > API > Settings set "Send instrument-specific attributes for dual-mode API '
+    'client in" to UTC format (ib_async#82), or do not fetch executions when connecting (ib_insync#638).',
+    Stage.ACCOUNT_SUMMARY: "account_summary: another build of the gateway cured it (ib_insync#689).",
+}
 
 REMEDIES: Mapping[Verdict, Remedy] = {
     Verdict.PROBE_BROKEN: Remedy(
@@ -162,6 +174,17 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "Within IBKR's nightly reset: wait, it comes back by itself.",
             "Outside of it: look at IBKR's system status page and at the internet link of the gateway's machine.",
             "Still down long after the reset: restart the gateway, it is stuck at its own login.",
+        ),
+    ),
+    Verdict.DOWNLOAD_STALLED: Remedy(
+        "{endpoint} answers, but the account download stalls",
+        "A request that libraries send when they connect has no end on our own wire either: no library is at fault, and each hangs in connect().",
+        (
+            "Leave the sessions that work alone: only programs that connect now hang.",
+            "Where your library can leave the request out, connect without it (ib_async: fetchFields; ib_insync: readonly=True leaves the orders out).",
+            "If it lasts, restart the gateway: by its own auto-restart if possible, which needs no second factor.",
+            "If it comes back after each restart, try another build of the gateway: stable instead of latest, or the reverse.",
+            "Then verify: ibkr-exporter diagnose --download {endpoint}",
         ),
     ),
     Verdict.CONTRACT_DETAILS_STALLED: Remedy(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from exporter.model import Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
 from exporter.protocol.error_codes import OUT_OF_DATE
 
+WIRE = frozenset({Layer.PORT, Layer.HANDSHAKE, Layer.SESSION})
 EXPIRY = 3  # intervals of the client
 CONVINCING = 5.0  # seconds; a timeout after less than this and less than the client's deadline says nothing
 NEARLY = 0.95  # of CONVINCING or the deadline: process start and scheduling take the rest
@@ -83,7 +84,7 @@ def answered(report: Report) -> bool:
 
 def wire_ok(report: Report) -> bool:
     """Every wire layer that was probed answered."""
-    wire = [result for result in report.results if result.client is None and _probed(result)]
+    wire = [result for result in report.results if result.layer in WIRE and _probed(result)]
     return report.fault is None and bool(wire) and all(result.ok for result in wire)
 
 

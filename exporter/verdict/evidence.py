@@ -42,6 +42,8 @@ def sentence(result: LayerResult, target: Target) -> str:
     elif result.outcome is Outcome.OK:
         text = SUCCESSES[result.layer](result, target)
     else:
+        if result.layer is Layer.DOWNLOAD:
+            return _not_downloaded(result)
         cause = result.cause.value if result.cause else result.outcome.value
         stage = result.stage or Stage.START_API
         text = FAILURES.get((result.layer, result.cause), f"{result.layer.value} failed: {cause}").format(
@@ -58,6 +60,14 @@ def sentence(result: LayerResult, target: Target) -> str:
 def detail(result: LayerResult) -> str:
     """Return a result's detail, and why a client's failure does not count where it does not."""
     return joined(result.detail, DOUBTS[result.doubt] if result.doubt else "")
+
+
+def _not_downloaded(result: LayerResult) -> str:
+    if result.outcome is Outcome.UNAVAILABLE:
+        return f"The account download could not be probed: {result.detail}"
+    ended = "" if result.outcome is Outcome.TIMEOUT else "; the gateway ended the connection in it"
+    why = f" ({result.detail})" if result.detail else ""
+    return f"The account download has no end: {_requests(result)}{ended}{why}"
 
 
 def _no_account(result: LayerResult) -> bool:
@@ -149,10 +159,27 @@ DOUBTS = {
     Doubt.ONCE: "it failed once, as after a lost connection: it counts if the next try fails too, which comes soon",
     Doubt.WIRE: "our own probe found something wrong too, so it does not count",
 }
+
+
+def _downloaded(result: LayerResult, _: Target) -> str:
+    return f"The account download was answered to its end in {duration(result.seconds or 0.0)}: {_requests(result)}"
+
+
+def _requests(result: LayerResult) -> str:
+    """Each request with its seconds and the number of its messages; never a content."""
+    return ", ".join(
+        f"{each.stage.value} "
+        + ("without an end" if each.seconds is None else f"in {duration(each.seconds)}")
+        + f" ({each.messages} message{'' if each.messages == 1 else 's'})"
+        for each in result.requests
+    )
+
+
 SUCCESSES: dict[Layer, Callable[[LayerResult, Target], str]] = {
     Layer.PORT: _port_open,
     Layer.HANDSHAKE: _handshake_answered,
     Layer.SESSION: _session_answered,
+    Layer.DOWNLOAD: _downloaded,
 }
 
 # The request of each stage of a session, and what did not come.

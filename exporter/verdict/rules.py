@@ -17,6 +17,7 @@ The rules in words, from the outside in:
     a session begun only in part, or no request answered  session_stalled
     the configured account is not among the managed       account_missing
     the gateway has lost IBKR's servers                   upstream_down
+    a request of the account download has no end          download_stalled
     every client that was tried got a session, but no
       answer to its request for contract details          contract_details_stalled
     at least two clients were tried, and all failed,
@@ -35,8 +36,16 @@ from enum import StrEnum
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
 from exporter.protocol.error_codes import PORT_RESET
 from exporter.protocol.launcher_log import Login
-from exporter.verdict.actions import MOVED, REMEDIES, VERIFY, format_for
-from exporter.verdict.client_blame import blamed, clearly_at_fault, failures, gateway_too_old, library_too_old, wire_ok
+from exporter.verdict.actions import DOWNLOAD_CURES, MOVED, REMEDIES, VERIFY, format_for
+from exporter.verdict.client_blame import (
+    WIRE,
+    blamed,
+    clearly_at_fault,
+    failures,
+    gateway_too_old,
+    library_too_old,
+    wire_ok,
+)
 from exporter.verdict.context import context
 from exporter.verdict.evidence import exchange, release, sentence
 
@@ -53,7 +62,14 @@ class Severity(StrEnum):
 
 
 WARNINGS = frozenset(
-    {Verdict.CLIENT_FAULT, Verdict.FARM_DOWN, Verdict.SLOW, Verdict.PROBE_BROKEN, Verdict.CLIENT_ID_IN_USE}
+    {
+        Verdict.DOWNLOAD_STALLED,
+        Verdict.CLIENT_FAULT,
+        Verdict.FARM_DOWN,
+        Verdict.SLOW,
+        Verdict.PROBE_BROKEN,
+        Verdict.CLIENT_ID_IN_USE,
+    }
 )
 
 # The verdicts under which a trading program could connect now: the API answers. Data, an account, one library or our
@@ -63,6 +79,7 @@ CONNECTABLE = frozenset(
         Verdict.CLIENT_ID_IN_USE,
         Verdict.ACCOUNT_MISSING,
         Verdict.UPSTREAM_DOWN,
+        Verdict.DOWNLOAD_STALLED,
         Verdict.CONTRACT_DETAILS_STALLED,
         Verdict.CLIENT_FAULT,
         Verdict.FARM_DOWN,
@@ -126,7 +143,13 @@ def explain(
     return Explanation(
         headline(report, target, verdict),
         (*evidence, *added.evidence),
-        (*moved, *_upgrades(report, verdict), *added.actions, *(format_for(action, target) for action in usual)),
+        (
+            *moved,
+            *_upgrades(report, verdict),
+            *added.actions,
+            *_download_cures(report, verdict),
+            *(format_for(action, target) for action in usual),
+        ),
     )
 
 
@@ -144,6 +167,8 @@ def headline(report: Report, target: Target, verdict: Verdict) -> str:
         return f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
     if verdict is Verdict.SESSION_REFUSED and _failed(Layer.HANDSHAKE, Cause.API_ERROR)(report, target):
         return f"{target.endpoint} answers the hello with an error instead of its version"
+    if verdict is Verdict.DOWNLOAD_STALLED:
+        return f"{target.endpoint} answers, but the account download stalls: {', '.join(_stalled(report))}"
     return format_for(REMEDIES[verdict].headline, target)
 
 
@@ -152,6 +177,24 @@ def _new_port(report: Report) -> int | None:
     session = report.layer(Layer.SESSION)
     port = session.session.new_port if session is not None and session.session is not None else None
     return port or report.new_port
+
+
+def _stalled(report: Report) -> tuple[Stage, ...]:
+    """Return the requests of the account download that had no end."""
+    result = report.layer(Layer.DOWNLOAD)
+    return () if result is None else tuple(each.stage for each in result.requests if each.seconds is None)
+
+
+def _download_cures(report: Report, verdict: Verdict) -> tuple[str, ...]:
+    """Return what others did about the requests that had no end."""
+    if verdict is not Verdict.DOWNLOAD_STALLED:
+        return ()
+    return tuple(DOWNLOAD_CURES[stage] for stage in _stalled(report) if stage in DOWNLOAD_CURES)
+
+
+def _download_stalled(report: Report, target: Target) -> bool:
+    result = report.layer(Layer.DOWNLOAD)
+    return result is not None and result.outcome in FAILED and _answered(report, target)
 
 
 def _failed(layer: Layer, *causes: Cause) -> Rule:
@@ -186,7 +229,7 @@ def _skipped(result: LayerResult) -> bool:
 
 def _answered(report: Report, _: Target) -> bool:
     """Every wire layer that was probed is ok, and at least one was. One skipped on purpose has a cause."""
-    probed = [result for result in report.results if result.client is None and not (_skipped(result) and result.cause)]
+    probed = [result for result in report.results if result.layer in WIRE and not (_skipped(result) and result.cause)]
     return bool(probed) and all(result.ok for result in probed)
 
 
@@ -252,6 +295,7 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
     (Verdict.ACCOUNT_MISSING, _session_facts(_account_missing)),
     (Verdict.UPSTREAM_DOWN, _session_facts(lambda facts, _: facts.upstream is False)),
+    (Verdict.DOWNLOAD_STALLED, _download_stalled),
     (Verdict.CONTRACT_DETAILS_STALLED, _contract_details_stalled),
     (Verdict.CLIENTS_FAILING, _clients_failing),
     (Verdict.CLIENT_FAULT, _client_fault),

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli.diagnose import examine
 from exporter.clients.worker import WorkerResult
-from exporter.model import Outcome, Stage
+from exporter.model import Mode, Outcome, Stage, Target
+from exporter.protocol.download import PERMITTED
 from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
@@ -94,6 +96,24 @@ async def test_each_library_sends_only_what_a_monitor_may_at_every_server_versio
         assert (record.ids, record.forbidden, record.complaint) == (sent, 0, ""), where
         assert record.client_id == CLIENT_ID, where
         assert record.client_end is ClientEnd.FIN, where
+
+
+@pytest.mark.parametrize("opted_in", [False, True])
+async def test_our_own_wire_sends_the_download_to_a_target_that_opted_in_and_to_no_other(*, opted_in: bool) -> None:
+    async def sent(version: int) -> tuple[tuple[int | None, ...], ...]:
+        permitted = frozenset({*Request, *(PERMITTED if opted_in else ())})
+        async with Gateway(setup=GatewaySettings(server_version=version, permitted=permitted)) as gateway:
+            target = Target("t", gateway.host, gateway.port, Mode.PAPER, client_ids=(9001,), download=opted_in)
+            await examine(target, [], None, lambda _: None)
+            await until(lambda: not gateway.recorder.open_now)
+            assert gateway.recorder.forbidden == 0
+            assert all(record.client_end is ClientEnd.FIN for record in gateway.recorder)
+            return tuple(record.ids for record in gateway.recorder)
+
+    session = (Request.START_API, Request.REQ_CURRENT_TIME)
+    download = (Request.START_API, 61, 64, 5, 99, 6, 6, 7, 62, 63)  # each subscription is cancelled
+    for seen in await asyncio.gather(*(sent(version) for version in EDGES)):
+        assert seen == ((session, download) if opted_in else (session,))
 
 
 # A library that asks for positions once its session has begun, in the framing of the server's version.

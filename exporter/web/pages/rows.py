@@ -177,6 +177,9 @@ def layer_cells(report: Report | None, target: Target) -> tuple[LayerCell, ...]:
         else:
             rungs.append(_rung(layer, result, target))
             reached = result.ok
+    download = report.layer(Layer.DOWNLOAD) if report else None
+    if download is not None:
+        rungs.append(_rung(Layer.DOWNLOAD, download, target))
     results = [result for result in report.results if result.layer is Layer.CLIENT] if report else []
     rungs.append(_clients(results) if results else _blank("clients", report, reached=reached))
     return tuple(rungs)
@@ -212,6 +215,8 @@ def at(when: float, now: float) -> ShownTime:
 
 
 def _rung(layer: Layer, result: LayerResult, target: Target) -> LayerCell:
+    if result.outcome is Outcome.UNAVAILABLE and layer is Layer.DOWNLOAD:
+        return LayerCell(layer.value, "none", DASH, result.outcome.value)
     if not result.ok:
         return LayerCell(layer.value, "fail", "✗", result.outcome.value, _took(result))
     if result.waited > target.slow_after:

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporter.maintenance import names, open_windows
-from exporter.model import Exchanged, InstalledVersion, Layer, LayerResult, Report, SessionFacts, Target, Verdict
+from exporter.model import (
+    Exchanged,
+    InstalledVersion,
+    Layer,
+    LayerResult,
+    Report,
+    RequestResult,
+    SessionFacts,
+    Target,
+    Verdict,
+)
 from exporter.protocol.launcher_log import Login
 from exporter.state.target import (
     EXPIRY_INTERVALS,
@@ -135,9 +145,20 @@ def _layer(result: LayerResult, target: Target) -> Json:
         "stages": {stage.value: seconds for stage, seconds in result.stages},
         "clock": result.stamp.value if result.stamp else None,
         **session,
+        **({"requests": [_request(request) for request in result.requests]} if result.requests else {}),
         **({"doubt": result.doubt.value} if result.doubt else {}),
         **({"library": _edition(result.installed)} if result.installed else {}),
         **({"exchange": [_exchanged(message) for message in result.exchange]} if result.exchange else {}),
+    }
+
+
+def _request(request: RequestResult) -> Json:
+    """One request of the account download."""
+    return {
+        "request": request.stage.value,
+        "seconds": request.seconds,
+        "messages": request.messages,
+        "error": request.code,
     }
 
 

@@ -18,6 +18,7 @@ LAYER_QUESTIONS = {
     Layer.PORT: "Port check",
     Layer.HANDSHAKE: "API handshake",
     Layer.SESSION: "API session",
+    Layer.DOWNLOAD: "Account download",
     Layer.CLIENT: "Client library",
 }
 

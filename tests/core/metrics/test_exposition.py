@@ -236,6 +236,7 @@ COULD_CONNECT = {
     Verdict.CLIENT_ID_IN_USE: 1,  # ours are, a program's own is another
     Verdict.ACCOUNT_MISSING: 1,
     Verdict.UPSTREAM_DOWN: 1,
+    Verdict.DOWNLOAD_STALLED: 1,
     Verdict.CONTRACT_DETAILS_STALLED: 1,
     Verdict.CLIENTS_FAILING: 0,
     Verdict.CLIENT_FAULT: 1,

@@ -33,7 +33,7 @@ def test_every_verdict_that_wire_layers_can_give_has_a_mode() -> None:
         Verdict.CLIENT_FAULT,
         Verdict.UNKNOWN,
     }
-    assert {mode.session_verdict for mode in MODES.values()} | elsewhere == set(Verdict)
+    assert {mode.verdict for mode in MODES.values()} | elsewhere == set(Verdict)
 
 
 def test_what_only_the_session_sees_looks_healthy_to_the_handshake() -> None:
