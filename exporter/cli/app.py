@@ -301,8 +301,9 @@ def _no_progress(_: object) -> None:
 
 
 def _print_modes(rows: list[tuple[str, str, str, str]]) -> None:
-    typer.echo(f"{'mode':<24}{'verdict it should get':<26}what a client sees")
+    width = max(len(name) for name, *_ in rows) + 2
+    typer.echo(f"{'mode':<{width}}{'verdict it should get':<26}what a client sees")
     for name, sees, handshake, session in rows:
         verdict = session if handshake == session else f"{session} *"
-        typer.echo(f"{name:<24}{verdict:<26}{sees}")
+        typer.echo(f"{name:<{width}}{verdict:<26}{sees}")
     typer.echo("* only a probe of the session sees it; the handshake alone is healthy")
