@@ -20,10 +20,12 @@ TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(sho
 
 
 class Tolerant:
-    """A log that is written to as long as it takes anything: a full disk or a closed pipe must stop no probe."""
+    """A stream whose errors are ignored: a full disk or a closed pipe must stop no probe.
+
+    None is the standard error of a process that was started without one.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
-        """Write to this; None, where the process was started without standard error, is written to in vain."""
         self._stream = stream
 
     def write(self, text: str) -> None:
@@ -40,15 +42,13 @@ class Tolerant:
 
 
 class Quoted:
-    """Text whose every character can be printed; shown without further quotes."""
+    """Text with its control characters escaped; structlog writes a value's repr, which quotes no second time."""
 
     def __init__(self, text: str) -> None:
-        """Of any text."""
-        self._shown = repr(text)
+        self._repr = repr(text)
 
     def __repr__(self) -> str:
-        """As Python would write it."""
-        return self._shown
+        return self._repr
 
 
 def configure(level: str = "info", style: str = "console") -> None:
@@ -83,7 +83,7 @@ def configure(level: str = "info", style: str = "console") -> None:
 
 
 def _take_over(shared: list["Processor"], render: list["Processor"], stream: TextIO) -> None:
-    """Write what asyncio and aiohttp have to say in our form, not as bare text among JSON lines."""
+    """Write what asyncio and aiohttp log in our form, not as bare text among JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -92,7 +92,7 @@ def _take_over(shared: list["Processor"], render: list["Processor"], stream: Tex
     )
     handler.set_name(__name__)
     root = logging.getLogger()
-    for earlier in [known for known in root.handlers if known.name == __name__]:
+    for earlier in [each for each in root.handlers if each.name == __name__]:
         root.removeHandler(earlier)
     root.addHandler(handler)
     server = logging.getLogger("aiohttp.server")
@@ -101,7 +101,7 @@ def _take_over(shared: list["Processor"], render: list["Processor"], stream: Tex
 
 
 def _escape(_: object, __: str, event: "EventDict") -> "EventDict":
-    """Let no text that others chose begin a line of its own, or tell a terminal what to do."""
+    """Escape control characters: no text from a peer may begin a line of its own or command a terminal."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[key] = printable(value) if key == "event" else Quoted(value)

@@ -43,7 +43,7 @@ def _shortened(text: str) -> str:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. `problems` has every fault that was found, in the order of the lines."""
+    """A configuration that cannot be used. `problems` has every fault, in the order of the lines."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         """Keep the problems; the text of the error is one line for each."""

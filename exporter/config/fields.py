@@ -43,7 +43,7 @@ def unfit(message: str, remedy: str) -> PydanticCustomError:
 
 
 def checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The check, with InvalidValue in pydantic's clothes."""
+    """The check as pydantic calls it: an InvalidValue becomes an error of pydantic."""
 
     def run(value: Any) -> Any:
         try:

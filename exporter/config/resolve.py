@@ -85,8 +85,8 @@ def resolve_clients(settings: Settings, libraries: Collection[str], complain: Co
     specs = {name: _client(name, client) for name, client in (settings.clients or {}).items()}
     for name, client in specs.items():
         if client.library not in libraries:
-            known = sorted(libraries)
-            remedy = suggestion(client.library, known) or f"Known are {', '.join(known)}"
+            drivers = sorted(libraries)
+            remedy = suggestion(client.library, drivers) or f"Known are {', '.join(drivers)}"
             complain(("clients", name, "library"), f'there is no driver for the library "{client.library}"', remedy)
         _check_durations(("clients", name), client.interval, client.deadline, None, complain)
     return specs

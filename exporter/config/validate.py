@@ -1,7 +1,7 @@
 """From a document to sections: every faulty value is a problem, and the sound sections are kept for the other rules.
 
 A target, a client or a window with a faulty value is left out as a whole, so that no rule between keys complains of
-what was never meant. The places of the others do not change.
+a default in place of the faulty value. The places of the others do not change.
 """
 
 from collections.abc import Collection, Mapping, Sequence

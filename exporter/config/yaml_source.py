@@ -191,8 +191,8 @@ def _mark(root: yaml.Node, loc: Loc) -> Mark:
     """The place of the deepest part of `loc` that exists."""
     node, mark = root, root.start_mark
     for part in loc:
-        found = next((entry for entry in _entries(node) if entry[0] == part), None)
-        if found is None:
+        entry = next((entry for entry in _entries(node) if entry[0] == part), None)
+        if entry is None:
             break
-        _, mark, node = found
+        _, mark, node = entry
     return mark

@@ -161,7 +161,7 @@ class Routes:
     async def probe(self, request: web.Request) -> web.StreamResponse:
         """Probe one target now, in the multi-target exporter manner."""
         try:
-            target, limit = self._wanted(request)
+            target, limit = self._requested(request)
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
         try:
@@ -169,8 +169,8 @@ class Routes:
                 report = await self._service.probe(target, limit)
         except TimeoutError:  # not ours, which ends by its own limit: another was under way and takes longer
             return web.Response(status=503, text=f"another probe of {target.name!r} is under way; ask again\n")
-        known = self._service.states.get(target.name)
-        if known is not None and known.target is target:
+        kept = self._service.states.get(target.name)
+        if kept is not None and kept.target is target:
             hurried = cut_short(report, target.deadline)
             state = self._service.record_partial(report) if hurried else self._service.record(report)
         else:
@@ -182,14 +182,14 @@ class Routes:
             request, _probe_chunks(state, report, _is_openmetrics(content_type)), content_type
         )
 
-    def _wanted(self, request: web.Request) -> tuple[Target, float]:
-        """The target that a `/probe` asks for, and the seconds it may take. Raises ValueError."""
-        asked = request.query.get("target", "")
-        if not asked:
+    def _requested(self, request: web.Request) -> tuple[Target, float]:
+        """The target that `/probe` names, and the seconds it may take. Raises ValueError."""
+        name = request.query.get("target", "")
+        if not name:
             msg = "which target? Ask for /probe?target=NAME or /probe?target=HOST:PORT"
             raise ValueError(msg)
-        state = self._service.states.get(asked)
-        target = self._unconfigured(asked) if state is None else state.target
+        state = self._service.states.get(name)
+        target = self._unconfigured(name) if state is None else state.target
         header = request.headers.get(SCRAPE_TIMEOUT)
         try:
             timeout = math.inf if header is None else float(header)
@@ -200,10 +200,10 @@ class Routes:
             raise ValueError(msg)
         return target, min(target.deadline, timeout - ANSWERING)
 
-    def _unconfigured(self, asked: str) -> Target:
+    def _unconfigured(self, endpoint: str) -> Target:
         """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
         try:
-            host, port = parse_endpoint(asked)
+            host, port = parse_endpoint(endpoint)
             config, address = self._present(), ip_address(host)
             if any(address in network for network in config.probe_allow):
                 # in its one usual spelling: two of one address would be two targets, probed at the same time
@@ -211,7 +211,7 @@ class Routes:
         except (ConfigError, ValueError):
             pass  # no address at all: refused like one that is not allowed
         msg = (
-            f"{asked!r}: not a configured target, and no address in a network of probe.allow. "
+            f"{endpoint!r}: not a configured target, and no address in a network of probe.allow. "
             "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
         )
         raise ValueError(msg)
@@ -234,11 +234,11 @@ def _probe_chunks(state: TargetState, report: Report, openmetrics: bool) -> Iter
 
 def _debug(state: TargetState, report: Report) -> Iterator[str]:
     """What blackbox_exporter's users know as the debug output: the log of the probe, then its metrics."""
-    said = explanation(state, report)
-    yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{said.headline}\n\nEvidence:\n"
-    yield from (f"  {line}\n" for line in said.evidence)
+    explained = explanation(state, report)
+    yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{explained.headline}\n\nEvidence:\n"
+    yield from (f"  {line}\n" for line in explained.evidence)
     yield "\nRequired actions:\n"
-    yield from (f"  {number}. {line}\n" for number, line in enumerate(said.actions, 1))
+    yield from (f"  {number}. {line}\n" for number, line in enumerate(explained.actions, 1))
     yield "\nMetrics:\n"
     yield from _probe_chunks(state, report, openmetrics=False)
 

@@ -152,8 +152,8 @@ def _listen(host: str, port: int, advice: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
         number = error.errno or 0 if isinstance(error, OSError) else 0
-        said = getattr(error, "strerror", None) or str(error)
-        reason = os.strerror(number) if number > 0 else said.partition(" (")[0]  # Python adds the address that we name
+        text = getattr(error, "strerror", None) or str(error)
+        reason = os.strerror(number) if number > 0 else text.partition(" (")[0]  # Python adds the address that we name
         remedy = f"Is another exporter running? Stop it, or {advice}"
         if number != errno.EADDRINUSE:
             remedy = advice[0].upper() + advice[1:]
@@ -162,7 +162,7 @@ def _listen(host: str, port: int, advice: str) -> socket.socket:
 
 
 async def _open(listening: socket.socket, runner: web.AppRunner, most: int, tls: ssl.SSLContext | None) -> None:
-    """Let visitors in, at most so many: whoever comes first makes room for the next by being idle."""
+    """Accept at most `most` connections at a time."""
     server = runner.server
     if server is None:
         msg = "the runner is not set up"

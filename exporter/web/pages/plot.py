@@ -131,8 +131,8 @@ def _column(bucket: Bucket, now: float, seconds: float, low: int, high: int) -> 
 
 def _words(buckets: Sequence[Bucket], seconds: float) -> str:
     passed, failed = sum(bucket.passed for bucket in buckets), sum(bucket.failed for bucket in buckets)
-    told = f"{passed + failed} probes in {elapsed(seconds)}, {failed} failed"
-    return f"{told}; {_range(buckets)}" if passed else told
+    counted = f"{passed + failed} probes in {elapsed(seconds)}, {failed} failed"
+    return f"{counted}; {_range(buckets)}" if passed else counted
 
 
 def _range(buckets: Iterable[Bucket]) -> str:

@@ -70,7 +70,7 @@ EVERYTHING = Selection()
 
 
 def prepare() -> None:
-    """Read and compile every template now (some 30 ms, once), so that no visitor's page holds up the probes."""
+    """Read and compile every template now (some 30 ms, once), so that the first page delays no probe."""
     for name in _templates().list_templates():
         _templates().get_template(name)
     _style_version()

@@ -2,7 +2,7 @@
 
     Row      one target in a line: name, ladder, times, strip          every target
     Card     a row with headline, actions and evidence                 every target that is not healthy
-    Details  all that is known (target.py)                            the page of one target
+    Details  everything (target.py)                                   the page of one target
 
 A colour never stands alone: every tone has a sign and a word, every bar of a strip a height.
 """
@@ -116,7 +116,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class VerdictSpan:
     """A verdict from one time to another (unix seconds)."""
 
     verdict: Verdict
@@ -149,9 +149,9 @@ def row(state: TargetState, now: float, window: float) -> Row:
 
 def card(state: TargetState, now: float, window: float) -> Card:
     """A target with what is wrong and what to do."""
-    said = words(state, now)
+    explained = words(state, now)
     meaning = REMEDIES[current_verdict(state, now)].meaning
-    return Card(row(state, now, window), said.headline, meaning, said.evidence, said.actions)
+    return Card(row(state, now, window), explained.headline, meaning, explained.evidence, explained.actions)
 
 
 def worst_first(judged: Judgement) -> tuple[int, str]:
@@ -167,34 +167,36 @@ def common_window(states: Sequence[TargetState], now: float) -> float:
 
 
 def layer_cells(report: Report | None, target: Target) -> tuple[LayerCell, ...]:
-    """The layers from the outside in: how each answered, or why it was not asked."""
-    rungs: list[LayerCell] = []
+    """The layers from the outside in: how each answered, or why it was not probed."""
+    cells: list[LayerCell] = []
     reached = report is not None
     for layer in WIRE:
         result = report.layer(layer) if report else None
         if result is None or result.outcome is Outcome.SKIPPED:
-            rungs.append(_blank(layer.value, report, reached=reached))
+            cells.append(_blank(layer.value, report, reached=reached))
         else:
-            rungs.append(_rung(layer, result, target))
+            cells.append(_layer_cell(layer, result, target))
             reached = result.ok
     download = report.layer(Layer.DOWNLOAD) if report else None
     if download is not None:
-        rungs.append(_rung(Layer.DOWNLOAD, download, target))
+        cells.append(_layer_cell(Layer.DOWNLOAD, download, target))
     results = [result for result in report.results if result.layer is Layer.CLIENT] if report else []
-    rungs.append(_clients(results) if results else _blank("clients", report, reached=reached))
-    return tuple(rungs)
+    cells.append(_clients(results) if results else _blank("clients", report, reached=reached))
+    return tuple(cells)
 
 
-def spans(state: TargetState, now: float) -> tuple[Span, ...]:
-    """The verdicts one after the other, oldest first; after the expiry of the last report nothing is known."""
+def spans(state: TargetState, now: float) -> tuple[VerdictSpan, ...]:
+    """The verdicts one after the other, oldest first; after the last report has expired, `unknown`."""
     ends = [change.at for change in state.changes[1:]]
     ends_at = expires_at(state)
     end = ends_at if ends_at is not None and expired(state, now) else now
-    known = [Span(change.verdict, change.at, last) for change, last in zip(state.changes, [*ends, end], strict=False)]
-    return tuple(known) if end == now else (*known, Span(Verdict.UNKNOWN, end, now))
+    shown = [
+        VerdictSpan(change.verdict, change.at, last) for change, last in zip(state.changes, [*ends, end], strict=False)
+    ]
+    return tuple(shown) if end == now else (*shown, VerdictSpan(Verdict.UNKNOWN, end, now))
 
 
-def strip(shown: Sequence[Span], now: float, window: float) -> Strip:
+def strip(shown: Sequence[VerdictSpan], now: float, window: float) -> Strip:
     """The spans of the last `window` seconds as bars; a short failure is drawn wider than it was."""
     start, bars = now - window, []
     for span in shown:
@@ -214,7 +216,7 @@ def at(when: float, now: float) -> ShownTime:
     return ShownTime(rfc3339(when), utc(when), elapsed(max(0.0, now - when)))
 
 
-def _rung(layer: Layer, result: LayerResult, target: Target) -> LayerCell:
+def _layer_cell(layer: Layer, result: LayerResult, target: Target) -> LayerCell:
     if result.outcome is Outcome.UNAVAILABLE and layer is Layer.DOWNLOAD:
         return LayerCell(layer.value, "none", DASH, result.outcome.value)
     if not result.ok:
@@ -225,12 +227,12 @@ def _rung(layer: Layer, result: LayerResult, target: Target) -> LayerCell:
 
 
 def _clients(results: Sequence[LayerResult]) -> LayerCell:
-    asked = [result for result in results if result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE)]
-    passed = sum(result.ok for result in asked)
-    if not asked:
+    probed = [result for result in results if result.outcome not in (Outcome.SKIPPED, Outcome.UNAVAILABLE)]
+    passed = sum(result.ok for result in probed)
+    if not probed:
         return LayerCell("clients", "none", DASH, "unavailable")
-    mark, sign = ("ok", "✓") if passed == len(asked) else ("part", "!") if passed else ("fail", "✗")
-    return LayerCell("clients", mark, sign, f"{passed} of {len(asked)} ok")
+    mark, sign = ("ok", "✓") if passed == len(probed) else ("part", "!") if passed else ("fail", "✗")
+    return LayerCell("clients", mark, sign, f"{passed} of {len(probed)} ok")
 
 
 def _blank(name: str, report: Report | None, *, reached: bool) -> LayerCell:

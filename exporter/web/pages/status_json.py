@@ -41,13 +41,14 @@ Json = dict[str, Any]
 
 
 def status(states: Sequence[TargetState], now: float) -> Json:
-    """Everything that is known at `now`, in the order of the states: the body of `/api/v1/status`."""
+    """The body of `/api/v1/status`: every state as it is at `now`, in their order."""
     return {**_summary(states, now), "targets": [state_json(state, now) for state in states]}
 
 
 def status_text(states: Sequence[TargetState], now: float) -> Iterator[str]:
     """The same as JSON text, a piece for each target, so that a server can do other work between two of them."""
-    yield json.dumps({**_summary(states, now), "targets": []}).removesuffix("]}")
+    head = ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _summary(states, now).items())
+    yield f'{{{head}, "targets": ['
     for place, state in enumerate(states):
         yield (", " if place else "") + json.dumps(state_json(state, now))
     yield "]}"
@@ -115,7 +116,7 @@ def _summary(states: Sequence[TargetState], now: float) -> Json:
     }
 
 
-def _core(target: Target, verdict: Verdict, said: Explanation, at: float | None, report: Report | None) -> Json:
+def _core(target: Target, verdict: Verdict, explained: Explanation, at: float | None, report: Report | None) -> Json:
     handshake = report.layer(Layer.HANDSHAKE) if report else None
     return {
         "target": target.name,
@@ -123,9 +124,9 @@ def _core(target: Target, verdict: Verdict, said: Explanation, at: float | None,
         "port": target.port,
         "at": _moment_or_none(at),
         "verdict": verdict.value,
-        "headline": said.headline,
-        "evidence": list(said.evidence),
-        "actions": list(said.actions),
+        "headline": explained.headline,
+        "evidence": list(explained.evidence),
+        "actions": list(explained.actions),
         "runbook": verdict.value,
         "server_version": handshake.server.version if handshake and handshake.server else None,
         "layers": [_layer(result, target) for result in report.results] if report else [],
@@ -177,7 +178,7 @@ def _exchanged(message: Exchanged) -> Json:
 
 
 def _session(facts: SessionFacts, target: Target) -> Json:
-    """What the gateway told within the session. Accounts other than the configured one are shown in part."""
+    """What the gateway reported within the session. Accounts other than the configured one are shown in part."""
     return {
         "client_id": facts.client_id,
         "accounts": None if facts.accounts is None else [shown(account, target) for account in facts.accounts],
@@ -205,7 +206,7 @@ def _watch(state: TargetState) -> Json | None:
 
 
 def _login(login: Login | None) -> Json | None:
-    """What the launcher log tells; None where none is configured."""
+    """What the launcher log shows; None where none is configured."""
     if login is None:
         return None
     return {

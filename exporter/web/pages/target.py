@@ -51,7 +51,7 @@ class KeptReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class ProbeCount:
     """The probes of one layer, or of one client, since the exporter started."""
 
     name: str
@@ -61,8 +61,8 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """The successes of one layer since the exporter started, as their histogram tells them."""
+class DurationSummary:
+    """The successes of one layer since the exporter started, by their histogram."""
 
     name: str
     count: int
@@ -84,14 +84,14 @@ class VerdictPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All that is known of one target. Reports, failures and history have the newest first."""
+    """Everything about one target. Reports, failures and history have the newest first."""
 
     card: Card
     tests: tuple[LayerRow, ...]
     reports: tuple[KeptReport, ...]
     failures: tuple[KeptReport, ...]
-    counts: tuple[Count, ...]
-    times: tuple[Times, ...]
+    counts: tuple[ProbeCount, ...]
+    times: tuple[DurationSummary, ...]
     plot: Plot
     history: tuple[VerdictPeriod, ...]
     connections: int
@@ -120,8 +120,8 @@ def describe(state: TargetState, now: float) -> Details:
     )
 
 
-def log(judged: Judged, target: Target) -> tuple[str, ...]:
-    """A report as the lines of a log, one for each step that is known."""
+def log_lines(judged: Judged, target: Target) -> tuple[str, ...]:
+    """A report as the lines of a log, one for each step."""
     report = judged.report
     lines = [f"probe of {target.endpoint}, deadline {target.deadline:g} s, connections opened: {report.connections}"]
     for result in report.results:
@@ -140,8 +140,8 @@ def _ending(result: LayerResult) -> str:
     why = f", cause {result.cause.value}" if result.cause else ""
     server = f", server version {result.server.version}" if result.server else ""
     clock = {Stamp.KERNEL: ", timed by the kernel", Stamp.USER: ", timed by our own clock", None: ""}[result.stamp]
-    told = f" ({detail(result)})" if detail(result) else ""
-    return f"{result.outcome.value}{where}{took}{why}{server}{clock}{told}"
+    more = f" ({detail(result)})" if detail(result) else ""
+    return f"{result.outcome.value}{where}{took}{why}{server}{clock}{more}"
 
 
 def _test(result: LayerResult, target: Target) -> LayerRow:
@@ -183,27 +183,27 @@ def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[KeptRep
             tone=severity(judged.verdict).value,
             sign=SIGNS[severity(judged.verdict)],
             took=duration(judged.report.seconds),
-            log=log(judged, target),
+            log=log_lines(judged, target),
         )
         for judged in reversed(tuple(kept))
     )
 
 
-def _counts(state: TargetState, now: float) -> tuple[Count, ...]:
+def _counts(state: TargetState, now: float) -> tuple[ProbeCount, ...]:
     counts = []
     for (layer, client), done in state.probes.items():
         failed = [(key[2].value, number) for key, number in state.failed.items() if key[:2] == (layer, client)]
         when = state.probed_at.get((layer, client))
-        said = ", ".join(f"{number} {outcome}" for outcome, number in failed) or "none"
+        failures = ", ".join(f"{number} {outcome}" for outcome, number in failed) or "none"
         name = f"{layer.value} {client}" if client else layer.value
-        counts.append(Count(name, done, said, None if when is None else at(when, now)))
+        counts.append(ProbeCount(name, done, failures, None if when is None else at(when, now)))
     return tuple(counts)
 
 
-def _times(name: str, histogram: Histogram) -> Times:
+def _times(name: str, histogram: Histogram) -> DurationSummary:
     count = sum(histogram.counts)
     mean = duration(histogram.total / count) if count else DASH
-    return Times(name, count, mean, _within(histogram, 0.5), _within(histogram, 0.99))
+    return DurationSummary(name, count, mean, _within(histogram, 0.5), _within(histogram, 0.99))
 
 
 def _within(histogram: Histogram, share: float) -> str:
@@ -231,7 +231,7 @@ def _history(state: TargetState, now: float) -> tuple[VerdictPeriod, ...]:
 
 
 def _watch(state: TargetState, now: float) -> str:
-    """Whether the watch is in its session, and since when; why not, where that is known."""
+    """Whether the watch is in its session, and since when; why not."""
     watched = state.watched
     if state.target.watch_id is None:
         return "none"

@@ -13,7 +13,7 @@ from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.rules import Severity, headline, severity
 from exporter.web import pages
 from exporter.web.pages.render import CHUNK, UNFOLDED
-from exporter.web.pages.rows import Span, common_window, layer_cells, strip
+from exporter.web.pages.rows import VerdictSpan, common_window, layer_cells, strip
 from exporter.web.pages.selection import PAGE
 from tests.core.samples import CASES, HANDSHAKE, NOW, PORT, after, every_verdict, in_verdict, no_reply, report, target
 from tests.core.states import CLIENT_HUNG, CLIENT_OK, T0, TARGET, TRADING, grown, tried
@@ -244,9 +244,9 @@ def test_the_page_of_a_target_counts_probes_failures_and_connections() -> None:
 
 def test_a_short_failure_stays_visible_and_a_strip_has_words() -> None:
     spans = (
-        Span(Verdict.HEALTHY, NOW - 3600, NOW - 1800),
-        Span(Verdict.API_SILENT, NOW - 1800, NOW - 1799),
-        Span(Verdict.HEALTHY, NOW - 1799, NOW),
+        VerdictSpan(Verdict.HEALTHY, NOW - 3600, NOW - 1800),
+        VerdictSpan(Verdict.API_SILENT, NOW - 1800, NOW - 1799),
+        VerdictSpan(Verdict.HEALTHY, NOW - 1799, NOW),
     )
     drawn = strip(spans, NOW, 3600.0)
     assert [bar.width for bar in drawn.bars] == [50.0, 0.8, 50.0]
@@ -261,7 +261,8 @@ def test_a_short_failure_stays_visible_and_a_strip_has_words() -> None:
 def test_every_bar_of_a_strip_lies_within_it(changes: list[tuple[Verdict, float]], window: float) -> None:
     times = sorted(NOW - ago for _, ago in changes)
     spans = [
-        Span(verdict, start, end) for (verdict, _), start, end in zip(changes, times, [*times, NOW][1:], strict=False)
+        VerdictSpan(verdict, start, end)
+        for (verdict, _), start, end in zip(changes, times, [*times, NOW][1:], strict=False)
     ]
     for bar in strip(spans, NOW, window).bars:
         assert bar.x >= 0
@@ -272,7 +273,7 @@ def test_every_bar_of_a_strip_lies_within_it(changes: list[tuple[Verdict, float]
 
 def test_severities_differ_in_a_strip_without_colour() -> None:
     one_of_each = [Verdict.API_SILENT, Verdict.SLOW, Verdict.HEALTHY, Verdict.UNKNOWN]
-    heights = {bar.height for v in one_of_each for bar in strip([Span(v, NOW - 9, NOW)], NOW, 900.0).bars}
+    heights = {bar.height for v in one_of_each for bar in strip([VerdictSpan(v, NOW - 9, NOW)], NOW, 900.0).bars}
     assert len(heights) == 4
 
 
