@@ -1,6 +1,5 @@
 """Drivers that misbehave, written as files and run by a real interpreter."""
 
-import os
 import sys
 import textwrap
 from pathlib import Path
@@ -58,34 +57,3 @@ def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limi
     """A client with such a driver, in this very interpreter."""
     library = write_driver(folder, extra)
     return Worker("fake-client", library, sys.executable, fork=fork, import_limit=import_limit)
-
-
-def alive(pid: int) -> bool:
-    """Whether such a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def descendants() -> set[int]:
-    """All processes below ours, zombies too."""
-    parents = {}
-    for name in (path.name for path in Path("/proc").iterdir()):
-        if name.isdigit():
-            try:
-                stat = Path(f"/proc/{name}/stat").read_text("ascii", "replace")
-                parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    found: set[int] = set()
-    edge = {os.getpid()}
-    while edge:
-        edge = {pid for pid, parent in parents.items() if parent in edge} - found
-        found |= edge
-    return found
-
-
-def descriptors() -> int:
-    """How many files are open in this process."""
-    return len(list(Path("/proc/self/fd").iterdir()))

@@ -343,9 +343,7 @@ def accepts(port: int) -> bool:
 
 
 async def _until_shown(url: str, text: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while text not in await asyncio.to_thread(get, f"{url}/metrics"):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await asyncio.to_thread(wait_until, lambda: text in get(f"{url}/metrics"))
 
 
 # --- what a review found

@@ -6,7 +6,6 @@ Shown at its end: every connection counted, none left, none abandoned, none too 
 import asyncio
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
+from tests.shell.support import descriptors, until
 
 PACE = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
 INTERVAL, DEADLINE = 0.25, 0.2
@@ -74,10 +74,6 @@ def at(gateway: Gateway, name: str) -> Target:
     return replace(Target(name, gateway.host, gateway.port, Mode.PAPER, INTERVAL, DEADLINE), **ids)  # type: ignore[arg-type]
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 async def live(gateway: Gateway, lag: float) -> None:
     """Play the day; each gateway a little apart from the others."""
     now = asyncio.get_running_loop().time
@@ -86,6 +82,11 @@ async def live(gateway: Gateway, lag: float) -> None:
         await asyncio.sleep(began + hour * HOUR - now())
         await gateway.set_mode(mode)
     await asyncio.sleep(began + 24 * HOUR - now())
+
+
+async def counted(service: Service, name: str, gateway: Gateway, refused: int) -> None:
+    """Wait for a probe under way: its connections are counted when it ends."""
+    await until(lambda: service.states[name].connections == gateway.recorder.opened + refused)
 
 
 @pytest.mark.slow
@@ -109,14 +110,10 @@ async def test_a_day_leaves_nothing_behind_and_counts_everything() -> None:
         for gateway, (name, state) in zip(gateways, service.states.items(), strict=True):
             assert SEEN - verdicts[name] == set(), name
             refused = state.failed[Layer.PORT, "", Outcome.REFUSED]  # counted, and never seen by a gateway
-            async with asyncio.timeout(2):  # a probe under way is counted when it ends
-                while service.states[name].connections != gateway.recorder.opened + refused:  # noqa: ASYNC110 - no event
-                    await asyncio.sleep(0.002)
+            await counted(service, name, gateway, refused)
             assert state.conflicts > 0
             assert service.states[name].probes[Layer.SESSION, ""] > 20
-    async with asyncio.timeout(3):
-        while any(gateway.recorder.open_now for gateway in gateways):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await until(lambda: not any(gateway.recorder.open_now for gateway in gateways))
     for gateway in gateways:
         _audit(gateway)
         await gateway.stop()

@@ -16,7 +16,7 @@ from exporter.clients.libraries import find_recipes
 from exporter.clients.worker import open_worker
 from exporter.model import ClientSpec, Outcome
 from exporter.simulator.gateway import Gateway
-from tests.shell.clients_fakes import alive
+from tests.shell.support import alive, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -71,9 +71,7 @@ async def kill(process: Process) -> None:
     """The command and all that it started, at once."""
     os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-    async with asyncio.timeout(10):
-        while any(alive(pid) for pid in group(process.pid)):  # noqa: ASYNC110 - others' processes have no event
-            await asyncio.sleep(0.02)
+    await until(lambda: not any(alive(pid) for pid in group(process.pid)))
 
 
 def group(leader: int) -> list[int]:
@@ -91,9 +89,7 @@ def group(leader: int) -> list[int]:
 
 async def unpacking(root: Path) -> None:
     """Some of numpy is there; all of it takes a second or two."""
-    async with asyncio.timeout(60):
-        while not unpacked(root):  # noqa: ASYNC110 - another process does it
-            await asyncio.sleep(0.01)
+    await until(lambda: unpacked(root))
 
 
 def unpacked(root: Path) -> list[Path]:

@@ -12,7 +12,6 @@ import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -42,6 +41,7 @@ from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.rules import explain, judge
+from tests.shell.support import descriptors
 
 DEADLINE = 1.0
 QUICK = GatewaySettings(slow=0.7, freeze_after=0.0, flap_period=30.0)
@@ -462,13 +462,13 @@ async def test_a_cancelled_probe_closes_its_connection_in_order() -> None:
 async def test_thousands_of_probes_leave_no_descriptor_behind() -> None:
     async with Gateway("ok") as ok, Gateway("close_at_once") as closing, Gateway("reset_at_once") as resetting:
         await asyncio.gather(*(probe(at(gateway.port)) for gateway in (ok, closing, resetting)))
-        before = _descriptors()
+        before = descriptors()
         for _ in range(10):
             await asyncio.gather(
                 *(probe(at(gateway.port, deadline=5.0)) for gateway in (ok, closing, resetting) for _ in range(70))
             )
         await asyncio.sleep(0.1)
-        assert _descriptors() == before
+        assert descriptors() == before
         assert ok.recorder.opened == 701
         assert ok.recorder.open_now == 0
 
@@ -529,10 +529,6 @@ async def test_a_version_above_ours_is_no_answer_and_the_evidence_names_it() -> 
         report = await probe(at(port))
     assert judge(report, at(port)) is Verdict.NOT_TWS_API
     assert "version 300, above the 226" in explain(report, at(port), Verdict.NOT_TWS_API).evidence[1]
-
-
-def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _spin(seconds: float) -> None:

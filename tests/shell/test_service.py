@@ -17,6 +17,7 @@ from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.state.target import PAUSE
+from tests.shell.support import PATIENCE, until
 
 
 @asynccontextmanager
@@ -30,32 +31,28 @@ def at(gateway: Gateway, name: str = "gateway", interval: float = 0.1, deadline:
     return Target(name, gateway.host, gateway.port, Mode.PAPER, interval, deadline)
 
 
-async def until(service: Service, verdict: Verdict, name: str = "gateway", within: float = 5.0) -> None:
+async def in_verdict(service: Service, verdict: Verdict, name: str = "gateway", within: float = PATIENCE) -> None:
     async with asyncio.timeout(within):
         await service.wait_for(lambda: service.states[name].verdict is verdict)
 
 
 async def opened(gateway: Gateway, number: int) -> None:
-    async with asyncio.timeout(5):
-        while gateway.recorder.opened < number:  # noqa: ASYNC110 - the ledger has no event
-            await asyncio.sleep(0.002)
+    await until(lambda: gateway.recorder.opened >= number)
 
 
 async def ended(gateway: Gateway) -> None:
-    async with asyncio.timeout(5):
-        while gateway.recorder.open_now:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.002)
+    await until(lambda: not gateway.recorder.open_now)
 
 
 async def test_a_verdict_follows_the_gateway_tick_by_tick() -> None:
     async with Gateway("ok") as gateway, watching(at(gateway)) as service:
-        await until(service, Verdict.HEALTHY)
+        await in_verdict(service, Verdict.HEALTHY)
         await gateway.set_mode("silent")
-        await until(service, Verdict.API_SILENT)
+        await in_verdict(service, Verdict.API_SILENT)
         await gateway.set_mode("refused")
-        await until(service, Verdict.PORT_CLOSED)
+        await in_verdict(service, Verdict.PORT_CLOSED)
         await gateway.set_mode("ok")
-        await until(service, Verdict.HEALTHY)
+        await in_verdict(service, Verdict.HEALTHY)
         verdicts = [change.verdict for change in service.states["gateway"].changes]
     assert verdicts == [Verdict.HEALTHY, Verdict.API_SILENT, Verdict.PORT_CLOSED, Verdict.HEALTHY]
 
@@ -117,12 +114,12 @@ async def test_a_reload_leaves_unchanged_targets_alone_and_keeps_what_is_known()
     async with Gateway("ok") as first, Gateway("ok") as second, watching() as service:
         one, two, three = (at(gateway, name, 60.0) for gateway, name in ((first, "1"), (second, "2"), (first, "3")))
         await service.apply([one, two])
-        await until(service, Verdict.HEALTHY, "1")
-        await until(service, Verdict.HEALTHY, "2")
+        await in_verdict(service, Verdict.HEALTHY, "1")
+        await in_verdict(service, Verdict.HEALTHY, "2")
         before = service.states["1"]
         slower = replace(two, interval=30.0)
         await service.apply([one, slower, three])
-        await until(service, Verdict.HEALTHY, "3")
+        await in_verdict(service, Verdict.HEALTHY, "3")
         assert service.states["1"] is before
         assert first.recorder.opened == 2
         assert service.states["2"].target is slower
@@ -174,8 +171,7 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
             await service.apply([target])
             await opened(gateway, 1)
             await ended(gateway)
-            while service._endpoints._probes:  # noqa: ASYNC110 - no state changes at that
-                await asyncio.sleep(0.002)
+            await until(lambda: not service._endpoints._probes)
         release.set()
         state = service.states["gateway"]
         assert (state.connections, state.verdict) == (1, Verdict.HEALTHY)
@@ -183,9 +179,9 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
 
 async def test_a_target_that_moves_to_another_endpoint_starts_anew() -> None:
     async with Gateway("ok") as one, Gateway("silent") as two, watching(at(one)) as service:
-        await until(service, Verdict.HEALTHY)
+        await in_verdict(service, Verdict.HEALTHY)
         await service.apply([at(two)])
-        await until(service, Verdict.API_SILENT)
+        await in_verdict(service, Verdict.API_SILENT)
         assert [change.verdict for change in service.states["gateway"].changes] == [Verdict.API_SILENT]
 
 
@@ -205,7 +201,7 @@ async def test_a_fault_of_ours_is_shown_as_ours_and_the_clock_goes_on() -> None:
         Service(ExporterState("test", "3"), judge=broken) as service,
     ):
         await service.apply([at(gateway, interval=0.2)])
-        await until(service, Verdict.HEALTHY)
+        await in_verdict(service, Verdict.HEALTHY)
         await asyncio.sleep(1.0)
         state = service.states["gateway"]
     assert calls > 2
@@ -244,7 +240,7 @@ async def test_the_connection_of_a_shared_probe_is_counted_once() -> None:
         targets = [at(gateway, name, interval=60.0, deadline=5.0) for name in ("one", "other")]
         async with watching(*targets) as service:
             for target in targets:
-                await until(service, Verdict.SLOW, target.name)
+                await in_verdict(service, Verdict.SLOW, target.name)
             states = [service.states[target.name] for target in targets]
             assert [state.probes[Layer.HANDSHAKE, ""] for state in states] == [1, 1]
             assert sum(state.connections for state in states) == gateway.recorder.opened == 1
@@ -257,7 +253,7 @@ async def test_a_report_for_which_two_had_asked_counts_once() -> None:
             await opened(gateway, 1)
             report = await service.probe(target)
             service.record(report)
-            await until(service, Verdict.HEALTHY)
+            await in_verdict(service, Verdict.HEALTHY)
             service.record(report)
             state = service.states[target.name]
             assert (state.probes[Layer.HANDSHAKE, ""], len(state.recent), state.connections) == (1, 1, 1)
@@ -268,7 +264,7 @@ async def test_its_connections_are_counted_even_if_who_opened_them_tells_of_it_l
     async with Gateway("ok") as gateway:
         target = at(gateway, interval=60.0)
         async with watching(target) as service:
-            await until(service, Verdict.HEALTHY)
+            await in_verdict(service, Verdict.HEALTHY)
             report = await service.probe(target)
             service.record(replace(report, connections=0))
             state = service.record(report)

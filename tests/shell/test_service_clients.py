@@ -19,7 +19,8 @@ from exporter.simulator.recorder import ClientEnd
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from exporter.verdict.rules import explain
-from tests.shell.clients_fakes import alive, descendants, descriptors, write_driver
+from tests.shell.clients_fakes import write_driver
+from tests.shell.support import PATIENCE, alive, descendants, descriptors, until
 
 # Says hello and begins a session with a bare socket, as a library would; then does {after}.
 CONNECTS = """
@@ -71,13 +72,13 @@ def at(gateway: Gateway, *clients: str, interval: float = 20.0, deadline: float 
     )
 
 
-async def tried(service: Service, client: str, within: float = 15.0) -> LayerResult:
+async def tried(service: Service, client: str, within: float = PATIENCE) -> LayerResult:
     async with asyncio.timeout(within):
         await service.wait_for(lambda: client in service.states["gateway"].client_probes)
     return service.states["gateway"].client_probes[client].result
 
 
-async def until(service: Service, verdict: Verdict, within: float = 15.0) -> TargetState:
+async def in_verdict(service: Service, verdict: Verdict, within: float = PATIENCE) -> TargetState:
     async with asyncio.timeout(within):
         await service.wait_for(lambda: service.states["gateway"].verdict is verdict)
     return service.states["gateway"]
@@ -102,7 +103,7 @@ async def test_a_failure_between_two_answers_is_the_clients_fault(tmp_path: Path
         Gateway("ok") as gateway,
         watching(tmp_path, at(gateway, "good", "bad"), good=connects(), bad=connects(FAILS)) as service,
     ):
-        state = await until(service, Verdict.CLIENT_FAULT)
+        state = await in_verdict(service, Verdict.CLIENT_FAULT)
         assert state.last is not None
         said = explain(state.last, state.target, state.verdict)
         assert said.headline.startswith("bad (bad 1.2.3 on Python 3.")
@@ -113,7 +114,7 @@ async def test_a_failure_between_two_answers_is_the_clients_fault(tmp_path: Path
 async def test_clients_that_all_fail_accuse_no_single_one(tmp_path: Path) -> None:
     bad = connects(FAILS)
     async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "one", "two"), one=bad, two=bad) as service:
-        await until(service, Verdict.CLIENTS_FAILING)
+        await in_verdict(service, Verdict.CLIENTS_FAILING)
 
 
 async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_client_is_not(tmp_path: Path) -> None:
@@ -121,9 +122,7 @@ async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_
     mark = tmp_path / "connected"
     waits = f"open({str(mark)!r}, 'w').close(); time.sleep(1.0); raise ValueError('no answer')"
     async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(waits)) as service:
-        async with asyncio.timeout(10.0):
-            while not mark.exists():  # noqa: ASYNC110 - another process makes it
-                await asyncio.sleep(0.02)
+        await until(mark.exists)
         await gateway.set_mode("silent")
         result = await tried(service, "good")
         assert service.states["gateway"].verdict is Verdict.API_SILENT
@@ -143,7 +142,7 @@ async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_a
         said = explain(state.last, state.target, state.verdict).evidence[-1]
         assert said.startswith("bad (bad 1.2.3 on Python 3.")
         assert "it counts if the next try fails too" in said
-        after = await until(service, Verdict.CLIENT_FAULT, within=30.0)
+        after = await in_verdict(service, Verdict.CLIENT_FAULT, within=30.0)
         second = after.client_probes["bad"]
         assert second.result.doubt is None
         assert second.at - state.client_probes["bad"].at >= state.target.interval
@@ -163,15 +162,13 @@ async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_
         Gateway("ok") as gateway,
         watching(tmp_path, target_of(gateway, "good"), good=connects(waits)) as service,
     ):
-        async with asyncio.timeout(10.0):
-            while not mark.exists():  # noqa: ASYNC110 - another process makes it
-                await asyncio.sleep(0.02)
+        await until(mark.exists)
         await gateway.set_mode("requests_unanswered")
         result = await tried(service, "good")
         assert service.states["gateway"].verdict is Verdict.SESSION_STALLED
         assert (result.outcome, result.doubt) == (Outcome.CRASHED, Doubt.WIRE)
         await gateway.set_mode("ok")
-        state = await until(service, Verdict.HEALTHY)
+        state = await in_verdict(service, Verdict.HEALTHY)
         assert state.client_probes["good"].result is result
         assert Verdict.CLIENT_FAULT not in [change.verdict for change in state.changes]
 
@@ -208,7 +205,7 @@ async def test_a_client_that_cannot_be_started_says_nothing_of_the_target(tmp_pa
     async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good="import no_such") as service:
         result = await tried(service, "good")
         assert result.outcome is Outcome.UNAVAILABLE
-        await until(service, Verdict.HEALTHY)
+        await in_verdict(service, Verdict.HEALTHY)
         [status] = service.exporter.clients
         assert status.installed is None
         assert "no_such" in (status.problem or "")
@@ -239,7 +236,7 @@ async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(t
         Gateway("ok") as gateway,
         watching(tmp_path, at(gateway, "bad", interval=8.0), bad=connects(HANGS)) as service,
     ):
-        state = await until(service, Verdict.CLIENT_FAULT, within=45.0)
+        state = await in_verdict(service, Verdict.CLIENT_FAULT, within=45.0)
         assert state.client_probes["bad"].result.outcome is Outcome.TIMEOUT
         assert state.client_probes["bad"].result.stage is Stage.CONNECT
 
@@ -285,9 +282,7 @@ async def test_the_end_in_the_middle_of_a_try_leaves_nothing(tmp_path: Path) -> 
     before, files = descendants(), descriptors()
     async with Gateway("ok") as gateway:
         async with watching(tmp_path, at(gateway, "bad"), bad=connects(HANGS)):
-            async with asyncio.timeout(10):
-                while gateway.recorder.opened < 3:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.02)
+            await until(lambda: gateway.recorder.opened >= 3)
         await asyncio.sleep(0.1)
         assert descendants() == before
         assert all(record.client_end is not ClientEnd.OPEN for record in gateway.recorder)
@@ -299,9 +294,7 @@ async def test_the_connections_of_a_try_that_a_reload_cuts_short_are_counted(tmp
     async with Gateway("ok") as gateway:
         target = at(gateway, "bad")
         async with watching(tmp_path, target, bad=connects(HANGS)) as service:
-            async with asyncio.timeout(10):
-                while gateway.recorder.opened < 3:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.02)
+            await until(lambda: gateway.recorder.opened >= 3)
             await service.apply([replace(target, interval=25.0, clients=())])
             assert service.states["gateway"].connections == 3  # the wire, the handshake before, the client
 

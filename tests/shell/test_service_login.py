@@ -15,6 +15,7 @@ from exporter.service.service import Service
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState, explanation
 from exporter.web import pages
+from tests.shell.support import PATIENCE
 
 SECRET = "203.0.113.7"  # noqa: S105 - an address of a documentation network, as a log line may hold one
 CHALLENGE = f"2026-08-28 22:30:05.000 INFO  [JTS-Main] - Received CHALLENGE from {SECRET} session 4711\n"
@@ -45,9 +46,9 @@ async def service() -> AsyncIterator[Service]:
         yield service
 
 
-async def until(service: Service, condition: Callable[[TargetState], bool]) -> TargetState:
+async def state_where(service: Service, condition: Callable[[TargetState], bool]) -> TargetState:
     """The state of the one target as soon as it is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await service.wait_for(lambda: service.states["paper"].last is not None and condition(service.states["paper"]))
     return service.states["paper"]
 
@@ -61,12 +62,12 @@ async def test_the_login_is_followed_from_tick_to_tick_and_explains_the_closed_p
 ) -> None:
     write(target, CHALLENGE)
     await service.apply([target])
-    state = await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
+    state = await state_where(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
     assert state.verdict is Verdict.PORT_CLOSED
     assert state.last is not None
     assert explanation(state, state.last).actions[0].startswith("Approve the IB Key push")
     write(target, LOGGED_IN)
-    await until(service, in_phase(LoginPhase.LOGGED_IN))
+    await state_where(service, in_phase(LoginPhase.LOGGED_IN))
 
 
 async def test_nothing_of_a_log_line_but_its_phase_and_time_leaves_the_process(
@@ -75,7 +76,7 @@ async def test_nothing_of_a_log_line_but_its_phase_and_time_leaves_the_process(
     write(target, CHALLENGE)
     with capture_logs() as logged:
         await service.apply([target])
-        state = await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
+        state = await state_where(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
     assert state.last is not None
     now = state.last.at
     shown = [repr(logged), repr(state), *exposition([state], now), json.dumps(pages.status([state], now))]
@@ -94,7 +95,7 @@ async def test_a_log_that_cannot_be_read_is_warned_of_once_and_hinders_no_probe(
     target = replace(target, launcher_log=str(tmp_path))
     with capture_logs() as logged:
         await service.apply([target])
-        state = await until(service, lambda state: sum(state.probes.values()) > 4)
+        state = await state_where(service, lambda state: sum(state.probes.values()) > 4)
     assert state.verdict is Verdict.PORT_CLOSED
     assert state.login is not None
     assert state.login.problem is LogProblem.NOT_A_FILE
@@ -104,8 +105,8 @@ async def test_a_log_that_cannot_be_read_is_warned_of_once_and_hinders_no_probe(
 async def test_a_log_that_is_configured_no_more_leaves_no_phase_behind(service: Service, target: Target) -> None:
     write(target, CHALLENGE)
     await service.apply([target])
-    await until(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
+    await state_where(service, in_phase(LoginPhase.WAITING_TWO_FACTOR))
     await service.apply([replace(target, launcher_log=None)])
     assert service.states["paper"].login is None
-    state = await until(service, lambda state: sum(state.probes.values()) > 2)
+    state = await state_where(service, lambda state: sum(state.probes.values()) > 2)
     assert state.login is None

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +22,7 @@ from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.rules import explain, judge
+from tests.shell.support import descriptors, until
 
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
 DEADLINE = 1.0
@@ -45,14 +45,8 @@ def session_of(report: Report) -> LayerResult:
     return result
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 async def settled(gateway: Gateway) -> None:
-    async with asyncio.timeout(2):
-        while gateway.recorder.open_now:  # noqa: ASYNC110 - the ledger has no event
-            await asyncio.sleep(0.002)
+    await until(lambda: not gateway.recorder.open_now)
 
 
 async def test_a_gateway_that_shakes_hands_at_once_and_answers_a_request_late_is_slow() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
@@ -18,6 +18,7 @@ from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Recorder
 from exporter.simulator.responses import FLOOD_CHUNK, FLOOD_CHUNKS, Ending
 from exporter.simulator.settings import GatewaySettings
+from tests.shell.support import until
 
 HELLO = bytes.fromhex("4150490000000009763130302e2e323236")  # v100..226
 HELLO_176 = bytes.fromhex("4150490000000009763135372e2e313736")  # v157..176
@@ -95,14 +96,6 @@ def proto_error(payload: bytes) -> tuple[int, bytes]:
     assert isinstance(code, int)
     assert isinstance(text, bytes)
     return code, text
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for the other side of a socket to notice."""
-    end = monotonic() + 5
-    while not true():
-        assert monotonic() < end, "it never came true"
-        await asyncio.sleep(0.005)
 
 
 # --- it works

@@ -23,6 +23,7 @@ from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.state.watch_events import WatchEvent, WatchEventKind
+from tests.shell.support import PATIENCE, until
 
 PROBES, WATCH = 9001, 9002  # the client ids
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
@@ -50,7 +51,7 @@ async def connected(service: Service, name: str = "gateway") -> None:
         await service.wait_for(lambda: service.states[name].watched.connected)
 
 
-async def until(service: Service, verdict: Verdict, name: str = "gateway", within: float = 8.0) -> float:
+async def in_verdict(service: Service, verdict: Verdict, name: str = "gateway", within: float = PATIENCE) -> float:
     """Seconds until the target has this verdict."""
     now = asyncio.get_running_loop().time
     began = now()
@@ -61,16 +62,12 @@ async def until(service: Service, verdict: Verdict, name: str = "gateway", withi
 
 async def agreeing(service: Service, gateway: Gateway, name: str = "gateway") -> int:
     """The connections, once we count as many as the gateway saw: one under way is counted when it ends."""
-    async with asyncio.timeout(2):
-        while service.states[name].connections != gateway.recorder.opened:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.002)
+    await until(lambda: service.states[name].connections == gateway.recorder.opened)
     return gateway.recorder.opened
 
 
 async def settled(gateway: Gateway) -> None:
-    async with asyncio.timeout(2):
-        while gateway.recorder.open_now:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.002)
+    await until(lambda: not gateway.recorder.open_now)
 
 
 def of_watch(gateway: Gateway) -> list[ConnectionRecord]:
@@ -90,7 +87,7 @@ async def measured(mode: str, verdict: Verdict) -> list[float]:
         await asyncio.sleep(after)
         assert service.states[name].verdict is Verdict.HEALTHY
         await gateway.set_mode(mode)
-        took = await until(service, verdict, name)
+        took = await in_verdict(service, verdict, name)
         between = [change.verdict for change in service.states[name].changes]
         assert set(between) <= {Verdict.HEALTHY, Verdict.SESSION_STALLED, verdict}
         return took
@@ -151,9 +148,9 @@ async def test_links_and_farms_are_lost_and_found_with_no_probe_at_all(version: 
         await connected(service)
         for mode, verdict in (("upstream_lost", Verdict.UPSTREAM_DOWN), ("farm_broken", Verdict.FARM_DOWN)):
             await gateway.set_mode(mode)
-            await until(service, verdict)
+            await in_verdict(service, verdict)
             await gateway.set_mode("ok")
-            await until(service, Verdict.HEALTHY)
+            await in_verdict(service, Verdict.HEALTHY)
         assert gateway.recorder.opened == 2  # one probe at the start, and the watch
 
 
@@ -165,9 +162,7 @@ async def test_the_watch_sends_nothing_but_startapi_and_heartbeats_at_any_server
         async with watching(at(gateway), timings=QUICK) as service:
             await connected(service)
             [record] = of_watch(gateway)
-            async with asyncio.timeout(10):
-                while len(record.messages) < 5:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.02)
+            await until(lambda: len(record.messages) >= 5)
         await settled(gateway)
         assert gateway.recorder.forbidden == 0
         assert all(each.client_end is ClientEnd.FIN for each in gateway.recorder)
@@ -193,7 +188,7 @@ async def test_two_requests_are_never_closer_than_the_gateway_takes_even_when_on
     async with Gateway("ok") as gateway, watching(at(gateway)) as service:
         await connected(service)
         await gateway.set_mode("requests_unanswered")
-        await until(service, Verdict.SESSION_STALLED)
+        await in_verdict(service, Verdict.SESSION_STALLED)
         [record] = of_watch(gateway)
         await asyncio.sleep(0.5)
         asked = [message.at_ns / 1e9 for message in record.messages][1:]
@@ -225,7 +220,7 @@ async def test_the_watch_comes_back_after_an_end_and_not_before_an_interval_has_
     async with Gateway("ok") as gateway, watching(at(gateway, interval=0.5)) as service:
         await connected(service)
         await gateway.set_mode("refused")
-        await until(service, Verdict.PORT_CLOSED)
+        await in_verdict(service, Verdict.PORT_CLOSED)
         await gateway.set_mode("ok")
         await connected(service)
         first, second = of_watch(gateway)
@@ -244,9 +239,9 @@ async def test_a_freeze_that_passes_is_followed_by_a_probe_and_health() -> None:
     async with Gateway("ok") as gateway, watching(at(gateway, interval=60.0)) as service:
         await connected(service)
         await gateway.set_mode("silent")
-        await until(service, Verdict.API_SILENT)
+        await in_verdict(service, Verdict.API_SILENT)
         await gateway.set_mode("ok")
-        assert await until(service, Verdict.HEALTHY) < 1.0
+        assert await in_verdict(service, Verdict.HEALTHY) < 1.0
 
 
 async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_nobody() -> None:
@@ -313,13 +308,13 @@ async def test_what_only_the_watch_was_told_stands_until_it_is_told_otherwise_an
         async with watching(replace(target, client_ids=(PROBES, WATCH))) as service:
             await connected(service)
             gateway.sessions[WATCH].write(messages.error(176, -1, 1100, "lost", 0))
-            await until(service, Verdict.UPSTREAM_DOWN)
+            await in_verdict(service, Verdict.UPSTREAM_DOWN)
             changes, probed = len(service.states["gateway"].changes), service.states["gateway"].connections
             await asyncio.sleep(1.0)
             assert service.states["gateway"].connections > probed
             assert len(service.states["gateway"].changes) == changes
             gateway.sessions[WATCH].write(messages.error(176, -1, 1102, "found", 0))
-            await until(service, Verdict.HEALTHY)
+            await in_verdict(service, Verdict.HEALTHY)
         await asyncio.sleep(0.1)
     assert set(gateway.ends) == {"in order"}
     assert len(gateway.ends) == service.states["gateway"].connections
@@ -329,7 +324,7 @@ async def test_no_account_number_is_in_the_log() -> None:
     log.configure("debug")
     with capture_logs() as lines:
         async with Gateway("wrong_account") as gateway, watching(at(gateway)) as service:
-            await until(service, Verdict.ACCOUNT_MISSING)
+            await in_verdict(service, Verdict.ACCOUNT_MISSING)
             await connected(service)
     logged = " ".join(str(value) for line in lines for value in line.values())
     assert "does not manage account DU…567" in logged
@@ -357,10 +352,8 @@ async def alone(
 
 
 async def seeing(seen: list[WatchEvent], kind: WatchEventKind, number: int = 1) -> WatchEvent:
-    async with asyncio.timeout(5):
-        while len(found := [one for one in seen if one.kind is kind]) < number:  # noqa: ASYNC110 - a list
-            await asyncio.sleep(0.005)
-    return found[number - 1]
+    await until(lambda: sum(one.kind is kind for one in seen) >= number)
+    return [one for one in seen if one.kind is kind][number - 1]
 
 
 async def test_a_request_that_is_lost_is_asked_once_more_and_nothing_ends() -> None:
@@ -435,9 +428,7 @@ async def test_a_fault_of_our_own_ends_one_session_and_not_the_watch() -> None:
         working = asyncio.Event()
         working.set()
         task = asyncio.create_task(watch.run(at(gateway, interval=0.05), Resolver(), working, tell, timings=QUICK))
-        async with asyncio.timeout(5):
-            while sights.count(WatchEventKind.ANSWERED) < 2:  # noqa: ASYNC110 - a list
-                await asyncio.sleep(0.01)
+        await until(lambda: sights.count(WatchEventKind.ANSWERED) >= 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await settled(gateway)
@@ -503,7 +494,7 @@ async def test_answers_of_two_to_five_seconds_leave_a_target_slow_and_its_freeze
         assert len(of_watch(gateway)) == 1
         assert gateway.recorder.opened == 2  # no heartbeat led to a probe
         await gateway.set_mode("silent")
-        return await until(service, Verdict.SESSION_STALLED, name, within=10.0)
+        return await in_verdict(service, Verdict.SESSION_STALLED, name, within=10.0)
 
     try:
         async with watching(*targets) as service:

@@ -19,6 +19,7 @@ from exporter.service.watch import HeartbeatTimings
 from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
+from tests.shell.support import until
 
 PROBES, WATCH = 9001, 9002
 VERSION = 176
@@ -89,12 +90,6 @@ async def watching(target: Target, timings: HeartbeatTimings = watch.HEARTBEAT_T
         yield service
 
 
-async def true(condition: Callable[[], bool], within: float = 10.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 - what is watched has no event
-            await asyncio.sleep(0.005)
-
-
 async def test_a_storm_of_losses_and_returns_is_told_ten_times_a_second_and_ends_with_its_last_word() -> None:
     storm = asyncio.Event()
 
@@ -116,14 +111,14 @@ async def test_a_storm_of_losses_and_returns_is_told_ten_times_a_second_and_ends
     async with odd(talk) as gateway:
         with capture_logs() as lines:
             async with watching(at(gateway.port)) as service:
-                await true(lambda: service.states["gateway"].watched.connected)
+                await until(lambda: service.states["gateway"].watched.connected)
                 began = asyncio.get_running_loop().time()
                 storm.set()
-                await true(lambda: service.states["gateway"].verdict is Verdict.UPSTREAM_DOWN)
+                await until(lambda: service.states["gateway"].verdict is Verdict.UPSTREAM_DOWN)
                 await asyncio.sleep(2.0)
-                await true(lambda: service.states["gateway"].verdict is Verdict.UPSTREAM_DOWN)
+                await until(lambda: service.states["gateway"].verdict is Verdict.UPSTREAM_DOWN)
                 lasted = asyncio.get_running_loop().time() - began
-        await true(lambda: not gateway.open_now)
+        await until(lambda: not gateway.open_now)
     changes = [line for line in lines if line["event"] == "verdict changed"]
     assert 2 <= len(changes) <= 1 + 10 * lasted + lasted  # and at each heartbeat
 
@@ -151,8 +146,8 @@ async def test_a_flood_of_farm_notices_costs_no_memory_and_stops_nobody_else() -
 
     turns = 0
     async with odd(talk) as gateway, watching(at(gateway.port, 2.0)) as service:
-        await true(lambda: service.states["gateway"].watched.connected)
-        await true(lambda: told > 40_000)
+        await until(lambda: service.states["gateway"].watched.connected)
+        await until(lambda: told > 40_000)
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -178,7 +173,7 @@ async def test_a_gateway_that_leaves_only_the_watch_unanswered_is_healthy_and_as
         await reader.read()
 
     async with odd(talk) as gateway, watching(at(gateway.port, 0.1, 0.2)) as service:
-        await true(lambda: len(gateway.began) >= 4)
+        await until(lambda: len(gateway.began) >= 4)
         state = service.states["gateway"]
         assert {change.verdict for change in state.changes} == {Verdict.HEALTHY}
         gaps = [later - earlier for earlier, later in pairwise(gateway.began[:4])]
@@ -192,7 +187,7 @@ async def test_a_gateway_that_resets_every_session_of_the_watch_is_asked_ever_mo
         writer.transport.abort()
 
     async with odd(talk) as gateway, watching(at(gateway.port, 0.1, 0.2)) as service:
-        await true(lambda: len(gateway.began) >= 5)
+        await until(lambda: len(gateway.began) >= 5)
         gaps = [later - earlier for earlier, later in pairwise(gateway.began[:5])]
         assert all(gap >= 0.1 * 2**place for place, gap in enumerate(gaps))
         probed = service.states["gateway"].probes[Layer.SESSION, ""]
@@ -211,37 +206,37 @@ async def test_a_reload_while_the_watch_begins_a_session_ends_it_in_order_and_co
 
     async with odd(talk) as gateway, watching(at(gateway.port)) as service:
         for number in (1, 2, 3):
-            await true(lambda number=number: len(gateway.began) == number)  # type: ignore[misc]
+            await until(lambda number=number: len(gateway.began) == number)  # type: ignore[misc]
             await service.apply([at(gateway.port, 15.0 + number)])
             assert service.states["gateway"].connections == gateway.opened
-            await true(lambda number=number: len(ends) == number)  # type: ignore[misc]
+            await until(lambda number=number: len(ends) == number)  # type: ignore[misc]
         await service.apply([])
-        await true(lambda: not gateway.open_now)
+        await until(lambda: not gateway.open_now)
     assert set(ends) == {b""}  # our end of the stream, and nothing more was asked
 
 
 async def test_a_reload_while_the_watch_waits_for_its_next_session_begins_one_at_once() -> None:
     async with Gateway("ok") as gateway, watching(at(gateway.port, 60.0)) as service:
-        await true(lambda: service.states["gateway"].watched.connected)
+        await until(lambda: service.states["gateway"].watched.connected)
         await gateway.set_mode("refused")
-        await true(lambda: service.states["gateway"].verdict is Verdict.PORT_CLOSED)
+        await until(lambda: service.states["gateway"].verdict is Verdict.PORT_CLOSED)
         await gateway.set_mode("ok")
         await service.apply([at(gateway.port, 59.0)])
-        await true(lambda: service.states["gateway"].watched.connected)
+        await until(lambda: service.states["gateway"].watched.connected)
         assert gateway.recorder.most_as == {PROBES: 1, WATCH: 1}
-        await true(lambda: service.states["gateway"].connections == gateway.recorder.opened + 1)  # one was refused
+        await until(lambda: service.states["gateway"].connections == gateway.recorder.opened + 1)  # one was refused
 
 
 async def test_a_target_whose_probe_failed_is_probed_at_its_own_interval_although_its_watch_is_connected() -> None:
     async with Gateway("ok") as gateway, watching(at(gateway.port, 0.4, 0.3)) as service:
-        await true(lambda: service.states["gateway"].watched.connected)
+        await until(lambda: service.states["gateway"].watched.connected)
         await gateway.set_mode("close_at_once")  # live sessions go on
-        await true(lambda: service.states["gateway"].verdict is Verdict.CLOSED_BEFORE_HANDSHAKE)
+        await until(lambda: service.states["gateway"].verdict is Verdict.CLOSED_BEFORE_HANDSHAKE)
         first = gateway.recorder.opened
-        await true(lambda: gateway.recorder.opened >= first + 4)
+        await until(lambda: gateway.recorder.opened >= first + 4)
         accepted = [record.accepted_ns / 1e9 for record in gateway.recorder.last(5)]
         assert sorted(earlier - later for earlier, later in pairwise(accepted))[2] < 1.2  # of four; spaced it were 1.6
         assert service.states["gateway"].watched.connected
         await gateway.set_mode("ok")
-        await true(lambda: service.states["gateway"].verdict is Verdict.HEALTHY)
+        await until(lambda: service.states["gateway"].verdict is Verdict.HEALTHY)
         assert len([record for record in gateway.recorder if record.client_id == WATCH]) == 1

@@ -23,6 +23,7 @@ from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.web import pages
 from exporter.web.app import application
+from tests.shell.support import until
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
@@ -219,13 +220,10 @@ async def test_a_probe_whose_asker_hangs_up_is_counted_as_any_other() -> None:
     async with Gateway("ok") as gateway, site(at(gateway)) as served:
         await gateway.set_mode("silent")
         asking = asyncio.create_task(served.get("/probe?target=paper"))
-        async with asyncio.timeout(5):
-            while gateway.recorder.opened < 2:  # noqa: ASYNC110 - the ledger has no event
-                await asyncio.sleep(0.002)
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-            while served.service.states["paper"].connections < 2:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.002)
+        await until(lambda: gateway.recorder.opened >= 2)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await until(lambda: served.service.states["paper"].connections >= 2)
         assert gateway.recorder.opened == 2
 
 

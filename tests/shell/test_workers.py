@@ -17,7 +17,8 @@ from exporter.clients.forkserver import UnusableError
 from exporter.clients.libraries import RUNNER
 from exporter.clients.worker import Worker, WorkerResult, open_worker
 from exporter.model import Cause, ClientSpec, Layer, Outcome, Stage
-from tests.shell.clients_fakes import ESCAPE, alive, descendants, descriptors, make_worker, write_driver
+from tests.shell.clients_fakes import ESCAPE, make_worker, write_driver
+from tests.shell.support import alive, descendants, descriptors
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc to count processes and files")
 
