@@ -180,7 +180,7 @@ def _check_beginning(start: bytes, *, whole: bool) -> None:
 def _is_raw_id(start: bytes, *, whole: bool) -> bool:
     """The payload starts with a message id of four bytes, or may still."""
     if len(start) < LENGTH:
-        return not whole and start[:2] == b"\0\0"[: len(start)]
+        return not whole and int.from_bytes(start.ljust(LENGTH, b"\0"), "big") <= MAX_MESSAGE_ID
     return 0 < int.from_bytes(start[:LENGTH], "big") <= MAX_MESSAGE_ID
 
 

@@ -332,6 +332,7 @@ def test_what_is_decided_by_the_first_bytes_is_not_changed_by_the_next(data: byt
 
 
 @given(length=st.integers(min_value=4, max_value=4096), start=st.text("-0123456789\0x", max_size=12))
+@example(length=4, start="\0\x000")
 def test_a_frame_is_awaited_only_while_some_continuation_of_it_is_a_message(length: int, start: str) -> None:
     data = length.to_bytes(4, "big") + start.encode()
     if read(data, ANY_VERSION) is None:
