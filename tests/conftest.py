@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from exporter import log
@@ -45,11 +46,18 @@ def pytest_make_collect_report(
     return report
 
 
+# The same examples in each run, and none that fails because the machine is busy.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the environment once, and keep out of it what the caller's terminal and home directory would change."""
     for name in OF_THE_TERMINAL:
         os.environ.pop(name, None)
     os.environ.setdefault(VARIABLE, str(REPOSITORY / "build" / "clients"))
+    hypothesis.settings.load_profile("suite")
     config.stash[STRICT] = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0  # seconds after which a test gives up; it never says how quick something must be
+PATIENCE = 120.0  # seconds after which a test gives up; it never says how quick something must be
 # The caller's environment without a target and without client libraries.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("IB_", "IBKR_"))}
 CLEAN["IBKR_EXPORTER_CLIENTS_DIR"] = "/nonexistent"
