@@ -55,12 +55,21 @@ def _installed() -> Row:
         parts.rows_of(
             "Server versions",
             "The negotiated version of each gateway. A library that fails with one version only is a hint.",
-            parts.column(f"max by (target) (ibkr_server_version{{{TARGETS}}})"),
+            parts.column(
+                f"max by (target, release) (ibkr_server_version{{{TARGETS}}}"
+                f" * on (job, instance, target) group_left (release) ibkr_server_release_info{{{TARGETS}}})"
+            ),
             parts.column(f"max by (target, mode) (ibkr_target_info{{{TARGETS}}})"),
         )
         .with_transformation(
             parts.arranged(
-                [("target", "gateway"), ("mode", "mode"), ("Value #A", "server version")], hidden=["Time", "Value #B"]
+                [
+                    ("target", "gateway"),
+                    ("mode", "mode"),
+                    ("Value #A", "server version"),
+                    ("release", "API release"),
+                ],
+                hidden=["Time", "Value #B"],
             )
         )
         .decimals(0)

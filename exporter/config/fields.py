@@ -32,7 +32,10 @@ TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAY = 86_400.0
 
 # Every label that a metric of ours has, and those that Prometheus adds: a second one would overwrite the first.
-OURS = "target host port mode layer client outcome verdict stage kind farm window phase library version python"
+OURS = (
+    "target host port mode layer client outcome verdict stage kind farm window phase library version python "
+    "release request setting"
+)
 PROMETHEUS = "job instance le quantile"
 RESERVED_LABELS = frozenset(f"{OURS} {PROMETHEUS}".split())
 

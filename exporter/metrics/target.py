@@ -1,9 +1,22 @@
 """The metrics of a target's verdict, port and handshake."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from exporter.metrics.family import GAUGE, HISTOGRAM, Metric, View, family, histogram, of_claim, of_view, one_of
+from exporter.metrics.family import (
+    GAUGE,
+    HISTOGRAM,
+    Metric,
+    Sample,
+    View,
+    family,
+    histogram,
+    of_claim,
+    of_view,
+    one_of,
+    samples_of_view,
+)
 from exporter.model import Layer, Report, Verdict
+from exporter.protocol.releases import release_of
 from exporter.state.target import CONNECT_BUCKETS, HANDSHAKE_BUCKETS
 from exporter.verdict.rules import CONNECTABLE
 
@@ -46,6 +59,13 @@ def silence(view: View) -> float | None:
     if view.state.silence is None:
         return None if view.verdict is Verdict.API_SILENT else 0.0
     return view.state.silence.seconds
+
+
+def server_release(view: View) -> Iterator[Sample]:
+    """The release that the negotiated version belongs to."""
+    version = None if view.claim is None else server_version(view.claim)
+    if version is not None:
+        yield (release_of(version, view.state.target.hello.maximum),), 1
 
 
 def server_version(report: Report) -> int | None:
@@ -110,5 +130,14 @@ FAMILIES = (
     family(
         Metric("ibkr_server_version", GAUGE, "The negotiated API server version."),
         of_claim(server_version),
+    ),
+    family(
+        Metric(
+            "ibkr_server_release_info",
+            GAUGE,
+            "Always 1: the release of IBKR's API that the server version belongs to; at our own maximum `or newer`.",
+            ("target", "release"),
+        ),
+        samples_of_view(server_release),
     ),
 )

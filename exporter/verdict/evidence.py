@@ -21,6 +21,7 @@ from exporter.model import (
     Target,
 )
 from exporter.protocol.error_codes import LOST, spelled
+from exporter.protocol.releases import release_of
 from exporter.text import duration, joined
 
 CLOCK_TOLERANCE = 2.0  # seconds; the gateway sends whole ones
@@ -80,7 +81,10 @@ def _port_open(result: LayerResult, target: Target) -> str:
 
 
 def _handshake_answered(result: LayerResult, target: Target) -> str:
-    version = result.server.version if result.server else "unknown"
+    version = "unknown"
+    if result.server:
+        release_ = release_of(result.server.version, target.hello.maximum)
+        version = f"{result.server.version} (API {release_})"
     clock = "" if result.stamp is Stamp.KERNEL else ", by our own clock"
     limit = f"; the limit is {duration(target.slow_after)}" if result.waited > target.slow_after else ""
     return f"The hello was answered in {duration(result.waited)}{clock}: server version {version}{limit}"

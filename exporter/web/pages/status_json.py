@@ -22,6 +22,7 @@ from exporter.model import (
     Verdict,
 )
 from exporter.protocol.launcher_log import Login
+from exporter.protocol.releases import release_of
 from exporter.state.target import (
     EXPIRY_INTERVALS,
     TargetState,
@@ -129,6 +130,9 @@ def _core(target: Target, verdict: Verdict, explained: Explanation, at: float | 
         "actions": list(explained.actions),
         "runbook": verdict.value,
         "server_version": handshake.server.version if handshake and handshake.server else None,
+        "server_release": release_of(handshake.server.version, target.hello.maximum)
+        if handshake and handshake.server
+        else None,
         "layers": [_layer(result, target) for result in report.results] if report else [],
     }
 

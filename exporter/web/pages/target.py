@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from exporter.maintenance import open_windows, spelled
 from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
+from exporter.protocol.releases import release_of
 from exporter.state.target import Histogram, Judged, TargetState, claims
 from exporter.text import duration, elapsed
 from exporter.verdict.evidence import detail
@@ -158,8 +159,16 @@ def _test(result: LayerResult, target: Target) -> LayerRow:
         word=result.outcome.value + (f" at {result.stage.value}" if result.stage and not result.ok else ""),
         took="" if result.seconds is None else duration(result.seconds),
         stages=", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages),
-        detail=detail(result) or (f"server version {result.server.version}" if result.server else ""),
+        detail=detail(result) or _server(result, target),
     )
+
+
+def _server(result: LayerResult, target: Target) -> str:
+    """The server's version, and the release of the API that it belongs to where our own hello was answered."""
+    if result.server is None:
+        return ""
+    known = "" if result.client else f" (API {release_of(result.server.version, target.hello.maximum)})"
+    return f"server version {result.server.version}{known}"
 
 
 def _library(result: LayerResult) -> str:

@@ -166,7 +166,7 @@ def test_health_series_disappear_with_an_expired_state() -> None:
     state = grown(HEALTHY)
     healthy = {"ibkr_up", "ibkr_port_open", "ibkr_handshake_success", "ibkr_server_version"}
     healthy |= {"ibkr_handshake_last_duration_seconds", "ibkr_verdict_since_timestamp_seconds"}
-    healthy.add("ibkr_api_silence_seconds")
+    healthy |= {"ibkr_api_silence_seconds", "ibkr_server_release_info"}
     fresh = {name for name, _ in samples([state], T0 + 45.0)}
     stale = {name for name, _ in samples([state], T0 + 45.1)}
     assert fresh - stale == healthy

@@ -19,6 +19,7 @@ FIELDS = [
     "actions",
     "runbook",
     "server_version",
+    "server_release",
     "layers",
 ]
 LAYER_FIELDS = ["layer", "client", "outcome", "seconds", "stage", "detail"]
@@ -43,6 +44,7 @@ def test_a_report_has_exactly_the_promised_fields_in_their_order() -> None:
 def test_the_server_version_is_a_number_and_the_clock_of_a_time_is_named() -> None:
     answer = pages.report_json(target("paper"), report("paper", CASES[Verdict.HEALTHY]), Verdict.HEALTHY)
     assert answer["server_version"] == 226
+    assert answer["server_release"] == "10.50 or newer"
     assert answer["layers"][1]["clock"] == "kernel"
     assert answer["actions"] == []
 
