@@ -6,6 +6,7 @@ their turn in between, so that no scrape and no page delays a probe.
 
 import asyncio
 import math
+import platform
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from ipaddress import ip_address
@@ -78,6 +79,8 @@ class Routes:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._streamer = Streamer()
+        system = platform.platform(terse=True)
+        self._about = f"ibkr-exporter {service.exporter.version}, Python {service.exporter.python}, {system}"
 
     async def close(self, _: web.Application) -> None:
         """Release what the answers are made with."""
@@ -117,7 +120,7 @@ class Routes:
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
         return await self._streamer.respond(
-            request, iter([pages.render_target(state, time.time())]), "text/html; charset=utf-8"
+            request, iter([pages.render_target(state, time.time(), self._about)]), "text/html; charset=utf-8"
         )
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:

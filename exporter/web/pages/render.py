@@ -18,9 +18,10 @@ from markdown_it import MarkdownIt
 
 from exporter.model import Verdict
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, current_verdict
+from exporter.state.target import TargetState, current_verdict, failing_since
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES
+from exporter.verdict.bug_report import bug_report
 from exporter.verdict.rules import Severity, severity
 from exporter.web.pages.rows import (
     SIGNS,
@@ -124,10 +125,14 @@ def status_chunks(
     yield from _joined(_templates().get_template("status.html").generate(_context("", context)))
 
 
-def render_target(state: TargetState, now: float) -> str:
-    """The page of one target."""
+def render_target(state: TargetState, now: float, exporter: str = "ibkr-exporter") -> str:
+    """The page of one target. `exporter` names the exporter's version, Python and platform, for a bug report."""
     shown = describe(state, now)
-    context = {"details": shown, "worst": shown.card.row.tone, "now": at(now, now)}
+    block = ""
+    if state.last is not None:
+        since = failing_since(state)
+        block = bug_report(state.last, state.target, state.verdict, exporter, login=state.login, since=since)
+    context = {"details": shown, "worst": shown.card.row.tone, "now": at(now, now), "bug_report": block}
     return _render("target.html", "../", context)
 
 

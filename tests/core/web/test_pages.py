@@ -395,3 +395,15 @@ def test_a_row_of_tests_names_its_cells_where_a_narrow_screen_shows_no_headings(
         assert all(name in (None, heading) for name, heading in zip(named, headings, strict=True))
     style = pages.static("style.css")[0].decode()
     assert 'content: attr(data-head) ": "' in style
+
+
+def test_the_page_of_a_target_has_a_text_for_a_bug_report_without_account_numbers() -> None:
+    managed = replace(TARGET, account="DU1234567", client_ids=(9001,), clients=("ib_insync", "nautilus"))
+    html = pages.render_target(
+        tried(grown(TRADING, target=managed), CLIENT_OK, CLIENT_HUNG), T0 + 6.0, "exporter 1.2.3"
+    )
+    text = re.findall(r'<pre class="copy"[^>]*>(.*?)</pre>', html, re.DOTALL)[0]
+    for part in ("Exporter: exporter 1.2.3", "Verdict:  client_fault", "ib_insync", "nautilus_trader", "Evidence"):
+        assert part in text
+    assert "DU1234567" not in text
+    assert 'class="copy"' not in pages.render_target(TargetState(managed), T0)
