@@ -67,6 +67,17 @@ class Stage(StrEnum):
     CLOSE = "close"
 
 
+# The requests of the account download: stages of its own layer, and of a client that downloads the account.
+DOWNLOAD_STAGES = (
+    Stage.POSITIONS,
+    Stage.OPEN_ORDERS,
+    Stage.COMPLETED_ORDERS,
+    Stage.ACCOUNT_UPDATES,
+    Stage.EXECUTIONS,
+    Stage.ACCOUNT_SUMMARY,
+)
+
+
 class Cause(StrEnum):
     """The machine-readable reason behind an outcome; the rules of verdict/rules.py read this, never a text."""
 
@@ -245,7 +256,8 @@ class Target:
 class ClientSpec:
     """A broker library as installed in one interpreter. Durations are in seconds.
 
-    `python` is the interpreter's path; None is the environment that `clients install` made for the library.
+    `python` is the interpreter's path; None is the environment that `clients install` made for the library. `download`:
+    the library also downloads the account, by read-only requests.
     """
 
     name: str
@@ -253,6 +265,7 @@ class ClientSpec:
     python: str | None = None
     interval: float = CLIENT_INTERVAL
     deadline: float = CLIENT_DEADLINE
+    download: bool = False
 
 
 @dataclass(frozen=True, slots=True)

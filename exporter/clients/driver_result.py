@@ -2,6 +2,7 @@
 
     {"stage": "connected", "seconds": 0.012, "server_version": 176, "exchange": [["sent", "hello", 0.001, 1], ...]}
     {"end": "timeout", "stage": "ready", "cause": "silence", "detail": "...", "code": null, "seconds": 14.2}
+    {"request": "positions"}                               sent within the account download
     {"closed": true}
 
 The lines of a driver that was killed show how far it got: it hung in the next stage.
@@ -13,7 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from exporter.model import Cause, Direction, Exchanged, Hello, Layer, LayerResult, Outcome, ServerHello, Stage
+from exporter.model import (
+    DOWNLOAD_STAGES,
+    Cause,
+    Direction,
+    Exchanged,
+    Hello,
+    Layer,
+    LayerResult,
+    Outcome,
+    ServerHello,
+    Stage,
+)
 
 STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)
 # Where a probe ended is named by what was going on there: `diagnose --json` calls the library's connect so.
@@ -63,9 +75,8 @@ def read_result(
     version = next((line["server_version"] for line in lines if isinstance(line.get("server_version"), int)), None)
     end = find_end(lines)
     unavailable_text = next((line["unavailable"] for line in lines if "unavailable" in line), None)
-    outcome, stage, cause, detail = _ending(
-        end, unavailable_text, exit_status, _next_stage(stages, imported=exit_status.imported), printed
-    )
+    missing = _requested(lines) or _next_stage(stages, imported=exit_status.imported)
+    outcome, stage, cause, detail = _ending(end, unavailable_text, exit_status, missing, printed)
     seconds = end.get("seconds") if end is not None else elapsed
     code = end.get("code") if end is not None else None
     if outcome is Outcome.OK and not detail:
@@ -137,7 +148,7 @@ def _stages(lines: Sequence[Line]) -> list[tuple[Stage, float]]:
     reached = []
     for line in lines:
         stage, seconds = _word(Stage, line.get("stage")), line.get("seconds")
-        if stage in STAGES and "end" not in line and isinstance(seconds, int | float):
+        if stage in (*STAGES, *DOWNLOAD_STAGES) and "end" not in line and isinstance(seconds, int | float):
             reached.append((stage, float(seconds)))
     return reached
 
@@ -163,6 +174,13 @@ def _exchanged(entry: object) -> Exchanged | None:
             known = _word(Direction, direction)
             return Exchanged(known, name[:MAX_NAME], float(seconds), count) if known else None
     return None
+
+
+def _requested(lines: Sequence[Line]) -> Stage | None:
+    """The request of the account download that the library sent last, unless a later stage was reached."""
+    if any(line.get("stage") == Stage.CONTRACT for line in lines):
+        return None
+    return next((_word(Stage, line["request"]) for line in reversed(lines) if "request" in line), None)
 
 
 def _next_stage(stages: Sequence[tuple[Stage, float]], *, imported: bool) -> Stage:

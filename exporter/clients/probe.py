@@ -129,7 +129,9 @@ async def _connect(
         for client_id in target.probe_ids:
             left = max(end - asyncio.get_running_loop().time(), LEAST)
             lease.opened += 1
-            probe = await member.worker.probe(target.host, target.port, client_id, left)
+            probe = await member.worker.probe(
+                target.host, target.port, client_id, left, download=member.spec.download, account=target.account
+            )
             lease.opened += probe.connections - 1
             result = replace(probe.result, installed=member.installed)
             if result.code != IN_USE:

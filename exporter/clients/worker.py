@@ -86,12 +86,25 @@ class Worker:
         return self.installed
 
     async def probe(
-        self, host: str, port: int, client_id: int, deadline: float, spacing: float | None = None
+        self,
+        host: str,
+        port: int,
+        client_id: int,
+        deadline: float,
+        spacing: float | None = None,
+        *,
+        download: bool = False,
+        account: str | None = None,
     ) -> WorkerResult:
-        """Probe once, within `deadline` seconds. `spacing` overrides the pause between two requests."""
+        """Probe once, within `deadline` seconds. `spacing` overrides the pause between two requests.
+
+        `download`: the library also downloads the account, of several accounts `account`.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline
-        request = {"host": host, "port": port, "client_id": client_id}
+        request: dict[str, Any] = {"host": host, "port": port, "client_id": client_id}
+        if download:
+            request |= {"download": True, "account": account}
         if spacing is not None:
             request["spacing"] = spacing
         try:

@@ -95,7 +95,7 @@ def resolve_clients(settings: Settings, libraries: Collection[str], complain: Co
 def _client(name: str, section: ClientSection) -> ClientSpec:
     written = "deadline" in section.model_fields_set
     deadline = section.deadline if written else fitting_deadline(section.deadline, section.interval)
-    return ClientSpec(name, section.library, section.python, section.interval, deadline)
+    return ClientSpec(name, section.library, section.python, section.interval, deadline, download=section.download)
 
 
 def resolve_targets(

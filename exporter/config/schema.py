@@ -159,6 +159,13 @@ class ClientSection(Section):
     deadline: Annotated[
         Deadline, Field(description=f"How long one try may take altogether; less than the interval. {SHORTENED}")
     ] = CLIENT_DEADLINE
+    download: Annotated[
+        bool,
+        Field(
+            description="Let the library download the account too, as a program's connect does: positions, orders, "
+            "account values, executions. Only read-only requests pass, and nothing of their contents is kept"
+        ),
+    ] = False
 
 
 class DefaultsSection(Section):

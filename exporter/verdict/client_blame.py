@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.model import Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
+from exporter.model import DOWNLOAD_STAGES, Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
 from exporter.protocol.error_codes import OUT_OF_DATE
 
 WIRE = frozenset({Layer.PORT, Layer.HANDSHAKE, Layer.SESSION})
@@ -185,13 +185,31 @@ def blamed(report: Report) -> tuple[LayerResult, ...]:
 def clearly_at_fault(report: Report, result: LayerResult) -> bool:
     """The client crashed, or another client or our own session got past the stage at which it failed.
 
-    Our own session requests no contract details, so it says nothing about that stage.
+    Our own session requests no contract details, so it says nothing about that stage. Nor does a client that downloads
+    no account about a request of the download. Where the whole answer arrived (no cause), the library lost it.
     """
-    if result.outcome is Outcome.CRASHED or any(other.ok for other in report.results if other.client):
+    if result.outcome is Outcome.CRASHED:
+        return True
+    if result.stage in DOWNLOAD_STAGES:
+        return result.cause is None or _download_answered(report, result.stage)
+    if any(other.ok for other in report.results if other.client):
         return True
     session = report.layer(Layer.SESSION)
     session_got_further = session is not None and session.ok and result.stage is not Stage.CONTRACT
     return result.stage is Stage.CONNECT or session_got_further
+
+
+def download_unanswered(report: Report) -> bool:
+    """Each client that counts waited in vain for a request of the account download, and nothing shows that it ends."""
+    failed = blamed(report)
+    return bool(failed) and all(
+        result.stage in DOWNLOAD_STAGES and not clearly_at_fault(report, result) for result in failed
+    )
+
+
+def _download_answered(report: Report, stage: Stage) -> bool:
+    """Another client, or our own wire, got this request of the account download answered to its end."""
+    return any(stage in dict(result.stages) for result in report.results)
 
 
 def _failed(result: LayerResult) -> bool:

@@ -33,7 +33,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, Report, SessionFacts, Stage, Target, Verdict
+from exporter.model import (
+    DOWNLOAD_STAGES,
+    Cause,
+    Layer,
+    LayerResult,
+    Outcome,
+    Report,
+    SessionFacts,
+    Stage,
+    Target,
+    Verdict,
+)
 from exporter.protocol.error_codes import PORT_RESET
 from exporter.protocol.launcher_log import Login
 from exporter.verdict.actions import DOWNLOAD_CURES, MOVED, REMEDIES, VERIFY, format_for
@@ -41,6 +52,7 @@ from exporter.verdict.client_blame import (
     WIRE,
     blamed,
     clearly_at_fault,
+    download_unanswered,
     failures,
     gateway_too_old,
     library_too_old,
@@ -180,9 +192,11 @@ def _new_port(report: Report) -> int | None:
 
 
 def _stalled(report: Report) -> tuple[Stage, ...]:
-    """Return the requests of the account download that had no end."""
+    """Return the requests of the account download that had no end, on our own wire or for a library."""
     result = report.layer(Layer.DOWNLOAD)
-    return () if result is None else tuple(each.stage for each in result.requests if each.seconds is None)
+    own = () if result is None else tuple(each.stage for each in result.requests if each.seconds is None)
+    clients = (client.stage for client in blamed(report) if client.stage in DOWNLOAD_STAGES)
+    return tuple(dict.fromkeys((*own, *(stage for stage in clients if stage))))
 
 
 def _download_cures(report: Report, verdict: Verdict) -> tuple[str, ...]:
@@ -193,8 +207,10 @@ def _download_cures(report: Report, verdict: Verdict) -> tuple[str, ...]:
 
 
 def _download_stalled(report: Report, target: Target) -> bool:
+    """Our own download failed, or those of the clients that download did, and nothing shows that the request ends."""
     result = report.layer(Layer.DOWNLOAD)
-    return result is not None and result.outcome in FAILED and _answered(report, target)
+    failed = result is not None and result.outcome in FAILED
+    return (failed or download_unanswered(report)) and _answered(report, target)
 
 
 def _failed(layer: Layer, *causes: Cause) -> Rule:

@@ -49,9 +49,17 @@ class FixedWorker(Worker):
         return InstalledVersion("fake", "1.0", "3.12.1")
 
     async def probe(
-        self, host: str, port: int, client_id: int, deadline: float, spacing: float | None = None
+        self,
+        host: str,
+        port: int,
+        client_id: int,
+        deadline: float,
+        spacing: float | None = None,
+        *,
+        download: bool = False,
+        account: str | None = None,
     ) -> WorkerResult:
-        del host, port, client_id, spacing  # it opens no connection
+        del host, port, client_id, spacing, download, account  # it opens no connection
         self.limits.append(deadline)
         return WorkerResult(self.result)
 

@@ -1,4 +1,7 @@
-"""ib_insync, by its low-level client: `IB.connect` would ask for positions, orders and executions, read-only or not."""
+"""ib_insync, by its low-level client: `IB.connect` asks for positions, account values and executions, read-only or not.
+
+With the account download it is `IB.connect`, read-only, and then the orders, which that leaves out.
+"""
 
 import asyncio
 import importlib
@@ -34,6 +37,7 @@ class Session:
         self.loop = asyncio.new_event_loop()
         self.ib = None
         self.done = threading.Event()
+        self.connected = None  # the task of connect()
 
     def run(self, host, port, client_id):
         """The thread: connect, then turn the loop until close()."""
@@ -41,21 +45,28 @@ class Session:
         try:
             self.ib = self.listen(self.library.IB())
             self.ib.wrapper.clientId = client_id
-            self.loop.create_task(self.connect(host, port, client_id))
+            self.connected = self.loop.create_task(self.connect(host, port, client_id))
             self.loop.run_forever()
         except Exception as error:
             self.observer.fail(error)
 
     async def connect(self, host, port, client_id):
-        """`Client.connectAsync` with no timeout of its own: it ends by an event or by our deadline."""
+        """Connect with no timeout of the library: the connect ends by an event or by our deadline."""
         self.observer.begin()
         try:
-            await self.ib.client.connectAsync(host, port, client_id, 0)
+            if self.observer.downloads:
+                self.ib.client.apiStart += self.on_ready
+                account = self.observer.account or ""
+                await self.ib.connectAsync(host, port, client_id, 0, readonly=True, account=account)
+            else:
+                await self.ib.client.connectAsync(host, port, client_id, 0)
+                self.on_ready()
         except Exception as error:
             self.observer.fail(error)
-        else:
-            self.observer.reach("accounts", self.ib.client.getAccounts())
-            self.observer.reach("ready")
+
+    def on_ready(self):
+        self.observer.reach("accounts", self.ib.client.getAccounts())
+        self.observer.reach("ready")
 
     def listen(self, ib):
         """Hook the events: the library keeps most of them to itself until its timeout."""
@@ -102,6 +113,18 @@ class Session:
             return "" if any(contracts) else "EUR.USD: %s" % (self.observer.last_error or "not qualified")
 
         self.ask(lambda: self.ib.qualifyContractsAsync(forex), "contract", complaint)
+
+    def ask_download(self, spacing):
+        """Wait for the end of `IB.connect`, then ask for the orders."""
+
+        async def download():
+            await self.connected
+            for request in (self.ib.reqOpenOrdersAsync, lambda: self.ib.reqCompletedOrdersAsync(apiOnly=False)):
+                await asyncio.sleep(spacing)
+                self.observer.paused += spacing
+                await request()
+
+        self.ask(download, "download", lambda _: None)
 
     def ask(self, request, stage, value):
         """Start a request in the loop; its answer is the stage."""

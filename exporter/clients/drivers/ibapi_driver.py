@@ -1,6 +1,8 @@
 """IBKR's own library, from 9.81.1 to the 10.x editions with protobuf, whatever its distribution is called."""
 
 import threading
+import time
+from collections import defaultdict
 
 from .versions import distribution_version
 
@@ -65,12 +67,40 @@ class Session:
         """Send reqContractDetails for EUR.USD."""
         self.client.reqContractDetails(REQUEST, self.contract)
 
+    def ask_download(self, spacing):
+        """Send the requests of the account download one by one, each after the end of the one before."""
+        threading.Thread(target=self.download, args=(spacing,), daemon=True).start()
+
+    def download(self, spacing):
+        from ibapi.execution import ExecutionFilter
+
+        client, accounts = self.client, self.observer.reached["accounts"][1]
+        account = self.observer.account or next(iter(accounts), "")
+        requests = {
+            "positions": client.reqPositions,
+            "open_orders": client.reqOpenOrders,
+            "completed_orders": lambda: client.reqCompletedOrders(apiOnly=False),
+            "account_updates": lambda: client.reqAccountUpdates(subscribe=True, acctCode=account),
+            "executions": lambda: client.reqExecutions(REQUEST, ExecutionFilter()),
+            "account_summary": lambda: client.reqAccountSummary(REQUEST, "All", "NetLiquidation"),
+        }
+        try:
+            for number, (name, request) in enumerate(requests.items()):
+                if number:
+                    time.sleep(spacing)
+                    self.observer.paused += spacing
+                request()
+                self.client.wrapper.ended[name].wait()
+            self.observer.reach("download")
+        except Exception as error:
+            self.observer.fail(error)
+
     def close(self, seconds):
         """End the connection in order, even one whose connect() still waits."""
         self.observer.close(self.client.conn, seconds)
 
 
-def wrapper(observer, server_version):
+def wrapper(observer, server_version):  # noqa: C901 - one small method for each callback
     """The library's callbacks."""
     from ibapi.wrapper import EWrapper
 
@@ -78,6 +108,28 @@ def wrapper(observer, server_version):
         """Reports to the observer."""
 
         complaint = "EUR.USD is unknown to this gateway"
+
+        def __init__(self):
+            super().__init__()
+            self.ended = defaultdict(threading.Event)  # the requests of the account download that were answered
+
+        def positionEnd(self):
+            self.ended["positions"].set()
+
+        def openOrderEnd(self):
+            self.ended["open_orders"].set()
+
+        def completedOrdersEnd(self):
+            self.ended["completed_orders"].set()
+
+        def accountDownloadEnd(self, accountName):
+            self.ended["account_updates"].set()
+
+        def execDetailsEnd(self, reqId):
+            self.ended["executions"].set()
+
+        def accountSummaryEnd(self, reqId):
+            self.ended["account_summary"].set()
 
         def connectAck(self):
             observer.reach("connected", server_version())

@@ -132,6 +132,30 @@ class Session:
 
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(answered()))
 
+    def ask_download(self, spacing):
+        """Send what its execution client sends: summary, positions, open orders, executions."""
+
+        async def download():
+            client, observer = self.client, self.observer
+            account = observer.account or next(iter(sorted(client.accounts())), "")
+            requests = [client.get_positions, client.get_open_orders]
+            requests += [client.get_executions] if hasattr(client, "get_executions") else []
+            try:
+                client.subscribe_account_summary()
+                while observer.download.pending():  # noqa: ASYNC110 - another thread receives it
+                    await asyncio.sleep(0.005)
+                for request in requests:
+                    await asyncio.sleep(spacing)
+                    observer.paused += spacing
+                    if await request(account) is None:
+                        observer.finish("gave_up", "its request timed out")
+                        return
+                observer.reach("download")
+            except Exception as error:
+                observer.fail(error)
+
+        self.loop.call_soon_threadsafe(lambda: self.loop.create_task(download()))
+
     def close(self, seconds):
         """End the connection in order; its own stop takes 1.8 s and the process ends anyway."""
         if self.client is not None:

@@ -12,6 +12,7 @@ import socket
 import time
 import types
 
+from . import download
 from .exchange import Exchange
 from .frames import LARGEST_REPLY, sent_id
 
@@ -27,7 +28,11 @@ NOTICES = UPSTREAM | frozenset((1101, 1102, 1300, *range(2100, 2200)))
 class Observer:
     """The events of one connection. `events` wakes probe.py. All times are monotonic."""
 
-    def __init__(self):
+    def __init__(self, account=None, *, downloads=False):
+        """`downloads`: the library may also send the read-only requests of the account download, for `account`."""
+        self.account, self.downloads = account, downloads
+        self.download = download.Download()
+        self.on_sent = lambda number: None
         self.events = queue.Queue()
         self.began = time.monotonic()
         self.head = b""  # the first bytes received
@@ -39,6 +44,7 @@ class Observer:
         self.exchange = Exchange()
         self.opened = False  # the TCP connect succeeded
         self.closing = False
+        self.paused = 0.0  # seconds that a driver waited between two requests of a download
 
     def begin(self):
         """Start the clock: everything is prepared, the library's connect begins."""
@@ -53,7 +59,7 @@ class Observer:
     def take(self, data):
         """Record bytes that the library received."""
         self.received += len(data)
-        self.exchange.received(bytes(data))
+        self.download.received(self.exchange.received(bytes(data)))
         if len(self.head) < LARGEST_REPLY:
             self.head += bytes(data[: LARGEST_REPLY - len(self.head)])
             self.events.put("bytes")
@@ -61,14 +67,14 @@ class Observer:
     @property
     def last_error(self):
         """The latest error as text."""
-        return "error %d: %s" % self.errors[-1] if self.errors else ""
+        return error_text(*self.errors[-1]) if self.errors else ""
 
     def error(self, code, text):
         """Record an error or a notice of the API, in whatever form the library passes it on."""
         if code in NOTICES:
             self.notices.add(code)
         elif code not in LOCAL:
-            self.errors.append((code, str(text)))
+            self.errors.append((code, "" if self.downloads else str(text)))
             self.events.put("error")
 
     def finish(self, kind, text=""):
@@ -94,15 +100,19 @@ class Observer:
             self.finish("unreachable", error)
         elif number in EXHAUSTED or isinstance(error, MemoryError) or "can't start new thread" in str(error):
             self.finish("exhausted", "%s: %s" % (type(error).__name__, error))
+        elif self.downloads:  # the text of an exception may quote what the library was reading
+            self.finish("failed", type(error).__name__)
         else:
             self.finish("failed", "%s: %s" % (type(error).__name__, error))
 
     def permits(self, data):
         """Whether a monitor may send this: the hello, or one of the permitted messages."""
         number = sent_id(bytes(data))
-        permitted = number is None or number in PERMITTED
+        permitted = number is None or number in PERMITTED or (self.downloads and number in download.PERMITTED)
         self.exchange.sent(bytes(data), withheld=not permitted)
         if permitted:
+            self.download.sent(number)
+            self.on_sent(number)
             return True
         print("kept back what a monitor must not send: message %d" % number, flush=True)
         return False
@@ -137,6 +147,11 @@ class Observer:
             time.sleep(0.002)  # the reader closes it at the end of file
         with contextlib.suppress(OSError, AttributeError):
             connection.disconnect()
+
+
+def error_text(code, text):
+    """An error of the API; its text is left out where it may quote the account's contents."""
+    return "error %d: %s" % (code, text) if text else "error %d" % code
 
 
 def errno_of(error):

@@ -9,20 +9,25 @@ A driver starts its library in a thread and reports to an `Observer`; `run_probe
     accounts   managedAccounts (they come after startApi unasked) -
     contract   EUR.USD is known                                   reqContractDetails
 
+If the request asks for the account download, its requests are stages before `contract`: positions, open_orders,
+completed_orders, account_updates, executions, account_summary, as far as the library sends them.
+
 The reason given is what the socket showed, not what the library says afterwards. A driver is a file NAME_driver.py with
 
     LIBRARY, PYTHONS   the import name; the oldest and newest Python it works on
     load()             import the library and return {"version": "..."}; must leave no thread behind, for it is forked
     begin(host, port, client_id, observer)   start connecting in a thread and return at once an object with
-                       ask_time(), ask_contract(), close(seconds)
+                       ask_time(), ask_contract(), ask_download(spacing), close(seconds); ask_download sends what
+                       the library sends to download the account, and reaches the stage `download` at the end
 """
 
 import queue
 import time
 import traceback
 
+from .download import REQUESTS
 from .frames import first_frame, is_foreign, quoted
-from .observer import UPSTREAM, Observer
+from .observer import UPSTREAM, Observer, error_text
 
 # Seconds between two requests: Gateway 10.45 drops the second of two within one second (docs/facts.md: messages).
 SPACING = 1.1
@@ -31,6 +36,8 @@ PATIENCE = 2.0  # seconds for a contract while the gateway says that IBKR's serv
 LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
 OLDEST_VERSION = 100
 STAGES = ("connected", "ready", "time", "accounts", "contract")
+REQUESTED = ("time", "download", "contract")
+DOWNLOADING = ("connected", "ready", "time", "accounts", "download", "contract")
 # Errors after which no session will come: exporter.protocol.error_codes.FATAL, but 504, which a library says itself.
 FATAL = frozenset((326, 501, 503, 506, 507, 508))
 # How a connection ended: outcome and cause.
@@ -55,40 +62,46 @@ class Failure(Exception):
 def run_probe(driver, request, write_line, started):
     """Run one probe: a line for each stage, one for the end, one when the connection is closed.
 
-    `request` is {"host", "port", "client_id", "deadline"} and maybe {"spacing"}. `deadline` is in
-    seconds from `started`; a little of it is kept for closing in order.
+    `request` is {"host", "port", "client_id", "deadline"} and maybe {"spacing", "download", "account"}. `deadline` is
+    in seconds from `started`; a little of it is kept for closing in order.
     """
-    observer = Observer()
+    observer = Observer(request.get("account"), downloads=bool(request.get("download")))
+    spacing = request.get("spacing", SPACING)
+    if observer.downloads:  # a process that is killed has then said which request it waited for
+        observer.on_sent = lambda number: number in REQUESTS and write_line({"request": REQUESTS[number][0]})
     margin = min(LINGER + 0.25, 0.25 * request["deadline"])
     until = started + request["deadline"] - margin
-    session, mark, paused, stage = None, 0.0, 0.0, STAGES[0]
+    session, mark, asked, stage = None, 0.0, 0.0, STAGES[0]
     try:
         session = driver.begin(request["host"], request["port"], request["client_id"], observer)
-        for stage in STAGES:
-            if stage == "time":
-                session.ask_time()
-                asked = time.monotonic()
-            elif stage == "contract":
-                pause = max(0.0, min(asked + request.get("spacing", SPACING), until) - time.monotonic())
-                time.sleep(pause)
-                paused += pause
-                mark = time.monotonic()
-                session.ask_contract()
+        for stage in DOWNLOADING if observer.downloads else STAGES:
+            if stage in REQUESTED:
+                observer.paused += pause(asked + spacing, until)
+                mark = asked = time.monotonic()
+                ask(session, stage, spacing)
             wait_for_stage(observer, stage, until)
             mark = max(mark, observer.began)
+            if stage == "download":
+                mark = asked = time.monotonic()
+                write_download(observer, write_line)
+                continue
             at, value = observer.reached[stage]
             seconds, exchange = round(max(0.0, at - mark), 6), observer.exchange.lines()
             write_line(dict({"stage": stage, "seconds": seconds, "exchange": exchange}, **_facts(stage, value)))
             mark = max(mark, at)
+            if stage == "ready" and observer.downloads:
+                asked = at  # some libraries download from here on
         detail = observer.reached["contract"][1] or ""
         ending = {"end": "ok", "stage": None, "cause": None, "detail": detail, "code": None}
     except Failure as failure:
-        ending, mark = dict(failure.ending, stage=stage), time.monotonic()
+        ending, mark = dict(failure.ending, stage=stage_of_failure(observer, stage)), time.monotonic()
     except Exception as error:
         traceback.print_exc()
         observer.fail(error)  # where the connection has ended, that is the reason: a send meets it as an exception
-        ending, mark = dict(ended(observer, stage).ending, stage=stage), time.monotonic()
-    seconds = round(max(0.0, mark - observer.began - paused), 6)
+        ending, mark = dict(ended(observer, stage).ending, stage=stage_of_failure(observer, stage)), time.monotonic()
+    if observer.downloads and "download" not in observer.reached:
+        write_download(observer, write_line)
+    seconds = round(max(0.0, mark - observer.began - observer.paused), 6)
     exchange = observer.exchange
     line = dict(ending, opened=observer.opened, seconds=seconds, exchange=exchange.lines(), hello=exchange.hello)
     write_line(line)
@@ -96,6 +109,40 @@ def run_probe(driver, request, write_line, started):
     if session is not None:
         session.close(min(LINGER, margin))
     write_line({"closed": True})
+
+
+def pause(until, limit):
+    """Sleep until the monotonic time `until`, at most until `limit`; return the seconds."""
+    seconds = max(0.0, min(until, limit) - time.monotonic())
+    time.sleep(seconds)
+    return seconds
+
+
+def ask(session, stage, spacing):
+    """Have the library send the request of this stage."""
+    if stage == "time":
+        session.ask_time()
+    elif stage == "download":
+        session.ask_download(spacing)
+    else:
+        session.ask_contract()
+
+
+def write_download(observer, write_line):
+    """A line for each request of the download that was answered to its end."""
+    for line in observer.download.lines():
+        write_line(line)
+
+
+def stage_of_failure(observer, stage):
+    """The request of the download that has not ended, or that the library sent last; any other stage as it is.
+
+    Some libraries download from `ready` on, so an end of the connection before `download` may be within it too.
+    """
+    within = observer.downloads and observer.end is not None and observer.download.pending()
+    if stage != "download" and not (within and stage in ("time", "accounts")):
+        return stage
+    return observer.download.pending() or observer.download.last() or "positions"
 
 
 def _facts(stage, value):
@@ -144,7 +191,7 @@ def check_errors(observer, stage):
     """Raise if the peer refused by an error: a fatal one, or any before an early end."""
     for code, text in list(observer.errors):
         if code in FATAL or (stage in ("connected", "ready") and observer.end is not None):
-            raise Failure("rejected", "too_old" if code == 503 else "api_error", "error %d: %s" % (code, text), code)
+            raise Failure("rejected", "too_old" if code == 503 else "api_error", error_text(code, text), code)
 
 
 def ended(observer, stage):
@@ -155,6 +202,7 @@ def ended(observer, stage):
     if kind == "gave_up":
         return silent(observer, stage)
     if kind in ("eof", "reset"):
+        stage = "download" if stage_of_failure(observer, stage) != stage else stage
         how = "reset the connection" if kind == "reset" else "ended the connection"
         return Failure("closed", kind, "the peer %s %s" % (how, _where(observer, stage)))
     return Failure("crashed", None, text)
@@ -175,7 +223,12 @@ def silent(observer, stage):
         return Failure("ok", None, "EUR.USD was not answered; the gateway reports %s" % codes)
     begun = stage == "ready" and observer.exchange.received_ids & {9, 15}
     text = _missing(observer.exchange.received_ids) if begun else "no answer %s" % _where(observer, stage)
-    return Failure("timeout", "silence", text)
+    lost = stage == "download" and observer.download.sent_at and observer.download.pending() is None
+    if lost:
+        text = "the whole answer arrived, and the library still waits"
+    elif stage == "download":
+        text = "the answer to the request for %s did not end" % _request(observer)
+    return Failure("timeout", None if lost else "silence", text)
 
 
 def _missing(received):
@@ -186,12 +239,17 @@ def _missing(received):
     return "%s arrived, %s did not" % (there, missing)
 
 
+def _request(observer):
+    return stage_of_failure(observer, "download").replace("_", " ")
+
+
 def _where(observer, stage):
     place = {
         "connected": "before it replied to the hello",
         "ready": "before nextValidId, which startApi asks for",
         "time": "to reqCurrentTime",
         "accounts": "with the managed accounts",
+        "download": "before the end of the %s" % _request(observer),
         "contract": "to reqContractDetails for EUR.USD",
     }[stage]
     return place + (" (%d bytes came)" % observer.received if stage == "connected" and observer.received else "")

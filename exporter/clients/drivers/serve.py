@@ -7,10 +7,10 @@ The control channel is a Unix socket with one JSON object a line. We send:
     {"started": N, "pid": PID}                     probe N runs in that process, the leader of its own session
     {"reaped": N, "status": WAIT_STATUS, "cpu": S, "orphans": COUNT}
 
-We receive {"probe": N, "host", "port", "client_id", "deadline"} with two descriptors, one for the lines of the probe
-and one for the output of the library; and {"reap": N}: kill that session and every orphan, then send "reaped". An
-orphan is a child of a probe that left the probe's session and lost its parent. We wait for a process only when the
-exporter asks for it: until then the system gives its number to no other process.
+We receive {"probe": N, "host", "port", "client_id", "deadline", ...} (see probe.py) with two descriptors, one for the
+lines of the probe and one for the output of the library; and {"reap": N}: kill that session and every orphan, then send
+"reaped". An orphan is a child of a probe that left the probe's session and lost its parent. We wait for a process only
+when the exporter asks for it: until then the system gives its number to no other process.
 
 The lines of a probe: {"stage": STAGE, "seconds": S} for each stage reached, {"end": OUTCOME, "stage", "cause",
 "detail", "code", "seconds"}, and {"closed": true} after the connection has been closed in order.
@@ -98,6 +98,12 @@ def adopt_orphans():
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
+def forbid_core_dumps():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def prctl(option, value):
     """Linux's prctl; nothing elsewhere."""
     if sys.platform.startswith("linux"):
@@ -176,7 +182,10 @@ class Server:
         if os.getppid() != parent:
             return 71
         self.channel.close()
-        null = os.open(os.devnull, os.O_RDONLY)
+        null = os.open(os.devnull, os.O_RDWR)
+        if request.get("download"):  # what a library prints or dumps may quote positions and balances
+            output = null
+            forbid_core_dumps()
         for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
         return probe(self.driver, request, lines, started, self.lazy)
@@ -236,7 +245,8 @@ def probe(driver, request, lines, started, lazy):
         run_probe(driver, request, write_line, started)
     except Exception as error:
         traceback.print_exc()
-        write_line({"end": "crashed", "stage": None, "detail": "%s: %s" % (type(error).__name__, error)})
+        text = "" if request.get("download") else ": %s" % error
+        write_line({"end": "crashed", "stage": None, "detail": type(error).__name__ + text})
         return 1
     return 0
 
@@ -244,7 +254,9 @@ def probe(driver, request, lines, started, lazy):
 def once(driver):
     """Run one probe in this process: the request from standard input, the lines to what was standard output."""
     lines = os.dup(1)
-    os.dup2(2, 1)
     request = json.loads(sys.stdin.readline())
+    if request.get("download"):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.dup2(2, 1)
     status = probe(driver, request, lines, time.monotonic(), lazy=True)
     os._exit(status)  # a library's threads may never end

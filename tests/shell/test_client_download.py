@@ -1,0 +1,227 @@
+"""The account download of each library: what it sends, where it hangs, and that nothing of the contents gets out."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from exporter.clients.drivers import download as driver
+from exporter.clients.worker import WorkerResult
+from exporter.model import DOWNLOAD_STAGES, Cause, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
+from exporter.probes.resolver import Resolver
+from exporter.probes.target import probe_target
+from exporter.protocol.download import DownloadRequest, end_of
+from exporter.protocol.wire import Request
+from exporter.simulator.gateway import Gateway
+from exporter.simulator.recorder import ClientEnd, ConnectionRecord
+from exporter.simulator.settings import GatewaySettings, Holding
+from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
+from exporter.verdict.rules import judge
+from tests.shell.clients_fakes import make_worker
+from tests.shell.clients_real import CLIENT_ID, CLIENTS, make_client
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ACCOUNT = "DU1234567"
+ALLOWED = frozenset({*Request, *DownloadRequest, 76})
+WIDE = GatewaySettings(permitted=ALLOWED)
+DEADLINE = 20.0  # seconds, on a machine that does much else
+UNANSWERED = 6.0
+SYNC = ("positions", "account_updates", "executions", "open_orders", "completed_orders")
+IBAPI = ("positions", "open_orders", "completed_orders", "account_updates", "executions", "account_summary")
+# The requests of each library's download, in their order.
+DOWNLOADS: Mapping[str, tuple[str, ...]] = {
+    "ib_async": SYNC,
+    "ib_insync": SYNC,
+    "ibapi": IBAPI,
+    "ibapi-9.81.1": IBAPI,
+    "nautilus_trader": ("account_summary", "positions", "open_orders", "executions"),
+    "nautilus_trader-1.220.0": ("account_summary", "positions", "open_orders"),
+}
+UNENDED = {f"{request.label}_unanswered": request.label for request in DownloadRequest}
+EDGES = {"ib_async": (157, 178), "ib_insync": (157, 176), "ibapi-9.81.1": (157,), "nautilus_trader-1.220.0": (176, 187)}
+FRAMINGS = (200, 201, 204, 207, 213, 226)
+
+
+async def download(client: str, mode: str, settings: GatewaySettings = WIDE) -> tuple[WorkerResult, ConnectionRecord]:
+    """One probe that downloads the account from a gateway of its own."""
+    worker = make_client(client)
+    try:
+        await worker.start()
+        async with Gateway(mode, setup=settings) as gateway:
+            deadline = DEADLINE if mode == "ok" else UNANSWERED
+            probe = await worker.probe(
+                "127.0.0.1", gateway.port, CLIENT_ID, deadline, 0.0, download=True, account=ACCOUNT
+            )
+            async with asyncio.timeout(5):
+                while gateway.recorder.open_now:  # noqa: ASYNC110 - the recorder has no event
+                    await asyncio.sleep(0.005)
+            [record] = gateway.recorder
+            return probe, record
+    finally:
+        await worker.stop()
+
+
+def of_download(result: LayerResult) -> tuple[str, ...]:
+    return tuple(stage.value for stage, _ in result.stages if stage in DOWNLOAD_STAGES)
+
+
+def test_every_client_has_its_download_here() -> None:
+    assert set(DOWNLOADS) == set(CLIENTS)
+
+
+def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
+    for request in DownloadRequest:
+        assert driver.REQUESTS[request] == (request.label, end_of(request))
+    assert set(driver.REQUESTS) == {*DownloadRequest, 16, 76}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_library_that_downloads_sends_read_only_requests_alone_at_every_framing(client: str) -> None:
+    for version in EDGES.get(client, FRAMINGS):
+        probe, record = await download(client, "ok", GatewaySettings(permitted=ALLOWED, server_version=version))
+        assert probe.result.ok, (version, probe.result)
+        assert set(of_download(probe.result)) == set(DOWNLOADS[client]), version
+        assert (record.forbidden, record.complaint, record.client_id) == (0, "", CLIENT_ID), version
+        assert set(record.ids) <= ALLOWED, version
+        assert record.client_end is ClientEnd.FIN, version
+
+
+@pytest.mark.parametrize("mode", UNENDED)
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_request_without_an_end_is_named_as_the_stage_at_which_the_library_hangs(
+    client: str, mode: str
+) -> None:
+    probe, record = await download(client, mode)
+    assert record.forbidden == 0
+    result = probe.result
+    if UNENDED[mode] not in DOWNLOADS[client]:
+        assert result.ok, result
+        return
+    assert (result.outcome, result.cause) == (Outcome.TIMEOUT, Cause.SILENCE), result
+    assert result.stage == UNENDED[mode]
+    assert UNENDED[mode] not in of_download(result)
+
+
+@pytest.mark.parametrize("client", [client for client in CLIENTS if "account_updates" in DOWNLOADS[client]])
+async def test_an_end_of_the_connection_within_the_account_values_is_named_so(client: str) -> None:
+    probe, _ = await download(client, "account_values_cut")
+    assert (probe.result.outcome, probe.result.stage) == (Outcome.CLOSED, Stage.ACCOUNT_UPDATES), probe.result
+    assert probe.result.detail == "the peer ended the connection before the end of the account updates"
+
+
+CANARY = GatewaySettings(
+    permitted=ALLOWED,
+    accounts=(ACCOUNT, "DU7654321"),
+    holdings=(Holding("CANARYSYM", 77001122, "CANARYEXCH", "31337", 4242.42, 2424.24),),
+    balance="98765432.10",
+)
+SECRETS = ("CANARYSYM", "77001122", "CANARYEXCH", "31337", "4242.42", "2424.24", "98765432", "DU7654321", ACCOUNT)
+
+
+@pytest.mark.parametrize("mode", ["ok", "positions_unanswered", "account_values_cut", "executions_unanswered"])
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_nothing_of_the_accounts_contents_leaves_the_librarys_process(client: str, mode: str) -> None:
+    probe, _ = await download(client, mode, CANARY)
+    text = json.dumps(asdict(probe.result), default=str) + probe.printed
+    assert not [secret for secret in SECRETS if secret in text]
+
+
+# A library that tries what no monitor may send, its account download permitted or not.
+TRIES = """
+import types
+def begin(host, port, client_id, observer):
+    module = types.SimpleNamespace()
+    observer.watch(module)
+    s = observer.socket = module.socket.socket()
+    s.connect((host, port))
+    s.send(b"API\\0" + (9).to_bytes(4, "big") + b"v100..176")
+    s.recv(4096)
+    s.send((11).to_bytes(4, "big") + b"71\\0002\\0009001\\000\\000")
+    for number in {numbers}:
+        payload = b"%d\\0001\\000" % number
+        assert s.send(len(payload).to_bytes(4, "big") + payload) == 4 + len(payload)
+    observer.reach("connected", 176)
+    observer.reach("ready")
+    observer.reach("accounts", [])
+    session = Session(observer)
+    session.ask_download = lambda spacing: observer.reach("download")
+    return session
+"""
+ORDERS = (3, 4, 15, 21, 58, 107, 109)  # place, cancel, auto-open, exercise, cancel all, and two of changed settings
+
+
+@pytest.mark.parametrize("opted_in", [False, True])
+async def test_orders_and_changes_never_leave_whether_a_client_opted_in_or_not(
+    tmp_path: Path, *, opted_in: bool
+) -> None:
+    requests = sorted(driver.PERMITTED)
+    worker = make_worker(tmp_path, TRIES.replace("{numbers}", repr((*ORDERS, *requests))))
+    try:
+        async with Gateway("ok", setup=WIDE) as gateway:
+            probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 0.0, download=opted_in)
+            async with asyncio.timeout(5):
+                while gateway.recorder.open_now:  # noqa: ASYNC110 - the recorder has no event
+                    await asyncio.sleep(0.005)
+            [record] = gateway.recorder
+    finally:
+        await worker.stop()
+    assert probe.result.ok, probe.result
+    sent = tuple(number for number in record.ids if number != Request.START_API)
+    assert sent == (tuple(requests) if opted_in else ())
+    withheld = {entry.name for entry in probe.result.exchange if entry.direction == "withheld"}
+    assert withheld
+
+
+PRINTS = (
+    "Session.ask_download = lambda self, spacing: (print('CANARYSYM', flush=True), self.observer.reach('download'))"
+)
+
+
+@pytest.mark.parametrize("fork", [True, False])
+async def test_what_a_library_prints_while_it_downloads_is_not_kept(tmp_path: Path, *, fork: bool) -> None:
+    worker = make_worker(tmp_path, PRINTS, fork=fork)
+    try:
+        probe = await worker.probe("127.0.0.1", 1, CLIENT_ID, DEADLINE, 0.0, download=True)
+    finally:
+        await worker.stop()
+    assert probe.result.ok
+    assert probe.printed == ""
+
+
+@pytest.mark.parametrize("fork", [True, False])
+async def test_an_exception_within_a_download_gives_its_type_alone(tmp_path: Path, *, fork: bool) -> None:
+    code = "def fails(self, spacing):\n    raise ValueError('CANARYSYM')\nSession.ask_download = fails"
+    worker = make_worker(tmp_path, code, fork=fork)
+    try:
+        probe = await worker.probe("127.0.0.1", 1, CLIENT_ID, DEADLINE, 0.0, download=True)
+    finally:
+        await worker.stop()
+    assert (probe.result.outcome, probe.result.detail) == (Outcome.CRASHED, "ValueError")
+
+
+async def wire_of(mode: str) -> tuple[Target, Report]:
+    async with Gateway(mode, setup=WIDE) as gateway:
+        target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=(CLIENT_ID, CLIENT_ID + 1))
+        return target, await probe_target(target, Resolver())
+
+
+def verdict(wire: Report, target: Target, results: Mapping[str, LayerResult]) -> Verdict:
+    probes = {name: confirm(ClientProbe.of(result, wire.at, 60.0), wire) for name, result in results.items()}
+    return judge(with_clients(wire, results, probes, wire.at), target)
+
+
+async def test_no_library_is_accused_of_a_download_that_no_one_else_got() -> None:
+    target, wire = await wire_of("positions_unanswered")
+    hung, _ = await download("ib_insync", "positions_unanswered")
+    assert verdict(wire, target, {"ib_insync": hung.result}) is Verdict.DOWNLOAD_STALLED
+
+
+async def test_a_library_is_accused_of_a_download_that_another_one_got() -> None:
+    target, wire = await wire_of("ok")
+    hung, _ = await download("ib_insync", "positions_unanswered")
+    answered, _ = await download("ibapi", "ok")
+    assert verdict(wire, target, {"ib_insync": hung.result, "ibapi": answered.result}) is Verdict.CLIENT_FAULT
