@@ -1,6 +1,7 @@
 """From a configuration file to a Config. Imported only where there is a file: it takes pydantic and PyYAML."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -41,11 +42,7 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
         complain(("targets",), "nothing to watch", "Add a target (name, host, port), or a network under probe.allow")
     if problems:
         raise ConfigError(problems)
-    by_default = settings.clients is None
-    if by_default:  # a target may still name libraries: the environment of that name is meant
-        clients = {name: ClientSpec(name, name) for target in targets for name in target.clients}
-    listing = {section.name for section in settings.targets if section.clients is not None}
-    return Config(
+    config = Config(
         targets=targets,
         clients=clients,
         listen_host=listen.host,
@@ -56,10 +53,20 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
         defaults=defaults,
         web_config_file=settings.web.config_file,
         source=str(path),
-        default_clients=read_clients(environ) if by_default else (),
-        open_targets=frozenset(target.name for target in targets if target.client_ids and target.name not in listing)
-        if by_default
-        else frozenset(),
+    )
+    return config if settings.clients is not None else _by_default(config, settings, environ)
+
+
+def _by_default(config: Config, settings: Settings, environ: Mapping[str, str]) -> Config:
+    """No clients are configured: every target tries the default ones, or the libraries that it lists itself."""
+    listing = {section.name for section in settings.targets if section.clients is not None}
+    return replace(
+        config,
+        clients={name: ClientSpec(name, name) for target in config.targets for name in target.clients},
+        default_clients=read_clients(environ),
+        open_targets=frozenset(
+            target.name for target in config.targets if target.client_ids and target.name not in listing
+        ),
     )
 
 
