@@ -215,7 +215,7 @@ function Heat({ data, width, height }) {
         const shown = format(row.le);
         return (
           <g key={row.le}>
-            {index % 2 === 0 && <text x={left - 8} y={y + 4} textAnchor="end">{row.le === Infinity ? '+Inf' : `${shown.text}${shown.suffix ?? ''}`}</text>}
+            {index % 2 === 0 && <text x={left - 8} y={Math.max(10, y + 4)} textAnchor="end">{row.le === Infinity ? '+Inf' : `${shown.text}${shown.suffix ?? ''}`}</text>}
             {counts[index].filter(({ count }) => count > 0.01).map(({ at, count }) =>
               <rect key={at} x={x(at) - wide} y={y} width={wide} height={band - 1} fill={blue(count / most)} />)}
           </g>
