@@ -102,6 +102,8 @@ class Cause(StrEnum):
     API_ERROR = "api_error"
     CLIENT_ID_IN_USE = "client_id_in_use"  # error 326
     VERSION_UNKNOWN = "version_unknown"  # a server newer than any whose messages we know
+    RESTING = "resting"  # the gateway stopped answering within the last probe of this kind: none until it is well again
+    SUSPENDED = "suspended"  # twice in a row: none until the configuration is reloaded
 
 
 OUTCOME: Mapping[Cause, Outcome] = {
@@ -126,6 +128,8 @@ OUTCOME: Mapping[Cause, Outcome] = {
     Cause.API_ERROR: Outcome.REJECTED,
     Cause.CLIENT_ID_IN_USE: Outcome.REJECTED,
     Cause.VERSION_UNKNOWN: Outcome.SKIPPED,
+    Cause.RESTING: Outcome.SKIPPED,
+    Cause.SUSPENDED: Outcome.SKIPPED,
 }
 """The outcome of a wire probe that ends for a cause; every cause has one."""
 
@@ -135,6 +139,8 @@ class Doubt(StrEnum):
 
     ONCE = "once"  # a failure that a lost connection explains counts when it happens twice in a row
     WIRE = "wire"  # our own probe right after it failed too, or the gateway had lost IBKR's servers
+    FALL = "fall"  # the gateway stopped answering within it: the library met that, or caused it
+    PARTIAL = "partial"  # some of our own connections are not answered either, while others are
 
 
 class Verdict(StrEnum):
@@ -142,9 +148,11 @@ class Verdict(StrEnum):
 
     PROBE_BROKEN = "probe_broken"
     NAME_UNRESOLVED = "name_unresolved"
+    CLIENT_BREAKS_GATEWAY = "client_breaks_gateway"
     UNREACHABLE = "unreachable"
     PORT_CLOSED = "port_closed"
     CLOSED_BEFORE_HANDSHAKE = "closed_before_handshake"
+    NEW_CONNECTIONS_SILENT = "new_connections_silent"
     API_SILENT = "api_silent"
     NOT_TWS_API = "not_tws_api"
     SERVER_REDIRECT = "server_redirect"
@@ -394,12 +402,30 @@ class LayerResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fall:
+    """The gateway stopped answering within a connection of ours or soon after it.
+
+    `at` is the start of the first failed probe (unix seconds), `after` the seconds since the connection had ended; 0:
+    within it. `client` is the library that had connected, None for a session of our own. `count` is how many times in a
+    row: 1, then 2, at which such connections are suspended.
+    """
+
+    at: float
+    after: float = 0.0
+    client: str | None = None
+    installed: InstalledVersion | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One tick of one target: the result of every layer that was probed.
 
     `at` is unix seconds at the start, `seconds` the whole tick. `connections` counts the TCP connections opened.
     `fault` is set when we failed, not the target: then the results claim nothing. `new_port` is the API's new port by
-    the error 1300 that ended the watch's session.
+    the error 1300 that ended the watch's session. `fall` says with which connection of ours the present failure began.
+    `answered_beside` is when a session of ours was last answered while this probe's hello was not. `remarks` are lines
+    of evidence on the state of the target that no single layer shows.
     """
 
     target: str
@@ -409,6 +435,9 @@ class Report:
     connections: int = 0
     fault: str | None = None
     new_port: int | None = None
+    fall: Fall | None = None
+    answered_beside: float | None = None
+    remarks: tuple[str, ...] = ()
 
     def layer(self, layer: Layer) -> LayerResult | None:
         """The result of a wire layer, or None where it was not probed."""

@@ -10,7 +10,7 @@ from exporter.model import Verdict
 
 def gateway_alerts() -> tuple[Alert, ...]:
     """The rules, those that page first."""
-    return (_down(), _overdue(), _clock_off(), _version_changed(), _weekly_login(), *_budgets())
+    return (_down(), _overdue(), _clock_off(), _version_changed(), _weekly_login(), _suspended(), *_budgets())
 
 
 def _down() -> Alert:
@@ -112,6 +112,32 @@ def _version_changed() -> Alert:
             "If nobody upgraded it on purpose, turn automatic updates off: use the offline (stable) installer.",
         ),
         runbook="server_version_changed",
+        dashboard=a.GATEWAY_BOARD,
+        page=a.TARGET_PAGE,
+    )
+
+
+def _suspended() -> Alert:
+    watch, session = e.latest("ibkr_watch_suspended"), e.latest("ibkr_session_suspended")
+    client = f"max by ({e.IDENTITY}) ({e.latest('ibkr_client_suspended')})"
+    return Alert(
+        name="IbkrProbesSuspended",
+        summary="The exporter keeps sessions of its own away from the gateway",
+        action="Read the evidence on its page.",
+        expr=e.with_labels(f"({watch} == 1 or {session} == 1 or {client} == 1)", e.INFO),
+        wait=t.SUSPENDED,
+        severity="info",
+        layer="quality",
+        description=f"{a.ABOUT}: the watch, a client library, or every session of the exporter is kept away: the gateway has no "
+        "place for it, or stopped answering when it connected. Without the watch a freeze is seen at the next probe only; without sessions "
+        "nothing is known of accounts, links and farms. "
+        + a.steps(
+            "Read the evidence on its page: which of them, and why.",
+            "If it serves a limited number of connections, close those that are left behind, or raise the limit.",
+            "If it falls silent after our startApi, use another build of the gateway.",
+            "Then have it tried again: reload the exporter's configuration (SIGHUP, or POST /-/reload).",
+        ),
+        runbook="probes_suspended",
         dashboard=a.GATEWAY_BOARD,
         page=a.TARGET_PAGE,
     )

@@ -60,6 +60,7 @@ STARTING = Threshold(
 )
 DOWN = Threshold("5m", "longer than a start may take, two minutes shut and two silent: this one never came up")
 NETWORK = Threshold("1m", "a router or VPN that comes back within a minute is not worth waking anyone")
+SUSPENDED = Threshold("5m", "it lasts until a reload, and nobody is woken for it")
 SETTLED = Threshold("30s", "two probe intervals: not one unlucky moment while the gateway started or a client left")
 TWO_CLIENT_PROBES = Threshold(
     "90s", "more than one client interval (60 s): the verdict is two failed tries in a row, and a third agrees"

@@ -42,7 +42,12 @@ DOWN_FARMS = OF_TARGET % (
     '"ibkr_farm_connected{target=%q} == 0"',
     "Disconnected: {{ .Labels.kind }} {{ .Labels.farm }}",
 )
+SUSPENDED_CLIENTS = OF_TARGET % (
+    '"ibkr_client_info and on (job, instance, client) (ibkr_client_suspended{target=%q} == 1)"',
+    "Kept away: {{ .Labels.client }} ({{ .Labels.library }} {{ .Labels.version }})",
+)
 DETAILS: Mapping[Verdict, str] = {
+    Verdict.CLIENT_BREAKS_GATEWAY: SUSPENDED_CLIENTS,
     Verdict.CLIENT_FAULT: FAILING_CLIENTS,
     Verdict.CONTRACT_DETAILS_STALLED: FAILING_CLIENTS,
     Verdict.CLIENTS_FAILING: FAILING_CLIENTS,
@@ -89,6 +94,9 @@ class OnVerdict:
 VERDICTS: tuple[OnVerdict, ...] = (
     OnVerdict("IbkrNameUnresolved", Verdict.NAME_UNRESOLVED, "The gateway's host name does not resolve",
               "Correct the host, or mend the name server.", t.NETWORK, "critical", "network"),
+    OnVerdict("IbkrLibraryBreaksGateway", Verdict.CLIENT_BREAKS_GATEWAY,
+              "A client library makes the gateway stop answering", "Keep that library away.",
+              t.SETTLED, "critical", "handshake", dashboard=a.LIBRARIES_BOARD),
     OnVerdict("IbkrUnreachable", Verdict.UNREACHABLE, "The gateway does not answer the TCP connect",
               "See that its host is up and reachable.", t.NETWORK, "critical", "network"),
     OnVerdict("IbkrPortClosed", Verdict.PORT_CLOSED, "Nothing listens on the gateway's API port",
@@ -96,6 +104,9 @@ VERDICTS: tuple[OnVerdict, ...] = (
     OnVerdict("IbkrClosedBeforeHandshake", Verdict.CLOSED_BEFORE_HANDSHAKE,
               "The gateway closes connections unanswered: a relay without a gateway, or an untrusted address",
               "Look at the gateway behind the relay.", t.STARTING, "critical", "port", e.RESTART_WINDOW),
+    OnVerdict("IbkrNewConnectionsSilent", Verdict.NEW_CONNECTIONS_SILENT,
+              "The gateway leaves new connections unanswered, while sessions that exist may still work",
+              "Do not restart it now.", t.SETTLED, "critical", "handshake", e.RESTART_WINDOW),
     OnVerdict("IbkrHandshakeTimeout", Verdict.API_SILENT, "The API does not answer the handshake",
               "Answer a dialog in its window, else restart it.", t.AT_ONCE, "critical", "handshake",
               f"{e.RESTART_WINDOW} or {e.STARTING}"),

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from exporter.clients.pool import PooledClient
@@ -71,6 +72,7 @@ async def probe_client(
     *,
     until: float = math.inf,
     regardless: bool = False,
+    on_start: Callable[[], object] = lambda: None,
 ) -> ClientProbe:
     """Probe with a client for at most `limit` seconds, and end before `until` (loop time).
 
@@ -84,6 +86,7 @@ async def probe_client(
         lease.look(before.connections)
     if before is not None and not answered(before):
         return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
+    on_start()
     left = until - ENDING - asyncio.get_running_loop().time()
     result, conflicts, had_seconds = await _connect(target, member, max(min(limit, left), LEAST), lease)
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had_seconds, spec.deadline):
@@ -109,6 +112,13 @@ def unusable(member: PooledClient, problem: str) -> ClientProbe:
 def skip(member: PooledClient) -> ClientProbe:
     """The probe of a client that was not started, because the wire fails."""
     return ClientProbe.of(skipped(member.spec.name, member.installed), time.time(), member.spec.interval)
+
+
+def pause(member: PooledClient, cause: Cause) -> ClientProbe:
+    """The probe of a client that rests on this target, or is suspended: that holds until a reload."""
+    result = replace(skipped(member.spec.name, member.installed), cause=cause)
+    probe = ClientProbe.of(result, time.time(), member.spec.interval)
+    return replace(probe, expires=math.inf) if cause is Cause.SUSPENDED else probe
 
 
 def interrupted(member: PooledClient, target: Target, lease: EndpointLease) -> ClientProbe:

@@ -40,6 +40,12 @@ def success(view: View) -> Iterator[Sample]:
     yield from (((client,), int(result.ok)) for client, result in results(view))
 
 
+def suspended(view: View) -> Iterator[Sample]:
+    """1 for each client that rests or is suspended on the target, 0 for each other."""
+    counts = view.state.falls.by_client
+    yield from (((client,), int(counts.get(client, 0) > 0)) for client in view.state.target.clients)
+
+
 def stages(view: View) -> Iterator[Sample]:
     """How long each stage took that was reached."""
     yield from (((client, stage), seconds) for client, result in results(view) for stage, seconds in result.stages)
@@ -86,6 +92,15 @@ FAMILIES = (
             ("target", "client"),
         ),
         samples_of_view(success),
+    ),
+    family(
+        Metric(
+            "ibkr_client_suspended",
+            GAUGE,
+            "1 while the client is kept away from the target, because the gateway stopped answering when it connected.",
+            ("target", "client"),
+        ),
+        samples_of_view(suspended),
     ),
     family(
         Metric(

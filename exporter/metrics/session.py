@@ -72,6 +72,18 @@ def watched(view: View) -> int | None:
     return None if view.state.target.watch_id is None else int(view.state.watched.connected)
 
 
+def watch_suspended(view: View) -> int | None:
+    """Whether the watch stays away; only where there is one."""
+    state = view.state
+    suspended = state.release.suspended or state.falls.sessions_suspended
+    return None if state.target.watch_id is None else int(suspended)
+
+
+def session_suspended(view: View) -> int | None:
+    """Whether no session is begun; only where client ids are reserved for one."""
+    return int(view.state.falls.sessions_suspended) if view.state.target.client_ids else None
+
+
 def _facts(report: Report) -> SessionFacts:
     result = report.layer(Layer.SESSION)
     return SessionFacts() if result is None or result.session is None else result.session
@@ -132,5 +144,21 @@ FAMILIES = (
     family(
         Metric("ibkr_watch_connected", GAUGE, "1 while the watch is in its session."),
         of_view(watched),
+    ),
+    family(
+        Metric(
+            "ibkr_watch_suspended",
+            GAUGE,
+            "1 if the watch begins no session until a reload: the gateway lacks room, or fell silent after it.",
+        ),
+        of_view(watch_suspended),
+    ),
+    family(
+        Metric(
+            "ibkr_session_suspended",
+            GAUGE,
+            "1 if no session of ours is begun until a reload: twice in a row the gateway fell silent right after one.",
+        ),
+        of_view(session_suspended),
     ),
 )

@@ -18,12 +18,12 @@ from exporter.metrics.family import (
 from exporter.model import Layer, Report, Verdict
 from exporter.protocol.releases import release_of
 from exporter.state.target import CONNECT_BUCKETS, HANDSHAKE_BUCKETS
-from exporter.verdict.rules import CONNECTABLE
+from exporter.verdict.rules import is_connectable
 
 
 def up(view: View) -> int | None:
     """Whether a trading program could connect."""
-    return None if view.claim is None else int(view.verdict in CONNECTABLE)
+    return None if view.claim is None else int(is_connectable(view.verdict, view.claim))
 
 
 def since(view: View) -> float | None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +18,8 @@ from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.states import Judge, TargetStates
 from exporter.service.target_loop import Shared, TargetLoop
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, reconfigured
+from exporter.state.falls import FALL_TIMINGS, FallTimings
+from exporter.state.target import TargetState, has_suspensions, reconfigured
 from exporter.verdict.rules import judge
 
 
@@ -36,21 +36,22 @@ class Service:
         max_probes: int = 1000,
         timings: watch.HeartbeatTimings = watch.HEARTBEAT_TIMINGS,
         pool: ClientPool | None = None,
+        falls: FallTimings = FALL_TIMINGS,
         open_log: Callable[[str], LogFollower] = LogFollower,
         judge: Judge = judge,
         download: Download = download,
     ) -> None:
         """At most `max_probes` probes run at a time. `timings` are those of every watch's heartbeats."""
         self._exporter = exporter
-        self._states = TargetStates(judge)
+        self._states = TargetStates(judge, falls)
         self._loops: dict[str, asyncio.Task[None]] = {}
+        self._target_loops: dict[str, TargetLoop] = {}
         self._pool = pool or ClientPool()
         self._clients: Mapping[str, ClientSpec] = {}
         resolver = Resolver()
-        self._endpoints = EndpointLock(resolver)
         self._shared = Shared(
             states=self._states,
-            endpoints=self._endpoints,
+            endpoints=EndpointLock(resolver),
             resolver=resolver,
             slots=asyncio.Semaphore(max_probes),
             timings=timings,
@@ -102,8 +103,8 @@ class Service:
     ) -> None:
         """Probe exactly these targets from now on, with these clients.
 
-        Unchanged targets go on undisturbed; of the others what is known of the same endpoint is kept. `not_installed`
-        are libraries that would be probed if they were installed.
+        Unchanged targets go on undisturbed; of the others what is known of the same endpoint is kept. Suspensions end.
+        `not_installed` are libraries that would be probed if they were installed.
         """
         self._exporter = replace(self._exporter, not_installed=not_installed)
         wanted = {target.name: target for target in targets}
@@ -112,7 +113,7 @@ class Service:
         changed = [
             name
             for name, state in self._states.items()
-            if wanted.get(name) != state.target or not other.isdisjoint(state.target.clients)
+            if wanted.get(name) != state.target or not other.isdisjoint(state.target.clients) or has_suspensions(state)
         ]
         await self._stop(changed)
         await self._pool.configure(clients)
@@ -125,7 +126,10 @@ class Service:
 
     async def probe(self, target: Target, deadline: float | None = None) -> Report:
         """Probe a target now, or share the report of an equal probe of its endpoint that is under way already."""
-        return await self._endpoints.probe(target, deadline, partial(self._states.record_cancelled, target))
+        state, loop = self._states.get(target.name), self._target_loops.get(target.name)
+        if loop is not None and state is not None and state.target == target:
+            return await loop.probe_wire(deadline)
+        return await self._shared.probe(target, deadline)
 
     def record(self, report: Report) -> TargetState:
         """Judge a report of a configured target, fold it into the target's state, and return that."""
@@ -145,11 +149,14 @@ class Service:
                 first = schedule.first_tick(now, index, len(wanted), target.interval)
                 grid = schedule.grid_origin(now, index, len(wanted), target.interval)
                 clients = [client for client in map(self._pool.member, target.clients) if client is not None]
-                loop = TargetLoop(target, clients, self._shared, first, grid)
+                loop = self._target_loops[name] = TargetLoop(target, clients, self._shared, first, grid)
                 self._loops[name] = asyncio.create_task(loop.run(), name=f"target {name}")
 
     async def _stop(self, names: Iterable[str]) -> None:
-        loops = [self._loops.pop(name) for name in list(names) if name in self._loops]
+        names = [name for name in names if name in self._loops]
+        loops = [self._loops.pop(name) for name in names]
+        for name in names:
+            del self._target_loops[name]
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)

@@ -5,20 +5,31 @@ Reports, watch events and client probes are folded into frozen states. No probes
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
-from exporter.model import Doubt, Report, Target, Verdict
+from exporter.model import Doubt, InstalledVersion, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
+from exporter.state.falls import (
+    FALL_TIMINGS,
+    Falls,
+    FallTimings,
+    begin_run,
+    end_run,
+    is_partial,
+    observe,
+    observe_connection,
+)
 from exporter.state.fold_client import fold_client
 from exporter.state.fold_download import fold_download, with_download
 from exporter.state.fold_watch import discount_if_disconnected, fold_watch_event, merge_watch
+from exporter.state.suspension import annotate, describe_fall, fold_release
 from exporter.state.target import TargetState, count, fold, revise
 from exporter.state.watch_events import WatchEvent
-from exporter.verdict.client_blame import ClientProbe, require_repeat, with_clients
+from exporter.verdict.client_blame import ClientProbe, doubt_partial, require_repeat, with_clients
 from exporter.verdict.evidence import masked
 from exporter.verdict.rules import headline, judge
 
@@ -28,8 +39,9 @@ Judge = Callable[[Report, Target], Verdict]
 class TargetStates(Mapping[str, TargetState]):
     """States by target name; read-only from outside but for `put` and `remove`, which a reload needs."""
 
-    def __init__(self, judge: Judge = judge) -> None:
+    def __init__(self, judge: Judge = judge, timings: FallTimings = FALL_TIMINGS) -> None:
         self._judge = judge
+        self.timings = timings
         self._states: dict[str, TargetState] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self._log = structlog.get_logger(__name__).bind()
@@ -73,13 +85,17 @@ class TargetStates(Mapping[str, TargetState]):
         before = self._states[report.target]
         if before.last is not None and before.last.at == report.at:
             return self.put(replace(before, connections=before.connections + report.connections))
-        report = merge_watch(report, before)
+        alive_at = before.watched.at if before.watched.connected else None
+        falls = observe(before.falls, report, self.timings.within(before.target.interval), alive_at)
+        release = fold_release(before.release, report)
+        report = annotate(merge_watch(report, before), falls, release, self.timings)
         if before.client_probes:
             report = with_clients(report, before.target.clients, before.client_probes, report.at)
         if before.download is not None:
             report = with_download(report, before, report.at)
         verdict = self._judge(report, before.target)
-        state = self.put(fold(before, report, verdict))
+        state = self.put(replace(fold(before, report, verdict), falls=falls, release=release))
+        self._log_fall(report.target, before.falls, falls)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
         self._log_verdict(before, state)
         return state
@@ -94,8 +110,8 @@ class TargetStates(Mapping[str, TargetState]):
             state = self.put(count(state, report, report.results))
         return revise(state, report, self._judge(report, state.target))
 
-    def record_cancelled(self, target: Target, opened: int) -> None:
-        """Count the connections of a probe that a reload or the end of the process cancelled."""
+    def record_connections(self, target: Target, opened: int) -> None:
+        """Count connections that no report brings: of a cancelled probe, or of a further look."""
         state = self._states.get(target.name)
         if state is not None and state.target.endpoint == target.endpoint:
             self.put(replace(state, connections=state.connections + opened))
@@ -122,10 +138,45 @@ class TargetStates(Mapping[str, TargetState]):
         self._log.debug("watched", target=name, kind=event.kind.value)
         self._log_verdict(before, state)
 
+    def begin_client(self, name: str, client: str, installed: InstalledVersion | None) -> None:
+        """A client begins to connect; the gateway has just answered us."""
+        state = self._states[name]
+        self.put(replace(state, falls=begin_run(state.falls, client, installed, time.time())))
+
+    def end_client(self, name: str) -> None:
+        """The client's connection is over."""
+        state = self._states[name]
+        self.put(replace(state, falls=end_run(state.falls, time.time())))
+
+    def record_samples(self, name: str, reports: Sequence[Report]) -> None:
+        """Keep whether these handshakes were answered; count their connections."""
+        state = self._states[name]
+        falls = state.falls
+        for report in reports:
+            falls = observe_connection(falls, report, self.timings)
+        opened = sum(report.connections for report in reports)
+        self.put(replace(state, falls=falls, connections=state.connections + opened))
+
+    def release_watch(self, name: str) -> None:
+        """The watch lets go, because new connections are silent beside its session."""
+        state = self._states[name]
+        release = replace(state.release, times=state.release.times + 1, answered_at=state.watched.at)
+        self._log.warning("watch lets go: new connections are silent beside its session", target=name)
+        self.put(replace(state, release=release))
+
+    def suspend_watch(self, name: str) -> None:
+        """New connections were answered as soon as the watch had let go: it stays away until a reload."""
+        state = self._states[name]
+        self._log.warning("watch suspended: the gateway serves a limited number of connections", target=name)
+        self.put(replace(state, release=replace(state.release, limit=True)))
+
     def record_client_probe(self, name: str, probe: ClientProbe) -> bool:
         """Fold a client probe into the target's state; returns whether the client is to be probed again soon."""
         before, client = self._states[name], probe.result.client or ""
-        probe = require_repeat(discount_if_disconnected(probe, before.watched), before.client_probes.get(client))
+        probe = discount_if_disconnected(probe, before.watched)
+        if is_partial(before.falls):
+            probe = doubt_partial(probe)
+        probe = require_repeat(probe, before.client_probes.get(client))
         state = self.put(fold_client(before, probe))
         self._log.debug("client probed", target=name, client=client, outcome=probe.result.outcome.value)
         self._log_verdict(before, state)
@@ -140,6 +191,17 @@ class TargetStates(Mapping[str, TargetState]):
         self._log.debug("download probed", target=report.target, outcome=outcome, seconds=round(report.seconds, 6))
         self._log_verdict(before, state)
         return state
+
+    def _log_fall(self, name: str, before: Falls, after: Falls) -> None:
+        if after.present is not None and after.present is not before.present:
+            text = describe_fall(after.present, self.timings)
+            self._log.warning(
+                "gateway stopped answering",
+                target=name,
+                evidence=text,
+                client=after.present.client,
+                count=after.present.count,
+            )
 
     def _log_verdict(self, before: TargetState, after: TargetState) -> None:
         if after.verdict is not before.verdict and after.last is not None:

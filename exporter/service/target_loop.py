@@ -14,27 +14,38 @@ ends, at most download.DEADLINE seconds, unless the watch asks for a probe at on
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
 from exporter.clients.pool import PooledClient
-from exporter.clients.probe import interrupted, probe_client, skip, unusable
-from exporter.model import Report, Target
+from exporter.clients.probe import interrupted, pause, probe_client, skip, unusable
+from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
 from exporter.protocol.launcher_log import Login, LogProblem
-from exporter.service import client_loop, download_loop, schedule, watch
+from exporter.service import client_loop, download_loop, schedule, silence, watch
 from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.states import TargetStates
+from exporter.state.falls import blocked_by
 from exporter.state.fold_watch import probe_at_once, working_session
-from exporter.state.target import expired, missing_silence
+from exporter.state.target import TargetState, expired, missing_silence
 from exporter.state.watch_events import WatchEvent
-from exporter.verdict.client_blame import CONVINCING, answered, confirm, is_conclusive
+from exporter.verdict.client_blame import (
+    CONVINCING,
+    ClientProbe,
+    answered,
+    confirm,
+    doubt_partial,
+    is_conclusive,
+    repeats,
+)
 
+COMPARED = (5, 7)  # connections of ours, beside a client's second failure in a row
 MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly
 
 
@@ -50,6 +61,21 @@ class Shared:
     open_log: Callable[[str], LogFollower]
     on_tick: Callable[[float, int], object]
     download: Callable[[Target, Resolver, Callable[[int], object]], Awaitable[Report]]
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between two requests of a watch."""
+        return self.timings.heartbeat
+
+    async def probe(self, target: Target, deadline: float | None = None) -> Report:
+        """Probe a target's wire; without a session where sessions are suspended on it."""
+        state = self.states.get(target.name)
+        cancelled = partial(self.states.record_connections, target)
+        if state is None or not state.falls.sessions_suspended or not target.probe_ids:
+            return await self.endpoints.probe(target, deadline, cancelled)
+        report = await self.endpoints.probe(replace(target, client_ids=()), deadline, cancelled)
+        left_out = LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.SUSPENDED)
+        return replace(report, results=(*report.results, left_out))
 
 
 class TargetLoop:
@@ -71,21 +97,21 @@ class TargetLoop:
         self._urgent: float | None = None  # the deadline of a probe that is asked for at once
         self._sleeper: asyncio.Future[None] | None = None
         self._download: asyncio.Future[Report] | None = None  # under way
+        self._watch: asyncio.Task[None] | None = None
+        self._examining = asyncio.Lock()
 
     async def run(self) -> None:
         """Run until cancelled."""
-        target, shared = self._target, self._shared
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._run_clock())
-            if target.watch_id is not None:
-                watching = watch.run(
-                    target, shared.resolver, self._session_works, self._on_watch_event, timings=shared.timings
-                )
-                group.create_task(watching)
-            if target.download and target.probe_ids:
-                group.create_task(download_loop.run(target, self._session_works, self._probe_download))
-            if self._clients:
-                group.create_task(client_loop.run(target, self._clients, self._probe_client, self._grid))
+        target = self._target
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._run_clock())
+                if target.download and target.probe_ids:
+                    group.create_task(download_loop.run(target, self._session_works, self._probe_download))
+                if self._clients:
+                    group.create_task(client_loop.run(target, self._clients, self._probe_client, self._grid))
+        finally:
+            await self._end_watch()
 
     # The clock
 
@@ -102,6 +128,7 @@ class TargetLoop:
             state = shared.states[self._target.name]
             working = working_session(state.last) is not None
             (self._session_works.set if working else self._session_works.clear)()
+            await self._keep_watch(state)
             # A watch that has just gone silent is still connected: its target must not be left alone until it expires.
             interval = schedule.spacing(self._target.interval, watched=state.watched.connected and working)
             last = self._due
@@ -149,7 +176,7 @@ class TargetLoop:
         """Probe the target and read its launcher log meanwhile; record the report even if the log fails."""
         reading = None if self._login is None else asyncio.create_task(self._read_login(self._login))
         try:
-            report = await self._probe_wire(deadline)
+            report = await self.probe_wire(deadline)
             try:
                 if reading is not None:
                     await reading
@@ -159,9 +186,13 @@ class TargetLoop:
             if reading is not None:
                 reading.cancel()
 
-    async def _probe_wire(self, deadline: float | None = None) -> Report:
-        cancelled = partial(self._shared.states.record_cancelled, self._target)
-        return await self._shared.endpoints.probe(self._target, deadline, cancelled)
+    async def probe_wire(self, deadline: float | None = None) -> Report:
+        """Probe the wire. Where the hello stays unanswered beside the watch's answered session, find out why first."""
+        report = await self._shared.probe(self._target, deadline)
+        if self._watch is None or (deadline is not None and deadline < self._target.deadline):
+            return report
+        async with self._examining:
+            return await silence.examine(report, self._target, self._shared, self._end_watch)
 
     async def _read_login(self, follower: LogFollower) -> None:
         try:
@@ -173,6 +204,25 @@ class TargetLoop:
         self._shared.states.record_login(self._target.name, login)
 
     # The watch
+
+    async def _keep_watch(self, state: TargetState) -> None:
+        """Have a watch where a client id is reserved for it, unless it is suspended or has let go."""
+        target, shared = self._target, self._shared
+        suspended = state.release.suspended or state.falls.sessions_suspended
+        if target.watch_id is None or suspended or state.release.answered_at is not None:
+            await self._end_watch()
+        elif self._watch is None:
+            watching = watch.run(
+                target, shared.resolver, self._session_works, self._on_watch_event, timings=shared.timings
+            )
+            self._watch = asyncio.create_task(watching)
+
+    async def _end_watch(self) -> None:
+        """End the watch; its session closes in order."""
+        task, self._watch = self._watch, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _on_watch_event(self, event: WatchEvent) -> None:
         """Record the event; probe at once if it asks for that."""
@@ -188,7 +238,9 @@ class TargetLoop:
     async def _probe_download(self) -> bool:
         """Probe the account download once; returns whether it succeeded. A suspicion of the watch ends it."""
         target, shared = self._target, self._shared
-        cancelled = partial(shared.states.record_cancelled, target)
+        if shared.states[target.name].falls.sessions_suspended:
+            return False
+        cancelled = partial(shared.states.record_connections, target)
         async with shared.endpoints.lease((target.host, target.port)), shared.slots:
             download = asyncio.ensure_future(shared.download(target, shared.resolver, cancelled))
             self._download = download
@@ -213,29 +265,62 @@ class TargetLoop:
         """
         target, shared = self._target, self._shared
         record = partial(shared.states.record_client_probe, target.name)
+        blocked = self._blocked(client)
+        if blocked is not None:
+            return record(pause(client, blocked))
         problem = await client.ready()
         if problem is not None:
             return record(unusable(client, problem))
         until = await self._wait_for_room(client.spec.deadline)
-        if not self._wire_answers():
+        if shared.states[target.name].falls.sessions_suspended or not self._wire_answers():
             return record(skip(client))
         lease = None
+        started = partial(shared.states.begin_client, target.name, client.spec.name, client.installed)
         try:
             async with shared.endpoints.lease((target.host, target.port)) as lease:
-                probing = probe_client(target, client, shared.resolver, client.spec.deadline, lease, until=until)
-                probe = await lease.work(asyncio.create_task(probing))
+                probing = probe_client(
+                    target, client, shared.resolver, client.spec.deadline, lease, until=until, on_start=started
+                )
+                try:
+                    probe = await lease.work(asyncio.create_task(probing))
+                finally:
+                    shared.states.end_client(target.name)
             if probe is None:
                 return record(interrupted(client, target, lease))
             failed = is_conclusive(probe.result) and not probe.result.ok
             if failed or (probe.before is not None and not answered(probe.before)):
-                report = await self._probe_wire()
+                report = await self.probe_wire()
                 shared.states.record(report)
                 probe = confirm(probe, report)
+                probe = await self._compare(client, probe)
         except asyncio.CancelledError:
             if lease is not None:  # a reload, or the end of the process: what was opened counts all the same
                 record(interrupted(client, target, lease))
             raise
-        return record(probe)
+        soon = record(probe)
+        return record(pause(client, Cause.SUSPENDED)) if self._blocked(client) is Cause.SUSPENDED else soon
+
+    def _blocked(self, client: PooledClient) -> Cause | None:
+        states = self._shared.states
+        return blocked_by(states[self._target.name].falls, client.spec.name, time.time(), states.timings)
+
+    async def _compare(self, client: PooledClient, probe: ClientProbe) -> ClientProbe:
+        """Before a failure counts: connect several times ourselves. A relay lets only some of its backends fail.
+
+        Their number is random, so that our connections do not keep step with the backends.
+        """
+        state = self._shared.states[self._target.name]
+        earlier = state.client_probes.get(client.spec.name)
+        if not repeats(probe, earlier):
+            return probe
+        handshake, reports = replace(self._target, client_ids=()), []
+        for _ in range(random.randint(*COMPARED)):  # noqa: S311 - no secret
+            report = await self._shared.probe(handshake)
+            reports.append(report)
+            if not answered(report):
+                break
+        self._shared.states.record_samples(self._target.name, reports)
+        return probe if answered(reports[-1]) else doubt_partial(probe)
 
     async def _wait_for_room(self, deadline: float) -> float:
         """When a client probe must be over. Where the time to the next tick is too short, wait for that tick first.

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from exporter.protocol.wire import Request, split_frame
 from exporter.simulator import messages, responses
 from exporter.simulator.messages import ClientHello, Message
-from exporter.simulator.modes import AcceptBehaviour, HelloBehaviour, Mode, PortBehaviour, StartBehaviour
+from exporter.simulator.modes import MODES, AcceptBehaviour, HelloBehaviour, Mode, PortBehaviour, StartBehaviour
 from exporter.simulator.passive_reader import PassiveReader
 from exporter.simulator.recorder import KEPT_BYTES, ClientEnd, ConnectionRecord, Recorder
 from exporter.simulator.responses import Ending, Script, Step
@@ -95,11 +95,18 @@ class Connection:
         self._told: Mode = house.mode  # what the client knows about our links
         self.record: ConnectionRecord = house.recorder.open(address, house.mode.name, time.time_ns())
         house.connections.add(self)
+        if house.mode.limited and sum(not each.deaf for each in house.connections) > house.setup.connections:
+            self._phase = Phase.DEAF
         if house.mode.accept in (AcceptBehaviour.CLOSE, AcceptBehaviour.BANNER):
             self._phase = Phase.DEAF
         if house.mode.accept is not AcceptBehaviour.RELAY:  # a relay closes with the hello unread
             self._read(on=True)
         self.play(responses.at_accept(house.mode))
+
+    @property
+    def deaf(self) -> bool:
+        """What still comes is not answered."""
+        return self._phase in (Phase.DEAF, Phase.GONE)
 
     def play(self, steps: Script, *, at_once: bool = False) -> None:
         """Say these after what is still to be said, or instead of it."""
@@ -230,6 +237,8 @@ class Connection:
                 self._start(messages.client_id(message), version)
         elif self._phase is Phase.SESSION:
             house = self._shared
+            if house.mode.wedges and message.id == Request.REQ_CONTRACT_DETAILS:
+                house.change(MODES["silent"])
             self._say(responses.at_request(house.mode, house.setup, version, message, house.now()))
 
     def _start(self, client_id: int, version: int) -> None:

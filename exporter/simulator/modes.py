@@ -132,6 +132,8 @@ class Mode:
     endless: DownloadRequest | None = None  # its answer comes, the end of it never
     values_cut: bool = False  # closes in the middle of the account values
     banner: bytes = b""  # said at `accept` BANNER or at `hello` FOREIGN
+    limited: bool = False  # serves so many connections at a time as the settings say, and never answers the others
+    wedges: bool = False  # a request for a contract makes it `silent`
     changing: bool = False  # plays `ok` and another mode in turn
 
     @property
@@ -172,6 +174,24 @@ _TABLE = (
         hello=HelloBehaviour.NOTHING,
         start=StartBehaviour.NOTHING,
         answering=False,
+    ),
+    Mode(
+        "sessions_only",
+        "new connections get no answer; live sessions go on",
+        Verdict.API_SILENT,
+        hello=HelloBehaviour.NOTHING,
+    ),
+    Mode(
+        "wedged_by_library",
+        "works until a contract is asked for, which only libraries do; from then on it is `silent`",
+        Verdict.HEALTHY,
+        wedges=True,
+    ),
+    Mode(
+        "one_connection",
+        "serves --connections at a time and never answers those beyond",
+        Verdict.HEALTHY,
+        limited=True,
     ),
     Mode(
         "close_at_once",

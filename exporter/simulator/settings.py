@@ -67,6 +67,7 @@ class GatewaySettings:
     other_accounts: tuple[str, ...] = ("DU7654321",)  # in the mode `wrong_account`
     taken_client_ids: frozenset[int] = frozenset()  # refused with 326, as if other programs used them
     next_order_id: int = 1
+    connections: int = 1  # served at a time, in the mode `one_connection`
     slow: float = 2.0
     byte_pause: float = 0.01  # between the bytes of the reply, in the mode `bytewise`
     split_pause: float = 0.05

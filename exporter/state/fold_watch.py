@@ -64,6 +64,17 @@ def working_session(report: Report | None) -> LayerResult | None:
     return session if session is not None and session.ok else None
 
 
+def handshake_seconds(report: Report | None) -> float:
+    """How long the handshake of a report took; 0 where none was made."""
+    handshake = None if report is None else report.layer(Layer.HANDSHAKE)
+    return (handshake.seconds if handshake else None) or 0.0
+
+
+def confirmation_seconds(state: TargetState) -> float:
+    """The deadline of a probe that confirms a silence."""
+    return min(state.target.deadline, max(CONFIRMATION, MANY_HANDSHAKES * handshake_seconds(state.last)))
+
+
 def probe_at_once(before: TargetState, event: WatchEvent) -> float | None:
     """The deadline in seconds of a probe that this event asks for at once; None: the schedule goes on.
 
@@ -77,9 +88,7 @@ def probe_at_once(before: TargetState, event: WatchEvent) -> float | None:
         case WatchEventKind.UNANSWERED if _request_seconds(before.last) >= SLOW_REQUEST:
             return None
         case WatchEventKind.UNANSWERED:
-            handshake = None if before.last is None else before.last.layer(Layer.HANDSHAKE)
-            usual = (handshake.seconds if handshake else None) or 0.0
-            return min(target.deadline, max(CONFIRMATION, MANY_HANDSHAKES * usual))
+            return confirmation_seconds(before)
         case WatchEventKind.ANSWERED if watched.late and working_session(before.last) is None:
             return target.deadline
         case WatchEventKind.ENDED if event.result is not None and event.result.cause not in NO_NEWS:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
+from exporter.state.falls import Falls
+from exporter.state.suspension import WatchRelease
 from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
 from exporter.verdict.client_blame import WIRE, ClientProbe
@@ -116,6 +118,8 @@ class TargetState:
     watched: WatchState = field(default_factory=WatchState)
     download: DownloadProbe | None = None
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
+    falls: Falls = field(default_factory=Falls)
+    release: WatchRelease = field(default_factory=WatchRelease)
     client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
     trends: Mapping[str, Trend] = field(default_factory=dict)  # of the handshake under "", of the others by client
     handshake_at: float | None = None  # when the last handshake worked
@@ -188,6 +192,8 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
         target=target,
         login=None,
         download=state.download if target.download else None,
+        falls=Falls(),
+        release=WatchRelease(),
         client_probes=client_probes,
         probes={key: count for key, count in state.probes.items() if key[1] in kept},
         failed={key: count for key, count in state.failed.items() if key[1] in kept},
@@ -207,6 +213,11 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     report = replace(state.last, results=results)
     verdict = judge(report, target)
     return replace(known, last=report) if verdict is state.verdict else revise(known, report, verdict)
+
+
+def has_suspensions(state: TargetState) -> bool:
+    """A client rests, or something is suspended, until a reload at the latest."""
+    return bool(state.falls.by_client) or state.falls.sessions_suspended or state.release.suspended
 
 
 def kept(report: Report, verdict: Verdict) -> Judged:

@@ -63,6 +63,18 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
+    Verdict.CLIENT_BREAKS_GATEWAY: Remedy(
+        "A client library makes the gateway at {endpoint} stop answering; it is kept away",
+        "The gateway answered, this library connected, and the gateway answered no one any more: twice in a row, at its first try "
+        "after an hour of health. The exporter does not try it there again until the configuration is reloaded.",
+        (
+            "Keep every program that uses this library and version away from this gateway.",
+            "If the gateway does not answer now, restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account.",
+            "Use another version of the library, or another library; or another build of the gateway (stable instead of latest, or the reverse).",
+            "Report it to the library's project with the versions in the evidence; nautilus_trader#4796 is such a case.",
+            "To have it tried again: reload the exporter's configuration (SIGHUP, or POST /-/reload).",
+        ),
+    ),
     Verdict.UNREACHABLE: Remedy(
         "Nothing answers the TCP connect to {endpoint}",
         "The host is off, a firewall drops the packets, or the gateway is so stuck that its accept queue is full.",
@@ -97,10 +109,22 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             VERIFY,
         ),
     ),
+    Verdict.NEW_CONNECTIONS_SILENT: Remedy(
+        "{endpoint} leaves new connections unanswered, while a session that existed still worked: do not restart it now",
+        "The gateway serves the sessions that it has and answers no new one. A trading program that is connected goes on; "
+        "once disconnected it does not get in again. A restart ends every session that still works.",
+        (
+            "Do not restart the gateway now, and do not reconnect or restart a trading program that is connected: it would not get in again.",
+            "See in each program that its data still moves. Only if none of them gets any: restart the gateway at once.",
+            "Close what you can spare: programs that only look on, sessions left behind (a gateway serves at most 32 clients, some builds fewer). A place may be all that lacks.",
+            "When the market has closed and no order is working: stop the programs, restart the gateway (File > Exit, wait 10 seconds, start, log in to the {mode} account), then start the programs.",
+            VERIFY,
+        ),
+    ),
     Verdict.API_SILENT: Remedy(
         "{endpoint} is open, but the API does not answer the handshake",
         "TWS or IB Gateway holds the port, but its API is disabled, frozen, still starting, or waits for someone to click. "
-        "Every client library will time out: none of them is at fault.",
+        "Every client library times out now. If it began while one of them was connecting, the evidence names that one.",
         (
             API_SETTINGS,
             'Look at its window for a dialog ("Accept incoming connection attempt?", a message to confirm, a login) and answer it.',

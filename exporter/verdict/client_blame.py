@@ -101,9 +101,10 @@ def confirm(probe: ClientProbe, after: Report) -> ClientProbe:
     result = probe.result
     if result.ok or not is_conclusive(result):
         return probe
+    if after.fault is not None:
+        return replace(probe, result=discard(result, "our own probe right after it failed for a fault of ours"))
     if not answered(after):
-        reason = f"the gateway stopped answering meanwhile; the library had ended with {result.outcome.value}"
-        return replace(probe, result=discard(result, reason))
+        return replace(probe, result=replace(result, doubt=Doubt.FALL))
     if not wire_ok(after) or upstream_lost(after) or malformed(after):
         return replace(probe, result=replace(result, doubt=Doubt.WIRE))
     if result.outcome is Outcome.TIMEOUT and probe.limit < PATIENT * after.seconds:
@@ -117,6 +118,13 @@ def malformed(report: Report) -> bool:
     return any(result.session.malformed for result in report.results if result.session)
 
 
+def repeats(probe: ClientProbe, earlier: ClientProbe | None) -> bool:
+    """Whether this failure would count because the probe before it failed too, and did not count yet."""
+    result = probe.result
+    doubted = earlier is not None and earlier.result.doubt in (Doubt.ONCE, Doubt.PARTIAL)
+    return doubted and result.outcome in SHARED and is_conclusive(result) and result.doubt is None
+
+
 def require_repeat(probe: ClientProbe, earlier: ClientProbe | None) -> ClientProbe:
     """Return the probe as it counts after the `earlier` one: a SHARED outcome counts only the second time in a row."""
     result = probe.result
@@ -126,6 +134,14 @@ def require_repeat(probe: ClientProbe, earlier: ClientProbe | None) -> ClientPro
     if earlier is not None and began <= earlier.expires and _failed(earlier.result):
         return probe
     return replace(probe, result=replace(result, doubt=Doubt.ONCE))
+
+
+def doubt_partial(probe: ClientProbe) -> ClientProbe:
+    """Return the probe as it counts where some of our own connections are not answered either, while others are."""
+    result = probe.result
+    if result.outcome not in SHARED or not is_conclusive(result) or result.doubt is not None:
+        return probe
+    return replace(probe, result=replace(result, doubt=Doubt.PARTIAL))
 
 
 def discard(result: LayerResult, reason: str) -> LayerResult:
@@ -177,6 +193,11 @@ def library_too_old(result: LayerResult) -> bool:
     return bool(result.client) and result.cause is Cause.TOO_OLD and result.code == OUT_OF_DATE
 
 
+def suspended_clients(report: Report) -> tuple[LayerResult, ...]:
+    """Return the clients that are kept away from the target because the gateway stops answering when they connect."""
+    return tuple(result for result in report.results if result.client and result.cause is Cause.SUSPENDED)
+
+
 def blamed(report: Report) -> tuple[LayerResult, ...]:
     """Return the failed clients whose failure counts (no `doubt`)."""
     return tuple(result for result in failures(report) if result.doubt is None and not gateway_too_old(report, result))
@@ -214,7 +235,7 @@ def _download_answered(report: Report, stage: Stage) -> bool:
 
 def _failed(result: LayerResult) -> bool:
     """A failure that counts if the next one fails too."""
-    return is_conclusive(result) and not result.ok and result.doubt is not Doubt.WIRE
+    return is_conclusive(result) and not result.ok and result.doubt in (None, Doubt.ONCE)
 
 
 def upstream_lost(report: Report) -> bool:

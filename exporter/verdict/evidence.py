@@ -139,6 +139,8 @@ def _client(result: LayerResult) -> str:
     took = "" if result.seconds is None else f" after {duration(result.seconds)}"
     if result.ok:
         return f"{who} connected and was answered{took.replace(' after ', ' in ')}"
+    if result.cause in PAUSED:
+        return f"{who} {PAUSED[result.cause]}"
     if result.outcome is Outcome.UNAVAILABLE:
         return f"{who} could not be tried, which says nothing of the gateway"
     if result.cause is Cause.CLIENT_ID_IN_USE:
@@ -159,8 +161,14 @@ def exchange(result: LayerResult) -> str:
     return "; ".join(parts)
 
 
+PAUSED = {
+    Cause.RESTING: "rests: the gateway stopped answering when it last connected, or soon after that",
+    Cause.SUSPENDED: "is suspended until a reload: twice in a row the gateway stopped answering when it connected",
+}
 DOUBTS = {
     Doubt.ONCE: "it failed once, as after a lost connection: it counts if the next try fails too, which comes soon",
+    Doubt.FALL: "the gateway stopped answering meanwhile: the library met that, or caused it",
+    Doubt.PARTIAL: "some of our own connections are not answered either, while others are: not accused",
     Doubt.WIRE: "our own probe found something wrong too, so it does not count",
 }
 
@@ -229,4 +237,5 @@ FAILURES: dict[tuple[Layer, Cause | None], str] = {
     (Layer.SESSION, Cause.OVERSIZED): "What came after {request} is no message of this API",
     (Layer.SESSION, Cause.MALFORMED): "What came after {request} is no message of this API",
     (Layer.SESSION, Cause.VERSION_UNKNOWN): "No session was begun",
+    (Layer.SESSION, Cause.SUSPENDED): "No session was begun: twice in a row the gateway fell silent right after one",
 }

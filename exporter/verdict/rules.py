@@ -4,9 +4,12 @@ The rules in words, from the outside in:
 
     we failed                                             probe_broken
     the name has no address                               name_unresolved
+    it stopped answering within a library's connect,
+      or soon after it, and again within the next one     client_breaks_gateway
     no answer to the connect, or no route                 unreachable
     the connect was refused                               port_closed
     connected, then EOF or reset before a byte of reply   closed_before_handshake
+    no reply, and a session that existed was answered     new_connections_silent
     connected, hello sent, no reply or part of one        api_silent
     a reply that is not this API's                        not_tws_api
     a clear answer, but not with a usable version         server_redirect, server_too_old, session_refused
@@ -50,12 +53,14 @@ from exporter.protocol.launcher_log import Login
 from exporter.verdict.actions import DOWNLOAD_CURES, MOVED, REMEDIES, VERIFY, format_for
 from exporter.verdict.client_blame import (
     WIRE,
+    answered,
     blamed,
     clearly_at_fault,
     download_unanswered,
     failures,
     gateway_too_old,
     library_too_old,
+    suspended_clients,
     wire_ok,
 )
 from exporter.verdict.context import context
@@ -114,6 +119,13 @@ class Explanation:
     actions: tuple[str, ...]
 
 
+def is_connectable(verdict: Verdict, report: Report | None) -> bool:
+    """A trading program could connect now. A library that is kept away hinders nobody once the gateway answers."""
+    if verdict is Verdict.CLIENT_BREAKS_GATEWAY:
+        return report is not None and answered(report)
+    return verdict in CONNECTABLE
+
+
 def judge(report: Report, target: Target) -> Verdict:
     """Return the verdict of the first rule that applies."""
     return next((verdict for verdict, applies in RULES if applies(report, target)), Verdict.PROBE_BROKEN)
@@ -144,7 +156,8 @@ def explain(
             evidence.append(f"{result.client} {messages}")
     if verdict in PORT_VERDICTS and target.host in LOOPBACK:
         evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
-    if failures(report) and not wire_ok(report):
+    evidence += report.remarks
+    if failures(report) and not wire_ok(report) and report.fall is None:
         evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
     port = _new_port(report)
     if port is not None:
@@ -175,6 +188,8 @@ def _upgrades(report: Report, verdict: Verdict) -> Iterator[str]:
 
 def headline(report: Report, target: Target, verdict: Verdict) -> str:
     """Return the verdict in one line; of `client_fault`, with the libraries and their versions."""
+    if verdict is Verdict.CLIENT_BREAKS_GATEWAY:
+        return f"{_breaker(report)} makes the gateway at {target.endpoint} stop answering; it is kept away"
     if verdict is Verdict.CLIENT_FAULT:
         return f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
     if verdict is Verdict.SESSION_REFUSED and _failed(Layer.HANDSHAKE, Cause.API_ERROR)(report, target):
@@ -273,6 +288,34 @@ def _client_fault(report: Report, target: Target) -> bool:
     return bool(blamed(report)) and _answered(report, target)
 
 
+def _client_breaks_gateway(report: Report, target: Target) -> bool:
+    """A library's connect is what the present failure began with, twice in a row; or it is suspended for that.
+
+    While the gateway answers, an account, a link or libraries that keep programs from trading come first.
+    """
+    if report.fall is not None:
+        return report.fall.client is not None and report.fall.count >= TWICE
+    if not suspended_clients(report) or not _answered(report, target):
+        return False
+    worse = (_session_facts(_account_missing), _session_facts(_upstream_lost), _clients_failing)
+    return not any(applies(report, target) for applies in worse)
+
+
+def _upstream_lost(facts: SessionFacts, _: Target) -> bool:
+    return facts.upstream is False
+
+
+def _breaker(report: Report) -> str:
+    """The library that makes the gateway stop answering, with its version."""
+    if report.fall is not None and report.fall.client is not None:
+        known = report.fall.installed
+        return f"{report.fall.client} ({release(known)})" if known else report.fall.client
+    return " or ".join(
+        f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
+        for result in suspended_clients(report)
+    )
+
+
 def _named(failed: tuple[LayerResult, ...]) -> str:
     """The failing clients, each with its version, and the verb."""
     names = [
@@ -287,14 +330,17 @@ def _slow(report: Report, target: Target) -> bool:
     return _answered(report, target) and any(result.waited > target.slow_after for result in report.results)
 
 
+TWICE = 2  # falls in a row
 BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)
 FAILED = (Outcome.TIMEOUT, Outcome.GARBLED, Outcome.CLOSED, Outcome.REJECTED)
 RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.PROBE_BROKEN, lambda report, _: report.fault is not None),
     (Verdict.NAME_UNRESOLVED, _failed(Layer.PORT, Cause.NAME_UNKNOWN, Cause.NAME_TIMEOUT)),
+    (Verdict.CLIENT_BREAKS_GATEWAY, _client_breaks_gateway),
     (Verdict.UNREACHABLE, _failed(Layer.PORT, Cause.CONNECT_TIMEOUT, Cause.NO_ROUTE)),
     (Verdict.PORT_CLOSED, _failed(Layer.PORT, Cause.CONNECT_REFUSED)),
     (Verdict.CLOSED_BEFORE_HANDSHAKE, _failed(Layer.HANDSHAKE, Cause.EOF, Cause.RESET)),
+    (Verdict.NEW_CONNECTIONS_SILENT, lambda report, _: report.answered_beside is not None),
     (Verdict.API_SILENT, _failed(Layer.HANDSHAKE, Cause.SILENCE, Cause.UNFINISHED, Cause.BROKEN_OFF)),
     (
         Verdict.NOT_TWS_API,
@@ -310,7 +356,7 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SESSION_SILENT, _session_failed((Outcome.TIMEOUT, Outcome.GARBLED), (Stage.START_API,))),
     (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
     (Verdict.ACCOUNT_MISSING, _session_facts(_account_missing)),
-    (Verdict.UPSTREAM_DOWN, _session_facts(lambda facts, _: facts.upstream is False)),
+    (Verdict.UPSTREAM_DOWN, _session_facts(_upstream_lost)),
     (Verdict.DOWNLOAD_STALLED, _download_stalled),
     (Verdict.CONTRACT_DETAILS_STALLED, _contract_details_stalled),
     (Verdict.CLIENTS_FAILING, _clients_failing),

@@ -21,7 +21,7 @@ from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Report, Target
 from exporter.service.service import Service
 from exporter.state.target import TargetState, cut_short, explanation, fold
-from exporter.verdict.rules import CONNECTABLE, judge
+from exporter.verdict.rules import is_connectable, judge
 from exporter.web import pages
 from exporter.web.streaming import Streamer
 
@@ -225,7 +225,7 @@ def _is_openmetrics(content_type: str) -> bool:
 
 
 def _probe_chunks(state: TargetState, report: Report, openmetrics: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
-    success = int(state.verdict in CONNECTABLE)
+    success = int(is_connectable(state.verdict, state.last))
     yield "# HELP probe_success 1 if a trading program could connect now.\n# TYPE probe_success gauge\n"
     yield f"probe_success {success}\n"
     yield "# HELP probe_duration_seconds How long the probe took.\n# TYPE probe_duration_seconds gauge\n"

@@ -171,7 +171,7 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
             await service.apply([target])
             await opened(gateway, 1)
             await ended(gateway)
-            await until(lambda: not service._endpoints._probes)
+            await until(lambda: not service._shared.endpoints._probes)
         release.set()
         state = service.states["gateway"]
         assert (state.connections, state.verdict) == (1, Verdict.HEALTHY)

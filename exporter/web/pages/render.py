@@ -47,6 +47,7 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "gateway_down": "It keeps failing, and never in one way for long.",
     "clock_off": "The gateway's clock and the exporter's disagree.",
     "server_version_changed": "The gateway speaks another version of the API than before.",
+    "probes_suspended": "The exporter keeps sessions of its own away from the gateway.",
     "weekly_login_due": "IBKR ends all logins on Sunday: someone must log in by hand.",
     "client_unusable": "A client library cannot be tried at all.",
     "config_reload_failed": "The changed configuration was refused.",

@@ -36,7 +36,7 @@ from exporter.state.target import (
 from exporter.text import rfc3339
 from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.evidence import shown
-from exporter.verdict.rules import CONNECTABLE, Explanation, Severity, explain, severity
+from exporter.verdict.rules import Explanation, Severity, explain, is_connectable, severity
 
 Json = dict[str, Any]
 
@@ -67,7 +67,7 @@ def state_json(state: TargetState, now: float) -> Json:
     return {
         **_core(target, verdict, words(state, now), None if last is None else last.at, claimed),
         "severity": severity(verdict).value,
-        "up": None if claimed is None else verdict in CONNECTABLE,
+        "up": None if claimed is None else is_connectable(verdict, claimed),
         "mode": target.mode.value,
         "labels": dict(target.labels),
         "interval": target.interval,
@@ -206,6 +206,7 @@ def _watch(state: TargetState) -> Json | None:
         "since": _moment_or_none(watched.since),
         "client_id": state.target.watch_id,
         "ended": ended.value if ended else None,
+        "suspended": state.release.suspended or state.falls.sessions_suspended,
     }
 
 

@@ -245,6 +245,8 @@ def _watch(state: TargetState, now: float) -> str:
     if state.target.watch_id is None:
         return "none"
     since = f" for {at(watched.since, now).ago}" if watched.since is not None else ""
+    if state.release.suspended or state.falls.sessions_suspended:
+        return "suspended until the configuration is reloaded: see the evidence"
     if watched.connected:
         return f"connected{since}"
     why = (watched.ended.cause.value, watched.ended.detail) if watched.ended and watched.ended.cause else ()

@@ -233,6 +233,7 @@ def test_the_duration_of_a_failed_handshake_is_not_shown_as_one() -> None:
 
 
 COULD_CONNECT = {
+    Verdict.CLIENT_BREAKS_GATEWAY: 1,  # while the gateway answers: the library is kept away
     Verdict.CLIENT_ID_IN_USE: 1,  # ours are, a program's own is another
     Verdict.ACCOUNT_MISSING: 1,
     Verdict.UPSTREAM_DOWN: 1,

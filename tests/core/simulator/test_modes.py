@@ -31,6 +31,8 @@ def test_every_verdict_that_wire_layers_can_give_has_a_mode() -> None:
         Verdict.CONTRACT_DETAILS_STALLED,
         Verdict.CLIENTS_FAILING,
         Verdict.CLIENT_FAULT,
+        Verdict.CLIENT_BREAKS_GATEWAY,
+        Verdict.NEW_CONNECTIONS_SILENT,  # needs a session that exists: the mode sessions_only beside the watch
         Verdict.UNKNOWN,
     }
     assert {mode.verdict for mode in MODES.values()} | elsewhere == set(Verdict)

@@ -89,10 +89,12 @@ def test_libraries_that_fail_with_the_wire_are_said_not_to_be_to_blame() -> None
     assert "We ourselves get no further on the wire, without any library: none of them is to blame." in said.evidence
 
 
-def test_a_failure_is_not_believed_once_the_gateway_has_stopped_answering() -> None:
+def test_a_failure_within_which_the_gateway_stopped_answering_is_shown_and_neither_counts_nor_is_excused() -> None:
     result = confirm(trial(CLIENT_HUNG), report(SILENT)).result
-    assert (result.outcome, result.stage) == (Outcome.UNAVAILABLE, Stage.CONNECT)
-    assert result.detail == "the gateway stopped answering meanwhile; the library had ended with timeout"
+    assert (result.outcome, result.stage, result.doubt) == (Outcome.TIMEOUT, Stage.CONNECT, Doubt.FALL)
+    assert sentence(result, CLIENTS).endswith(
+        "the gateway stopped answering meanwhile: the library met that, or caused it)"
+    )
     assert confirm(trial(CLIENT_HUNG), report(TRADING)).result is CLIENT_HUNG
     assert confirm(trial(CLIENT_OK), report(SILENT)).result is CLIENT_OK
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
 from exporter.protocol.error_codes import spelled
 from exporter.state.fold_watch import fold_watch_event
+from exporter.state.suspension import WatchRelease
 from exporter.state.target import TargetState
 from exporter.state.watch_events import WatchEvent, WatchEventKind
 from exporter.web.pages.status_json import state_json
@@ -46,8 +47,21 @@ def test_nothing_is_said_of_a_watch_where_there_is_none() -> None:
 
 def test_a_connected_watch_is_shown_with_its_client_id_and_since_when() -> None:
     watch = state_json(connected(), T0 + 10)["watch"]
-    assert watch == {"connected": True, "since": "2026-11-21T02:00:01Z", "client_id": 9002, "ended": None}
+    assert watch == {
+        "connected": True,
+        "since": "2026-11-21T02:00:01Z",
+        "client_id": 9002,
+        "ended": None,
+        "suspended": False,
+    }
     assert fact(connected(), "Watch") == "connected for 9 s"
+
+
+def test_a_watch_that_is_suspended_says_so() -> None:
+    state = replace(connected(), release=WatchRelease(times=1, limit=True))
+    watch = state_json(state, T0 + 10)["watch"]
+    assert watch["suspended"] is True
+    assert fact(state, "Watch").startswith("suspended until the configuration is reloaded")
 
 
 def test_a_watch_that_is_gone_says_why() -> None:
