@@ -124,7 +124,7 @@ def _suspended() -> Alert:
         name="IbkrProbesSuspended",
         summary="The exporter keeps sessions of its own away from the gateway",
         action="Read the evidence on its page.",
-        expr=e.with_labels(f"({watch} == 1 or {session} == 1 or {client} == 1)", e.INFO),
+        expr=e.with_labels(f"({watch} == 1 or {session} == 1 or {client} == 1)", e.FLEET_INFO),
         wait=t.SUSPENDED,
         severity="info",
         layer="quality",

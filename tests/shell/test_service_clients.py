@@ -138,8 +138,8 @@ async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_a
         state = service.states["gateway"]
         assert (first.outcome, first.doubt, state.verdict) == (Outcome.CLOSED, Doubt.ONCE, Verdict.HEALTHY)
         assert state.last is not None
-        said = explain(state.last, state.target, state.verdict).evidence[-1]
-        assert said.startswith("bad (bad 1.2.3 on Python 3.")
+        lines = explain(state.last, state.target, state.verdict).evidence
+        said = next(line for line in lines if line.startswith("bad (bad 1.2.3 on Python 3."))
         assert "it counts if the next try fails too" in said
         after = await in_verdict(service, Verdict.CLIENT_FAULT, within=30.0)
         second = after.client_probes["bad"]
@@ -178,7 +178,7 @@ async def test_a_client_is_not_started_while_the_wire_fails(tmp_path: Path) -> N
         state = service.states["gateway"]
         assert (result.outcome, state.verdict) == (Outcome.SKIPPED, Verdict.API_SILENT)
         assert (Layer.CLIENT, "good") not in state.probes
-        assert gateway.recorder.opened == 1
+        assert all(b"v100..226" in record.hello for record in gateway.recorder)  # our own alone
 
 
 async def test_error_326_leads_to_the_next_reserved_id_and_is_counted(tmp_path: Path) -> None:
