@@ -85,6 +85,7 @@ async def _no_reload() -> list[str]:
 
 
 async def _violations(page: Page, axe: str) -> list[str]:
+    await page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     await page.evaluate(axe)
     rules: list[Any] = json.loads(await page.evaluate(AXE))
     found = [f"{rule} ({impact}): {text}: {nodes[:2]}" for rule, impact, text, nodes in rules]

@@ -88,7 +88,7 @@ async def test_metrics_are_prometheus_text_by_default_and_clean_to_promtool() ->
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
-async def test_metrics_are_openmetrics_for_who_asks_for_it() -> None:
+async def test_metrics_are_openmetrics_where_the_request_accepts_it() -> None:
     async with Gateway("ok") as gateway, site(at(gateway)) as served:
         _, body, response = await served.get("/metrics", Accept=OPENMETRICS)
     assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -96,7 +96,7 @@ async def test_metrics_are_openmetrics_for_who_asks_for_it() -> None:
     assert body.count("# EOF") == 1
 
 
-async def test_metrics_are_gzipped_for_who_takes_that() -> None:
+async def test_metrics_are_gzipped_where_the_request_accepts_it() -> None:
     async with (
         Gateway("ok") as gateway,
         site(at(gateway)) as served,
@@ -128,7 +128,7 @@ async def test_the_status_page_shows_every_target_with_its_verdict_and_remedy() 
         assert "not one byte" in body
 
 
-async def test_the_status_page_loads_again_by_a_header_unless_it_is_told_to_keep_still() -> None:
+async def test_the_status_page_loads_again_by_a_header_unless_the_query_keeps_it_still() -> None:
     async with Gateway("ok") as gateway, site(at(gateway)) as served:
         assert (await served.get("/"))[2].headers["Refresh"] == "10"
         for path in ("/?refresh=off", "/targets/paper", "/runbooks"):
@@ -216,7 +216,7 @@ async def test_a_probe_on_demand_keeps_the_scrapers_timeout() -> None:
     assert 0.4 < found["probe_duration_seconds"] < 0.7
 
 
-async def test_a_probe_whose_asker_hangs_up_is_counted_as_any_other() -> None:
+async def test_a_probe_whose_client_hangs_up_is_counted_as_any_other() -> None:
     async with Gateway("ok") as gateway, site(at(gateway)) as served:
         await gateway.set_mode("silent")
         asking = asyncio.create_task(served.get("/probe?target=paper"))

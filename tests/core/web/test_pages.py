@@ -163,7 +163,7 @@ def test_the_worst_comes_first_from_the_outside_in() -> None:
     assert shown == sorted(expected, key=lambda verdict: order.index(severity(verdict)))
 
 
-def test_the_status_page_loads_again_by_itself_unless_it_is_told_to_keep_still() -> None:
+def test_the_status_page_loads_again_by_itself_unless_the_query_keeps_it_still() -> None:
     states = [in_verdict(Verdict.HEALTHY)]
     moving = Outline(render_status(states, NOW))
     assert "Loads again every 10 s" in moving.text
@@ -298,7 +298,7 @@ def test_all_strips_of_a_page_show_the_same_window_which_holds_the_oldest_change
         (187200, "2 d 4 h"),
     ],
 )
-def test_a_long_time_is_told_in_words(seconds: float, words: str) -> None:
+def test_a_long_time_is_written_in_words(seconds: float, words: str) -> None:
     assert elapsed(seconds) == words
 
 

@@ -63,7 +63,7 @@ def test_a_target_that_was_never_probed_has_a_plot_without_curves() -> None:
     assert 'class="curve"' not in html
 
 
-def test_every_curve_is_told_in_words_and_hour_by_hour_in_a_table() -> None:
+def test_every_curve_is_described_in_words_and_hour_by_hour_in_a_table() -> None:
     state = with_trends(handshake=trend((7200, 0.002), (7200, None), (60, 0.004)), ibapi=trend((60, None)))
 
     outline = Outline(pages.render_target(state, NOW))

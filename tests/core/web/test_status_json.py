@@ -83,7 +83,7 @@ def test_a_target_tells_since_when_how_often_and_what_was_before() -> None:
     }  # fmt: skip
 
 
-def test_what_nobody_knows_is_null_and_not_false() -> None:
+def test_what_is_unknown_is_null_and_not_false() -> None:
     never = pages.status([TargetState(target("paper"))], NOW)["targets"][0]
     assert (never["verdict"], never["at"], never["since"], never["up"], never["age"]) == (
         "unknown",

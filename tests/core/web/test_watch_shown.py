@@ -39,7 +39,7 @@ def test_the_json_of_a_session_tells_everything_but_the_numbers_of_other_account
     assert "DU7654321" not in json.dumps(shown)
 
 
-def test_nothing_is_said_of_a_watch_where_there_is_none() -> None:
+def test_a_target_without_a_watch_shows_none() -> None:
     state = grown(HEALTHY)
     assert state_json(state, T0)["watch"] is None
     assert fact(state, "Watch") == "none"
@@ -70,7 +70,7 @@ def test_a_watch_that_is_gone_says_why() -> None:
     assert fact(state, "Watch") == "not connected for 5 s (reset)"
 
 
-def test_a_watch_that_was_told_why_says_so() -> None:
+def test_a_watch_that_was_refused_shows_the_reason() -> None:
     told = replace(RESET, detail=spelled((1300, 4711)))
     state = fold_watch_event(connected(), WatchEvent(WatchEventKind.ENDED, T0 + 5, UP, result=told))
     shown = "reset; error 1300: its API port was changed, and sessions on the old one are dropped; error 4711"
