@@ -131,7 +131,7 @@ def _column(bucket: Bucket, now: float, seconds: float, low: int, high: int) -> 
 
 def _words(buckets: Sequence[Bucket], seconds: float) -> str:
     passed, failed = sum(bucket.passed for bucket in buckets), sum(bucket.failed for bucket in buckets)
-    counted = f"{passed + failed} probes in {elapsed(seconds)}, {failed} failed"
+    counted = f"{passed + failed} probe{'' if passed + failed == 1 else 's'} in {elapsed(seconds)}, {failed} failed"
     return f"{counted}; {_range(buckets)}" if passed else counted
 
 

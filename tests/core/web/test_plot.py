@@ -69,7 +69,7 @@ def test_every_curve_is_described_in_words_and_hour_by_hour_in_a_table() -> None
     outline = Outline(pages.render_target(state, NOW))
     labels = [svg["aria-label"] or "" for svg in outline.all("svg") if svg.get("class") == "curve"]
     assert [label.split(":")[0] for label in labels] == ["API handshake", "ibapi"]
-    assert labels[1] == "ibapi: 1 probes in 6 h, 1 failed"
+    assert labels[1] == "ibapi: 1 probe in 6 h, 1 failed"
     for text in (
         "2026-11-21 00:00",
         "median 2.00 ms, from 2.00 ms to 2.00 ms, 1 of 2 failed",
