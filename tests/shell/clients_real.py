@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -44,20 +44,20 @@ async def play(worker: Worker, mode: str, deadline: float = DEADLINE, spacing: f
     """One probe against a gateway of its own."""
     async with Gateway(mode) as gateway:
         probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, deadline, spacing)
-        for _ in range(50):  # the gateway may hear of the end a moment later
+        for _ in range(500):  # the gateway may hear of the end a moment later
             if all(record.client_end is not ClientEnd.OPEN or record.ended_ns for record in gateway.recorder.last()):
                 break
             await asyncio.sleep(0.01)
         return Played(probe, tuple(gateway.recorder.last()))
 
 
-async def play_all(name: str) -> Mapping[str, Played]:
+async def play_all(name: str, deadline_of: Callable[[str], float]) -> Mapping[str, Played]:
     """One probe against every mode, a few at a time."""
     worker, gate = make_client(name), asyncio.Semaphore(AT_ONCE)
 
     async def one(mode: str) -> Played:
         async with gate:
-            return await play(worker, mode)
+            return await play(worker, mode, deadline_of(mode))
 
     try:
         await worker.start()
