@@ -1,13 +1,13 @@
 """Is a client usable? List what its interpreter has, then import the library there."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.clients.conflicts import Conflict, find_conflicts, read_packages
-from exporter.clients.forkserver import UnusableError, environment
+from exporter.clients.forkserver import UnusableError
 from exporter.clients.libraries import DRIVERS, Library
+from exporter.clients.spawn import spawn
 from exporter.clients.worker import IMPORT_LIMIT, Worker
 from exporter.model import InstalledVersion
 
@@ -31,9 +31,11 @@ class ClientCheck:
         return self.installed is not None
 
 
-async def check_client(client: str, library: Library, python: str, limit: float = IMPORT_LIMIT) -> ClientCheck:
-    """List the packages, then import; `limit` is the seconds for the import."""
-    conflicts = await _find_conflicts(library, python)
+async def check_client(
+    client: str, library: Library, python: str, limit: float = IMPORT_LIMIT, list_limit: float = LIST_LIMIT
+) -> ClientCheck:
+    """List the packages within `list_limit` seconds, then import within `limit` seconds."""
+    conflicts = await _find_conflicts(library, python, list_limit)
     worker = Worker(client, library, python, import_limit=limit)
     try:
         installed = await worker.start()
@@ -44,26 +46,10 @@ async def check_client(client: str, library: Library, python: str, limit: float 
     return ClientCheck(client, library.name, python, installed, conflicts)
 
 
-async def _find_conflicts(library: Library, python: str) -> Sequence[Conflict]:
+async def _find_conflicts(library: Library, python: str, limit: float) -> Sequence[Conflict]:
+    command = [python, "-I", str(DRIVERS / "list_packages.py")]
     try:
-        process = await asyncio.create_subprocess_exec(
-            python,
-            "-I",
-            str(DRIVERS / "list_packages.py"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment(),
-        )
-    except OSError:
+        output, _, _ = await spawn(command, b"", asyncio.get_running_loop().time() + limit)
+        return find_conflicts(read_packages(output.lines[0]), library, python)
+    except (UnusableError, LookupError):
         return ()  # the import gives the reason
-    try:
-        async with asyncio.timeout(LIST_LIMIT):
-            output, _ = await process.communicate()
-        return find_conflicts(read_packages(json.loads(output)), library, python)
-    except (TimeoutError, ValueError, KeyError):
-        return ()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

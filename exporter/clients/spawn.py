@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exporter.clients.forkserver import GRACE, UnusableError, environment
@@ -46,20 +46,26 @@ async def spawn_probe(
 
     Returns its output, whether it was killed, and its wait status. Raises UnusableError if it does not start.
     """
-    output = ProbeOutput()
     command = [python, "-I", str(RUNNER), str(library.driver), "--once"]
+    return await spawn(command, json.dumps(request).encode() + b"\n", until)
+
+
+async def spawn(command: Sequence[str], stdin: bytes, until: float) -> tuple[ProbeOutput, bool, int | None]:
+    """Run a command as `spawn_probe` does; its lines are JSON objects. All that it started in its group is killed."""
+    output = ProbeOutput()
     loop = asyncio.get_running_loop()
     try:
         transport, protocol = await loop.subprocess_exec(
             lambda: OutputProtocol(output), *command, start_new_session=POSIX, env=environment()
         )
     except OSError as error:
-        msg = f"{python} does not start: {error.strerror or error}"
+        msg = f"{command[0]} does not start: {error.strerror or error}"
         raise UnusableError(msg) from None
     try:
-        stdin = transport.get_pipe_transport(0)
-        if isinstance(stdin, asyncio.WriteTransport):
-            stdin.write(json.dumps(request).encode() + b"\n")
+        pipe = transport.get_pipe_transport(0)
+        if isinstance(pipe, asyncio.WriteTransport):
+            pipe.write(stdin)
+            pipe.write_eof()
         over = await output.wait(until)
     finally:
         _kill(transport)

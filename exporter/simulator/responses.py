@@ -92,8 +92,11 @@ def at_accept(mode: Mode) -> Script:
 
 def at_hello(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
     """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
-    early = () if mode.early is None else (Step(_early(mode.early, setup, now)),)
-    return (*early, *_reply(mode, setup, version, now))
+    steps = _reply(mode, setup, version, now)
+    if mode.early is None:
+        return steps
+    early = _early(mode.early, setup, now)  # in one segment with the reply: what a library makes of it needs no luck
+    return (replace(steps[0], data=early + steps[0].data), *steps[1:]) if steps else (Step(early),)
 
 
 def _reply(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:

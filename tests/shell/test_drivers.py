@@ -28,6 +28,7 @@ Ending = tuple[Outcome, Stage | None, Cause | None, int | None]
 
 OK: Ending = (Outcome.OK, None, None, None)
 DOWNLOADED = ("positions", "open_orders", "completed_orders", "account_", "executions")
+EARLY = ("news_first", "tick_first", "notice_first", "loss_first", "user_info_first")  # before the reply to the hello
 GARBLED: Ending = (Outcome.GARBLED, Stage.CONNECT, Cause.MALFORMED, None)
 IN_USE: Ending = (Outcome.REJECTED, Stage.READY, Cause.API_ERROR, 326)
 # A reply in more than one segment: ibapi, and nautilus_trader which stands on it, loses it and waits for ever.
@@ -70,6 +71,11 @@ EXPECTED: Mapping[str, Ending] = {
     "empty_frame": OK,
     "contract_details_unanswered": (Outcome.TIMEOUT, Stage.CONTRACT, Cause.SILENCE, None),
     "requests_unanswered": (Outcome.TIMEOUT, Stage.TIME, Cause.SILENCE, None),
+    **{f"error_{code}": (Outcome.REJECTED, Stage.CONNECT, Cause.API_ERROR, code) for code in (326, 502, 504, 507)},
+    **dict.fromkeys(("version_negative", "version_zero", "redirect_to_date"), GARBLED),
+    **dict.fromkeys(EARLY, OK),
+    "protobuf_first": LOST_REPLY,
+    "notice_only": (Outcome.TIMEOUT, Stage.CONNECT, Cause.UNFINISHED, None),
     **dict.fromkeys((mode for mode in MODES if mode.startswith(DOWNLOADED)), OK),  # without `download`, not asked
     "upstream_lost": OK,
     "upstream_broken": OK,
@@ -80,7 +86,10 @@ EXPECTED: Mapping[str, Ending] = {
     "flapping": OK,
 }
 # Where a library ends otherwise than the rest: by library, then by mode.
-IBAPI_ALSO = {"bytewise": LOST_REPLY, "split_reply": LOST_REPLY}
+# So it does with a message and the reply behind it in one segment.
+IBAPI_ALSO = {"bytewise": LOST_REPLY, "split_reply": LOST_REPLY, **dict.fromkeys(EARLY, LOST_REPLY)}
+CRASHED: Ending = (Outcome.CRASHED, Stage.CONNECT, None, None)
+OWN_FAULT = (LOST_REPLY, CRASHED)  # while the gateway is well
 STOPPED: Ending = (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None)
 DIFFERENT: Mapping[str, Mapping[str, Ending]] = {
     "ib_async": {"empty_frame": STOPPED},
@@ -91,6 +100,7 @@ DIFFERENT: Mapping[str, Mapping[str, Ending]] = {
         "empty_accounts": OK,
         "malformed_error": (Outcome.CRASHED, Stage.READY, None, None),
     },
+    "ibapi-9.81.1": {"news_first": CRASHED, "protobuf_first": CRASHED},
     "nautilus_trader": {**IBAPI_ALSO, "malformed_error": STOPPED},
 }
 # A close that meets bytes on their way becomes a reset: which of the two is seen is the network's choice.
@@ -138,7 +148,8 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
 
 def expected(client: str, mode: str) -> Ending:
-    return DIFFERENT.get(client.partition("-")[0], {}).get(mode, EXPECTED[mode])
+    own = {**DIFFERENT.get(client.partition("-")[0], {}), **DIFFERENT.get(client, {})}
+    return own.get(mode, EXPECTED[mode])
 
 
 def deadline_of(client: str, mode: str) -> float:
@@ -222,14 +233,16 @@ async def test_no_client_and_no_gateway_is_accused_for_the_others_fault(matrix: 
     target, wire = await wire_of(mode)
     results = {client: (await asyncio.to_thread(matrix, client))[mode].probe.result for client in CLIENTS}
     for client, result in results.items():
-        lost = expected(client, mode) is LOST_REPLY
+        lost = expected(client, mode) in OWN_FAULT
         due = Verdict.CLIENT_FAULT if lost else of_clients(mode)
         assert judge(put_beside(wire, {client: result}), target) is due, client
-    lost = any(expected(client, mode) is LOST_REPLY for client in CLIENTS)
-    assert judge(put_beside(wire, results), target) is (Verdict.CLIENT_FAULT if lost else of_clients(mode))
+    lost = any(expected(client, mode) in OWN_FAULT for client in CLIENTS)
+    passed = any(result.ok for result in results.values())
+    together = Verdict.CLIENT_FAULT if passed else Verdict.CLIENTS_FAILING
+    assert judge(put_beside(wire, results), target) is (together if lost else of_clients(mode))
     failing = {name for name, result in results.items() if not result.ok}
     if lost:
-        assert failing == {client for client in CLIENTS if expected(client, mode) is LOST_REPLY}
+        assert failing == {client for client in CLIENTS if expected(client, mode) in OWN_FAULT}
         assert judge(put_beside(wire, {name: results[name] for name in failing}), target) is Verdict.CLIENTS_FAILING
 
 

@@ -1,5 +1,6 @@
 """`clients install / list / check`: real virtual environments, filled from wheels made here, so that no network is needed."""
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -16,6 +17,7 @@ from exporter.clients.install import InstallError, check_room, install
 from exporter.clients.interpreters import ask_version, candidates, find_interpreter
 from exporter.clients.libraries import Library, Recipe, find_libraries, find_recipes
 from tests.shell.clients_fakes import write_driver
+from tests.shell.support import alive, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("environments")]
 
@@ -269,3 +271,31 @@ async def test_a_check_of_a_missing_interpreter_is_told_plainly(tmp_path: Path) 
     checked = await check_client("mine", library, str(tmp_path / "python"))
     assert not checked.usable
     assert "does not start" in str(checked.problem)
+
+
+async def test_a_check_ends_although_a_grandchild_lives_and_leaves_no_process(tmp_path: Path) -> None:
+    """An interpreter that is a script, whose child holds its output open and outlives it."""
+    python, number = tmp_path / "python", tmp_path / "pid"
+    python.write_text(f'#!/bin/sh\nsleep 1000 &\necho $! >> {number}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    checked = await asyncio.wait_for(check_client("mine", write_driver(tmp_path), str(python)), 60)
+    assert checked.usable
+    await until(lambda: not any(alive(int(pid)) for pid in number.read_text().split()))
+
+
+async def test_a_check_of_an_interpreter_that_never_ends_is_given_up_with_all_its_children(tmp_path: Path) -> None:
+    python, number = tmp_path / "python", tmp_path / "pid"
+    python.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! >> {number}\nwait\n")
+    python.chmod(0o755)
+    library = write_driver(tmp_path)
+    checked = await asyncio.wait_for(check_client("mine", library, str(python), limit=1.0, list_limit=1.0), 60)
+    assert checked.problem == "import fake did not end within 1 s"
+    await until(lambda: not any(alive(int(pid)) for pid in number.read_text().split()))
+
+
+async def test_a_check_of_an_interpreter_that_prints_for_ever_is_bounded(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec yes x\n")
+    python.chmod(0o755)
+    checked = await check_client("mine", write_driver(tmp_path), str(python), limit=1.0, list_limit=1.0)
+    assert checked.problem == "import fake did not end within 1 s"

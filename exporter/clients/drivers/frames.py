@@ -18,13 +18,26 @@ def sent_id(data):
     return number - PROTOBUF if number > PROTOBUF else number
 
 
-def first_frame(head):
-    """The fields of the first frame; none while it is incomplete."""
-    size = int.from_bytes(head[:4], "big")
-    if len(head) < 4 + size or not size:
-        return []
-    fields = bytes(head[4 : 4 + size]).split(b"\0")
-    return fields[:-1] if not fields[-1] else fields
+def complete_frames(head):
+    """The fields of each complete frame."""
+    while len(head) >= 4:
+        end = 4 + int.from_bytes(head[:4], "big")
+        if len(head) < end:
+            return
+        fields = bytes(head[4:end]).split(b"\0")
+        yield fields[:-1] if not fields[-1] else fields
+        head = head[end:]
+
+
+def error_in(fields):
+    """The code and the text of an error in text; (0, b"") if the frame is none.
+
+    The fields are 4, 2, request, code, text; from server version 194 on the 2 is not there.
+    """
+    if len(fields) < 3 or fields[0] != b"4":
+        return 0, b""
+    rest = fields[2:] if len(fields) > 4 and fields[1] == b"2" and fields[3].isdigit() else fields[1:]
+    return (int(rest[1]), rest[2] if len(rest) > 2 else b"") if rest[1].isdigit() else (0, b"")
 
 
 def is_foreign(head):

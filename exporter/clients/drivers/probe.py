@@ -22,11 +22,12 @@ The reason given is what the socket showed, not what the library says afterwards
 """
 
 import queue
+import re
 import time
 import traceback
 
 from .download import REQUESTS
-from .frames import first_frame, is_foreign, quoted
+from .frames import complete_frames, error_in, is_foreign, quoted
 from .observer import UPSTREAM, Observer, error_text
 
 # Seconds between two requests: Gateway 10.45 drops the second of two within one second (docs/facts.md: messages).
@@ -40,6 +41,7 @@ REQUESTED = ("time", "download", "contract")
 DOWNLOADING = ("connected", "ready", "time", "accounts", "download", "contract")
 # Errors after which no session will come: exporter.protocol.error_codes.FATAL, but 504, which a library says itself.
 FATAL = frozenset((326, 501, 503, 506, 507, 508))
+REFUSALS = FATAL | frozenset((502, 504))  # instead of a reply to the hello
 # How a connection ended: outcome and cause.
 ENDS = {
     "name": ("unavailable", "name_unknown"),
@@ -174,17 +176,31 @@ def wait_for_stage(observer, stage, until):
 
 
 def check_reply(head):
-    """Raise if the answer to the hello is one that no client can use; some libraries take it for a success."""
+    """Raise if the answer to the hello is one that no client can use; some libraries take it for a success.
+
+    The reply is the first frame of two fields. Before it an error refuses the hello; any other message says nothing.
+    """
     if is_foreign(head):
         raise Failure("garbled", "malformed", "it said %s" % quoted(head))
-    fields = first_frame(head)
-    if len(fields) >= 5 and fields[0] == b"4":  # an error where the version should be: 4, 2, id, code, text
-        code, text = int(fields[3]) if fields[3].isdigit() else 0, quoted(fields[4], 200)[1:-1]
-        raise Failure("rejected", "too_old" if code == 503 else "api_error", "error %d: %s" % (code, text), code)
-    if len(fields) == 2 and fields[0] == b"-1":
-        raise Failure("rejected", "redirect", "sent us to %s" % quoted(fields[1]))
-    if len(fields) == 2 and fields[0].isdigit() and int(fields[0]) < OLDEST_VERSION:
-        raise Failure("rejected", "too_old", "server version %d" % int(fields[0]))
+    for fields in complete_frames(head):
+        code, text = error_in(fields)
+        if code in REFUSALS:
+            text = error_text(code, quoted(text, 200)[1:-1])
+            raise Failure("rejected", "too_old" if code == 503 else "api_error", text, code)
+        if len(fields) == 2:
+            check_version(fields, head)
+            return
+
+
+def check_version(fields, head):
+    """Raise if the two fields of a reply are no server version that a client can use."""
+    version, text = fields
+    if version == b"-1" and re.fullmatch(rb"[^\s]+", text):
+        raise Failure("rejected", "redirect", "sent us to %s" % quoted(text))
+    if not version.isdigit() or not int(version):
+        raise Failure("garbled", "malformed", "it said %s" % quoted(head))
+    if int(version) < OLDEST_VERSION:
+        raise Failure("rejected", "too_old", "server version %d" % int(version))
 
 
 def check_errors(observer, stage):
@@ -215,7 +231,7 @@ def silent(observer, stage):
     if stage == "connected":
         if not observer.received:
             return Failure("timeout", "silence", "not one byte of a reply to the hello")
-        if len(first_frame(observer.head)) == 2:
+        if observer.exchange.replied:
             return Failure("timeout", None, "the whole reply to the hello arrived, and the library still waits for it")
         return Failure("timeout", "unfinished", "%d bytes of a reply, then silence" % observer.received)
     if stage == "contract" and observer.notices & UPSTREAM:

@@ -138,6 +138,7 @@ class Server:
         finally:
             for number in list(self.children):
                 self.reap(number)
+            self.kill_orphans()  # also what started before us, where the interpreter is a script
 
     def receive(self):
         """Read bytes and descriptors; False at the end of the stream."""
