@@ -89,6 +89,10 @@ def serve(
 @app.command()
 def demo(
     listen: Annotated[str, typer.Option(help="Where to serve.", metavar="HOST:PORT")] = "127.0.0.1:9497",
+    *,
+    libraries: Annotated[
+        bool, typer.Option(help="Try client libraries; the first time, install ib_async and ib_insync for that.")
+    ] = True,
 ) -> None:
     """Watch a small fleet of simulated gateways fail in many ways. Needs no TWS and no configuration."""
     from exporter.cli import demo as demonstration  # noqa: PLC0415
@@ -98,7 +102,7 @@ def demo(
     host, port = address.host, address.port
     log.configure("info", "console")
     try:
-        run(demonstration.show(host, port, typer.echo))
+        run(demonstration.show(host, port, typer.echo, libraries=libraries))
     except server.ListenError as error:
         fail(str(error), UNHEALTHY)
 

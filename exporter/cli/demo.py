@@ -1,54 +1,61 @@
-"""The demo: a small fleet of simulated gateways, each with another fault that comes and goes, and the service on them.
+"""The demo: a fleet of simulated gateways, each with another fault that comes and goes, and the service on them.
 
-It needs no TWS, no Docker and no configuration. Within a minute every fault below has been seen with its verdict.
+The first gateways show client libraries: they work, one version of one fails, none gets an answer, all fail alike. The
+others show the wire. It needs no TWS, no Docker and no configuration. Within half a minute the libraries have their
+verdicts, within a minute every fault below has been seen.
 """
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from exporter.cli.demo_clients import SMALL, prepare
 from exporter.config import Config
-from exporter.model import Mode, Target
+from exporter.model import ClientSpec, Mode, Target
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.settings import GatewaySettings
 from exporter.simulator.timeline import play_timeline, read_timeline
 from exporter.web import server
 
 INTERVAL = 5.0  # seconds: quicker than the default of 15, so that there is something to see
+PATIENT_INTERVAL = 8.0  # seconds: a library that hangs needs five of them between two probes of the wire
 DEADLINE = 2.0
 SETUP = GatewaySettings(slow=1.4)  # seconds to an answer in the mode `slow`: above the limit, below the deadline
+SPLIT_FAILS = ("ibapi-9.81.1", "nautilus_trader-1.220.0")  # versions that lose a reply in two segments
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
-    """One simulated gateway of the fleet: its target's name and the modes it goes through."""
+class DemoGateway:
+    """One simulated gateway: its target's name, the modes it goes through, and the clients that are tried."""
 
     name: str
     timeline: str
     mode: Mode = Mode.PAPER
+    clients: tuple[str, ...] = ()
+    interval: float = INTERVAL
 
 
 FLEET = (
-    Extra("steady", "0s:ok", Mode.LIVE),
-    Extra("freezes", "0s:ok,12s:silent,50s:ok,60s:repeat"),
-    Extra("half-a-reply", "0s:half_reply,45s:ok,60s:repeat"),
-    Extra("relay-without-gateway", "0s:relay,50s:ok,65s:repeat", Mode.LIVE),
-    Extra("untrusted-address", "0s:ok,8s:close_after_hello,55s:ok,70s:repeat"),
-    Extra("restarts", "0s:ok,15s:refused,45s:silent,52s:ok,75s:repeat", Mode.LIVE),
-    Extra("accept-queue-full", "0s:backlog_full,45s:ok,60s:repeat"),
-    Extra("web-server-on-the-port", "0s:http"),
-    Extra("vnc-on-the-port", "0s:vnc,50s:ok,65s:repeat"),
-    Extra("redirected", "0s:redirect,50s:ok,65s:repeat"),
-    Extra("too-old", "0s:too_old"),
-    Extra("sluggish", "0s:slow,40s:ok,55s:repeat", Mode.LIVE),
-    Extra("client-ids-taken", "0s:id_in_use,45s:ok,60s:repeat"),
-    Extra("begins-no-session", "0s:handshake_then_silence,50s:ok,65s:repeat"),
-    Extra("connected-but-deaf", "0s:ok,10s:requests_unanswered,55s:ok,70s:repeat", Mode.LIVE),
-    Extra("wrong-login", "0s:wrong_account"),
-    Extra("lost-its-servers", "0s:ok,20s:upstream_lost,55s:ok,80s:repeat", Mode.LIVE),
-    Extra("farm-down", "0s:ok,15s:farm_broken,45s:ok,60s:repeat"),
+    DemoGateway("steady", "0s:ok", Mode.LIVE),
+    DemoGateway("freezes", "0s:ok,12s:silent,50s:ok,60s:repeat"),
+    DemoGateway("half-a-reply", "0s:half_reply,45s:ok,60s:repeat"),
+    DemoGateway("relay-without-gateway", "0s:relay,50s:ok,65s:repeat", Mode.LIVE),
+    DemoGateway("untrusted-address", "0s:ok,8s:close_after_hello,55s:ok,70s:repeat"),
+    DemoGateway("restarts", "0s:ok,15s:refused,45s:silent,52s:ok,75s:repeat", Mode.LIVE),
+    DemoGateway("accept-queue-full", "0s:backlog_full,45s:ok,60s:repeat"),
+    DemoGateway("web-server-on-the-port", "0s:http"),
+    DemoGateway("vnc-on-the-port", "0s:vnc,50s:ok,65s:repeat"),
+    DemoGateway("redirected", "0s:redirect,50s:ok,65s:repeat"),
+    DemoGateway("too-old", "0s:too_old"),
+    DemoGateway("sluggish", "0s:slow,40s:ok,55s:repeat", Mode.LIVE),
+    DemoGateway("client-ids-taken", "0s:id_in_use,45s:ok,60s:repeat"),
+    DemoGateway("begins-no-session", "0s:handshake_then_silence,50s:ok,65s:repeat"),
+    DemoGateway("connected-but-deaf", "0s:ok,10s:requests_unanswered,55s:ok,70s:repeat", Mode.LIVE),
+    DemoGateway("wrong-login", "0s:wrong_account"),
+    DemoGateway("lost-its-servers", "0s:ok,20s:upstream_lost,55s:ok,80s:repeat", Mode.LIVE),
+    DemoGateway("farm-down", "0s:ok,15s:farm_broken,45s:ok,60s:repeat"),
 )
 ACCOUNT = SETUP.accounts[0]
 CLIENT_IDS = (9001, 9002, 9003)  # two for the probes, the last for the watch
@@ -57,42 +64,68 @@ ADVICE = 'give the demo another address: --listen 127.0.0.1:PORT (make demo args
 NO_SUCH_HOST = Target("no-such-host", "tws.example.invalid", 7497, Mode.PAPER, INTERVAL, DEADLINE)
 
 
-async def show(host: str, port: int, say: Callable[[str], None]) -> None:
+async def show(host: str, port: int, say: Callable[[str], None], *, libraries: bool = True) -> None:
     """Start the fleet and watch it until Ctrl-C. Raises server.ListenError."""
-    async with fleet() as targets:
-        config = Config(targets=targets, listen_host=host, listen_port=port)
+    server.check_listen(host, port, ADVICE)  # before anything is installed
+    clients = (await prepare(say)).specs if libraries else {}
+    async with fleet(clients) as targets:
+        config = Config(targets=targets, clients=clients, listen_host=host, listen_port=port)
 
         def announce(url: str) -> None:
             say(f"\n{len(targets)} gateways, of which one is always well. Look at")
             say(f"  {url}                the status page: verdicts, evidence, required actions")
             say(f"  {url}metrics         what Prometheus scrapes")
             say(f"  {url}api/v1/status   the same as JSON")
-            say(f"or run: {sys.argv[0]} diagnose {targets[1].endpoint}")
+            say(f"Client libraries that are tried: {', '.join(clients) or 'none'}")
+            say(f"or run: {sys.argv[0]} diagnose {targets[-2].endpoint}")
             say("Ctrl-C ends it all.\n")
 
         await server.serve(config, None, announce, ADVICE)
 
 
+def library_gateways(clients: Mapping[str, ClientSpec]) -> tuple[DemoGateway, ...]:
+    """Return the gateways that show client libraries, as far as these clients are there."""
+    if not clients:
+        return ()
+    everything = tuple(clients)
+    small = tuple(name for name in SMALL if name in clients)
+    gateways = []
+    if "ib_insync" in clients:  # 0.9.86 takes a notice before the version for a refusal; IBKR's client passes it over
+        beside = tuple(name for name in ("ib_insync", "ibapi") if name in clients)
+        gateways.append(DemoGateway("one-library-fails", "0s:notice_first", clients=beside))
+    if split := tuple(name for name in SPLIT_FAILS if name in clients):
+        several = (*small, *split)
+        gateways.append(
+            DemoGateway("reply-in-two-segments", "0s:split_reply", clients=several, interval=PATIENT_INTERVAL)
+        )
+    gateways.append(DemoGateway("libraries-all-well", "0s:ok", clients=everything))
+    gateways.append(DemoGateway("silent-for-every-library", "0s:ok,12s:silent,80s:repeat", clients=everything))
+    if len(small) > 1:
+        gateways.append(DemoGateway("libraries-fail-alike", "0s:notice_first", clients=small))
+    return tuple(gateways)
+
+
 @asynccontextmanager
-async def fleet() -> AsyncIterator[tuple[Target, ...]]:
+async def fleet(clients: Mapping[str, ClientSpec]) -> AsyncIterator[tuple[Target, ...]]:
     """Start the fleet on free ports; gives the targets to watch. All ends with the context."""
     async with AsyncExitStack() as stack:
         players = []
         targets = []
-        for extra in FLEET:
-            turns = read_timeline(extra.timeline)
+        for one in (*library_gateways(clients), *FLEET):
+            turns = read_timeline(one.timeline)
             gateway = await stack.enter_async_context(Gateway(turns[0].mode, setup=SETUP))
-            players.append(asyncio.create_task(play_timeline(turns, gateway.set_mode), name=f"play {extra.name}"))
+            players.append(asyncio.create_task(play_timeline(turns, gateway.set_mode), name=f"play {one.name}"))
             targets.append(
                 Target(
-                    extra.name,
+                    one.name,
                     gateway.host,
                     gateway.port,
-                    extra.mode,
-                    INTERVAL,
+                    one.mode,
+                    one.interval,
                     DEADLINE,
                     client_ids=CLIENT_IDS,
                     account=ACCOUNT,
+                    clients=one.clients,
                     watch=True,
                 )
             )

@@ -64,6 +64,11 @@ async def serve(config: Config, load: Load | None, announce: Callable[[str], Non
             await asyncio.gather(reloads, return_exceptions=True)
 
 
+def check_listen(host: str, port: int, advice: str = ADVICE) -> None:
+    """Raise ListenError if the address cannot be had now."""
+    _listen(host, port, advice).close()
+
+
 async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
     """Reload once for each hang-up; for several that came meanwhile, once."""
     while True:

@@ -207,14 +207,14 @@ def test_a_port_that_is_taken_is_a_clear_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_ours_is_told_from_a_taken_port(host: str) -> None:
-    ran = run("demo", "--listen", f"{host}:19497")
+    ran = run("demo", "--no-libraries", "--listen", f"{host}:19497")
     assert ran.returncode == 1
     assert re.match(rf"ibkr-exporter: cannot listen on {host} port 19497: [A-Z][a-z ]+\. Give the demo", ran.stderr)
 
 
 def test_a_taken_port_is_avoided_in_the_demo_by_the_demos_own_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ran = run("demo", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        ran = run("demo", "--no-libraries", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
     assert ran.returncode == 1
     assert "Address already in use" in ran.stderr
     assert "--listen" in ran.stderr
@@ -287,7 +287,7 @@ def test_the_shell_completes_commands() -> None:
 def test_the_demo_shows_ten_failing_gateways_within_a_minute_and_ends_on_ctrl_c() -> None:
     listen = free_port()
     seen: dict[str, set[str]] = {}
-    with serving("demo", "--listen", f"127.0.0.1:{listen}") as process:
+    with serving("demo", "--no-libraries", "--listen", f"127.0.0.1:{listen}") as process:
         end = time.monotonic() + 60
         while time.monotonic() < end and len(_ill(seen)) < 10:
             status = json.loads(get(f"http://127.0.0.1:{listen}/api/v1/status"))

@@ -49,7 +49,7 @@ def test_serve_that_is_ended_before_it_serves_ends_in_order(
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("exporter.cli.demo", ["demo", "--listen", "127.0.0.1:0"]),
+        ("exporter.cli.demo", ["demo", "--no-libraries", "--listen", "127.0.0.1:0"]),
         ("exporter.simulator.command", ["simulate", "--port", "0"]),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_hang_up_while_serve_starts_is_no_reason_to_end(tmp_path: Path) -> Non
 
 def test_a_demo_whose_terminal_is_closed_ends() -> None:
     listen = free_port()
-    with started([*PROGRAM, "demo", "--listen", f"127.0.0.1:{listen}"]) as process:
+    with started([*PROGRAM, "demo", "--no-libraries", "--listen", f"127.0.0.1:{listen}"]) as process:
         get(f"http://127.0.0.1:{listen}/-/ready")
         process.send_signal(signal.SIGHUP)
         process.communicate(timeout=PATIENCE)

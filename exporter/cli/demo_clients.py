@@ -1,0 +1,71 @@
+"""The client libraries of the demo: the small ones with a permissive licence are installed at its first start."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from exporter.clients.environments import Environment, State, default_root, find_environment
+from exporter.clients.install import InstallError, find_uv, install
+from exporter.clients.libraries import find_recipes
+from exporter.model import ClientSpec
+from exporter.probes.threads import in_daemon_thread
+
+SMALL = ("ib_async", "ib_insync")  # BSD, some 100 MB each with numpy
+PATIENCE = 120.0  # seconds for all of them; without an index pip takes long to give up
+INTERVAL, DEADLINE = 12.0, 5.0  # seconds
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoClients:
+    """The clients that can be tried, and why others cannot."""
+
+    specs: dict[str, ClientSpec]
+    missing: dict[str, str]
+
+
+def environments() -> dict[str, Environment]:
+    """Return every environment that the demo may use, installed or not."""
+    root = default_root()
+    return {name: find_environment(recipe, root) for name, recipe in find_recipes().items()}
+
+
+async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
+    """Install what is missing of the small libraries; return what can be tried. A failure is said, and no error."""
+    missing: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(patience):
+            for name in SMALL:
+                environment = environments()[name]
+                if environment.state is State.READY:
+                    continue
+                say(f"Installing {name} ({environment.recipe.megabytes} MB, once) ...")
+                missing[name] = "it was not installed in time"
+                work = partial(_install, environment)
+                problem = await in_daemon_thread(work, f"install {name}")
+                missing.pop(name)
+                if problem is not None:
+                    missing[name] = problem
+    except TimeoutError:
+        pass
+    usable = {name: one for name, one in environments().items() if one.state in (State.READY, State.OUTDATED)}
+    specs = {
+        name: ClientSpec(name, one.recipe.library, str(one.python), interval=INTERVAL, deadline=DEADLINE)
+        for name, one in usable.items()
+    }
+    for name, problem in missing.items():
+        say(f"  {name} is not tried: {problem}")
+    return DemoClients(specs, missing)
+
+
+def _install(environment: Environment) -> str | None:
+    """Install it; return the reason if that failed, in one line."""
+    try:
+        install(environment.recipe, environment.path.parent, lambda _: None, find_uv())
+    except InstallError as error:
+        return str(error).splitlines()[0][:200]
+    except OSError as error:
+        return str(error)
+    return None

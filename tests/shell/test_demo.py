@@ -1,0 +1,82 @@
+"""The demo's gateways with client libraries."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from exporter.cli.demo import fleet, library_gateways
+from exporter.cli.demo_clients import SMALL, DemoClients, environments, prepare
+from exporter.clients.environments import VARIABLE, State
+from exporter.config import Config
+from exporter.model import ClientSpec, Outcome, Verdict
+from exporter.service.service import Service
+from exporter.state.exporter import ExporterState
+from exporter.state.target import TargetState
+from exporter.verdict.rules import headline
+from tests.shell.clients_real import make_client
+
+
+def specs(*names: str) -> dict[str, ClientSpec]:
+    return {name: ClientSpec(name, name.partition("-")[0], interval=12.0, deadline=5.0) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("names", "gateways"),
+    [
+        ((), []),
+        (("ib_async",), ["libraries-all-well", "silent-for-every-library"]),
+        (SMALL, ["one-library-fails", "libraries-all-well", "silent-for-every-library", "libraries-fail-alike"]),
+        (("ibapi-9.81.1",), ["reply-in-two-segments", "libraries-all-well", "silent-for-every-library"]),
+    ],
+)
+def test_the_gateways_show_what_the_installed_libraries_can_show(names: tuple[str, ...], gateways: list[str]) -> None:
+    made = library_gateways(specs(*names))
+    assert [gateway.name for gateway in made] == gateways
+    assert all(set(gateway.clients) <= set(names) for gateway in made)
+
+
+async def test_the_demo_goes_on_without_what_cannot_be_installed_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "file"))
+    (tmp_path / "file").touch()  # where a folder must be
+    lines: list[str] = []
+    clients: DemoClients = await prepare(lines.append)
+    assert clients.specs == {}
+    assert set(clients.missing) == set(SMALL)
+    assert [line for line in lines if "is not tried" in line] == [
+        f"  {name} is not tried: {clients.missing[name]}" for name in SMALL
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+async def test_one_version_that_fails_is_named_beside_libraries_that_work_and_some_that_fail_alike() -> None:
+    for name in SMALL:
+        make_client(name)
+    clients = {name: spec for name, spec in specs(*SMALL).items() if environments()[name].state is State.READY}
+    async with fleet(clients) as targets, Service(ExporterState("test", "3")) as service:
+        config = Config(targets=tuple(target for target in targets if target.clients), clients=clients)
+        await service.apply(config.targets, clients)
+        states = service.states
+
+        def shown() -> bool:
+            return (
+                states["one-library-fails"].verdict is Verdict.CLIENT_FAULT
+                and states["libraries-fail-alike"].verdict is Verdict.CLIENTS_FAILING
+                and states["silent-for-every-library"].verdict is Verdict.API_SILENT
+                and works(states["libraries-all-well"])
+            )
+
+        async with asyncio.timeout(120):
+            await service.wait_for(shown)
+        fault = states["one-library-fails"]
+        assert fault.last is not None
+        assert "ib_insync 0.9.86 on Python 3." in headline(fault.last, fault.target, fault.verdict)
+
+
+def works(state: TargetState) -> bool:
+    last = state.last
+    clients = [result.outcome for result in last.results if result.client] if last else []
+    return clients == [Outcome.OK] * len(SMALL)
