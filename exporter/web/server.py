@@ -80,6 +80,41 @@ async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
             structlog.get_logger(__name__).exception("reload failed")
 
 
+class Reloader:
+    """The configuration in force, in `config`; a call reads it again and puts all of it in force, or nothing."""
+
+    def __init__(self, service: Service, load: Load, shares: FileBudget, config: Config) -> None:
+        self.config = config
+        self._service = service
+        self._load = load
+        self._shares = shares
+        self._lock = asyncio.Lock()
+
+    async def apply(self, config: Config) -> None:
+        """Watch the targets of the configuration."""
+        targets = limit_watches(config.targets, self._shares.watches)
+        await self._service.apply(targets, config.clients, config.not_installed)
+        self.config = config
+
+    async def __call__(self) -> list[str]:
+        """Give the problems of a configuration that is refused; none if the new one is in force."""
+        log = structlog.get_logger(__name__)
+        async with self._lock:  # two at once would leave the targets of the one with the settings of the other
+            try:
+                config = self._load()
+            except ConfigError as error:
+                self._service.reloaded(None)
+                problems = [str(problem) for problem in error.problems]
+                log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
+                return problems
+            if len(config.targets) != len(self.config.targets):
+                _warn_if_scarce(self._shares, config)
+            await self.apply(config)
+            self._service.reloaded(time.time())
+            log.info("configuration reloaded", targets=len(config.targets))
+            return []
+
+
 @asynccontextmanager
 async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIterator[tuple[str, Reload]]:
     """The service on its port: gives its URL and its reload.
@@ -95,32 +130,8 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
         max_probes=shares.places,
     )
-    present = config
-    turn = asyncio.Lock()
-
-    async def reload() -> list[str]:
-        """The problems of a configuration that was refused; none if the new one is in force."""
-        async with turn:  # two at once would leave the targets of the one with the settings of the other
-            return await take_over()
-
-    async def take_over() -> list[str]:
-        nonlocal present
-        try:
-            loaded = load()
-        except ConfigError as error:
-            service.reloaded(None)
-            problems = [str(problem) for problem in error.problems]
-            log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
-            return problems
-        if len(loaded.targets) != len(present.targets):
-            _warn_if_scarce(shares, loaded)
-        await service.apply(limit_watches(loaded.targets, shares.watches), loaded.clients, loaded.not_installed)
-        present = loaded
-        service.reloaded(time.time())
-        log.info("configuration reloaded", targets=len(loaded.targets))
-        return []
-
-    app = application(service, reload, lambda: present)
+    reload = Reloader(service, load, shares, config)
+    app = application(service, reload, lambda: reload.config)
     if web_config is not None:
         app.middlewares.insert(0, web_config.middleware)
     app.middlewares.insert(0, limit_middleware)
@@ -130,7 +141,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
             await _open(listening, runner, shares.visitors, tls)
-            await service.apply(limit_watches(config.targets, shares.watches), config.clients, config.not_installed)
+            await reload.apply(config)
             host, port = listening.getsockname()[:2]
             pages.prepare()
             settle_memory()
