@@ -65,8 +65,9 @@ format: $(ready) ## put the formatting right
 	$(bin)/ruff format
 
 .PHONY: generate
-generate: $(ready) ## write what is generated from the code: schema, reference
+generate: $(ready) ## write what is generated from the code: schema, references, alert rules
 	@$(bin)/python scripts/generate.py
+	@$(bin)/python -m deploy.rules
 
 .PHONY: bench
 bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes build/bench.md and .json

@@ -10,13 +10,15 @@ import yaml
 
 from tests.stack import containers
 from tests.stack.containers import compose
+from tests.stack.scenarios import Scenarios
+from tests.stack.watchers import Watchers
 
 TARGETS = [each["name"] for each in yaml.safe_load((Path(__file__).parent / "exporter.yaml").read_text())["targets"]]
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """compose.yaml with the steady fleet, all services healthy."""
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
+    """compose.yaml with the steady fleet, all services healthy, and the scenarios under way."""
     compose("down", "--volumes", "--timeout", "5")
     fill_last_trading_day(tmp_path_factory.mktemp("history") / "history.om")
     started = time.monotonic()
@@ -24,9 +26,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         done = compose("up", "--detach", "--wait", "--pull", "never", *containers.SERVICES)
         assert done.returncode == 0, done.stdout + compose("logs", "--tail", "40").stdout
         print(f"\nall healthy after {time.monotonic() - started:.1f} s: {', '.join(containers.SERVICES)}")
-        yield
+        yield Scenarios()
     finally:
         compose("down", "--volumes", "--timeout", "10")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watching(request: pytest.FixtureRequest) -> Watchers | None:
+    """The small stacks of which a part is killed: begun with the first test, for they take longest."""
+    wanted = any(item.path.stem == "stack_watchers" for item in request.session.items)
+    return Watchers() if wanted else None
 
 
 def fill_last_trading_day(file: Path) -> None:

@@ -8,24 +8,25 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[2]
 FILES = ("-f", "compose.yaml", "-f", "tests/stack/compose.test.yaml", "--profile", "demo")
-SERVICES = ("exporter", "prometheus", "alertmanager", "pager", "gateways")  # Grafana has no stand-in
+# Grafana has no stand-in
+SERVICES = ("exporter", "prometheus", "alertmanager", "pager", "gateways", "pausing", "pauses", "fleet")
 DOCKER = os.environ.get("DOCKER", "docker")
 # An imported image has no digest, so it goes by the version alone.
 STAND_INS = {
     f"{name.upper()}_IMAGE": re.findall(rf"prom/{name}:[\w.]+", (ROOT / "compose.yaml").read_text("utf-8"))[0]
     for name in ("prometheus", "alertmanager")
 }
-PROMETHEUS = "http://127.0.0.1:9090"
-ALERTMANAGER = "http://127.0.0.1:9093"
-EXPORTER = "http://127.0.0.1:9497"
-PAGER = "http://127.0.0.1:9499"
+PROMETHEUS = f"http://127.0.0.1:{os.environ.get('PROMETHEUS_PORT', '9090')}"
+ALERTMANAGER = f"http://127.0.0.1:{os.environ.get('ALERTMANAGER_PORT', '9093')}"
+EXPORTER = f"http://127.0.0.1:{os.environ.get('EXPORTER_PORT', '9497')}"
+PAGER = f"http://127.0.0.1:{os.environ.get('PAGER_PORT', '9499')}"
 
 T = TypeVar("T")
 
@@ -80,10 +81,25 @@ def query(expr: str, prometheus: str = PROMETHEUS) -> list[dict[str, Any]]:
     return result
 
 
-def messages() -> list[dict[str, Any]]:
+def messages(pager: str = PAGER) -> list[dict[str, Any]]:
     """All that the pager got, oldest first."""
-    got: list[dict[str, Any]] = fetch(f"{PAGER}/messages")
+    got: list[dict[str, Any]] = fetch(f"{pager}/messages")
     return got
+
+
+def of_job(job: str, since: float = 0.0) -> list[dict[str, Any]]:
+    """The messages about the gateways of one job since a moment, oldest first."""
+    return [each for each in messages() if each["at"] > since and each["commonLabels"].get("job") == job]
+
+
+def signal_gateways(
+    command: str, ports: Iterable[int], *arguments: str, files: tuple[str, ...] = FILES, **environment: str
+) -> str:
+    """Stop gateways, let them go on, or pause them (tests/stack/pausing.py); gives what that prints."""
+    script = ("exec", "-T", "pausing", "python", "/test/pausing.py", command, *arguments)
+    done = compose(*script, *map(str, ports), files=files, **environment)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def pages(target: str, since: float, status: str) -> list[dict[str, Any]]:
