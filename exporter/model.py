@@ -425,7 +425,8 @@ class Report:
     `fault` is set when we failed, not the target: then the results claim nothing. `new_port` is the API's new port by
     the error 1300 that ended the watch's session. `fall` says with which connection of ours the present failure began.
     `answered_beside` is when a session of ours was last answered while this probe's hello was not. `remarks` are lines
-    of evidence on the state of the target that no single layer shows.
+    of evidence on the state of the target that no single layer shows. `lower_hello` is the answer to a hello with a
+    lower maximum, where the usual hello got none.
     """
 
     target: str
@@ -438,6 +439,7 @@ class Report:
     fall: Fall | None = None
     answered_beside: float | None = None
     remarks: tuple[str, ...] = ()
+    lower_hello: ServerHello | None = None
 
     def layer(self, layer: Layer) -> LayerResult | None:
         """The result of a wire layer, or None where it was not probed."""

@@ -22,7 +22,7 @@ from exporter.clients.probe import EndpointLease, probe_client, unusable
 from exporter.model import ClientSpec, Layer, LayerResult, Report, Target
 from exporter.probes.download import DEADLINE, download
 from exporter.probes.resolver import Resolver
-from exporter.probes.target import probe_target
+from exporter.probes.target import LOWER_SECONDS, probe_lower_hello, probe_target
 from exporter.state.target import cut_short
 from exporter.verdict.client_blame import (
     CONVINCING,
@@ -31,6 +31,7 @@ from exporter.verdict.client_blame import (
     answered,
     confirm,
     discard,
+    hello_unanswered,
     is_conclusive,
     skipped,
     upstream_lost,
@@ -103,6 +104,7 @@ class Diagnosis:
                 if not wire.done() or _port_open(wire.result()):
                     await self._start_imports(pool)
             self._take(await wire)
+            await self._check_lower_hello()
             if self._target.download and wire_ok(self._wire) and self._wire.layer(Layer.SESSION):
                 await self._probe_download()
             if self._importing and _port_open(self._wire):
@@ -113,6 +115,15 @@ class Diagnosis:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return self._report()
+
+    async def _check_lower_hello(self) -> None:
+        """Where our hello got no answer, see whether a lower one does."""
+        if not hello_unanswered(self._wire) or self._left() < LEAST:
+            return
+        report = await probe_lower_hello(self._target, self._resolver, min(LOWER_SECONDS, self._left()))
+        handshake = None if report is None else report.layer(Layer.HANDSHAKE)
+        self._connections += 0 if report is None else report.connections
+        self._wire = replace(self._wire, lower_hello=handshake.server if handshake and handshake.ok else None)
 
     async def _probe_download(self) -> None:
         report = await download(self._target, self._resolver, min(DEADLINE, max(self._left(), 0.0)))
@@ -188,7 +199,7 @@ class Diagnosis:
     def _take(self, wire: Report) -> None:
         """Keep the latest report of the wire, which counts the connections of all."""
         self._connections += wire.connections
-        self._wire = replace(wire, at=self._wire.at)
+        self._wire = replace(wire, at=self._wire.at, lower_hello=None if answered(wire) else self._wire.lower_hello)
 
     def _report(self) -> Report:
         clients = (self._results.get(spec.name) or skipped(spec.name) for spec in self._clients)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -14,6 +15,9 @@ from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import probe_session
+from exporter.protocol.hello import lower_offer
+
+LOWER_SECONDS = 2.0  # for a lower hello; one that is answered takes milliseconds
 
 Probe = Callable[[ProbeContext], Awaitable[LayerResult]]
 
@@ -62,6 +66,18 @@ async def probe_target(
         connections=context.opened,
         fault=fault,
     )
+
+
+async def probe_lower_hello(target: Target, resolver: Resolver, deadline: float = LOWER_SECONDS) -> Report | None:
+    """Port and handshake with a lower maximum version, where the usual hello got no answer; None if it is no higher."""
+    lowered = lowered_target(target)
+    return None if lowered is None else await probe_target(replace(lowered, client_ids=()), resolver, deadline)
+
+
+def lowered_target(target: Target) -> Target | None:
+    """The target with a hello of a lower maximum; None if its own is no higher."""
+    offer = lower_offer(target.hello)
+    return None if offer is None else replace(target, hello=offer)
 
 
 async def _probe_layers(context: ProbeContext) -> tuple[LayerResult, ...]:

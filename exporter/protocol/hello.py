@@ -18,6 +18,7 @@ from exporter.protocol.wire import LENGTH, frame, printable, quoted
 
 MAX_BYTES = 64 * 1024  # of one message, and of all messages before the reply
 MAX_PASSED = 64
+LOWER_MAXIMUM = 176  # what ib_insync 0.9.86 announces
 REPLY_FIELDS = 2
 MAX_MESSAGE_ID = 1000  # of a raw id, with the offset of protobuf
 
@@ -59,6 +60,11 @@ class Reply:
     detail: str = ""
     rest: bytes = b""
     code: int | None = None
+
+
+def lower_offer(offer: Hello) -> Hello | None:
+    """The same offer with the maximum of ib_insync, the oldest library in use; None where it is no higher."""
+    return Hello(offer.minimum, LOWER_MAXIMUM) if offer.minimum <= LOWER_MAXIMUM < offer.maximum else None
 
 
 def hello(offer: Hello) -> bytes:

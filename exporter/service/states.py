@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from exporter.model import Doubt, InstalledVersion, Report, Target, Verdict
+from exporter.model import Doubt, InstalledVersion, Layer, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.state.falls import (
     FALL_TIMINGS,
@@ -29,7 +29,7 @@ from exporter.state.fold_watch import discount_if_disconnected, fold_watch_event
 from exporter.state.suspension import annotate, describe_fall, fold_release
 from exporter.state.target import TargetState, count, fold, revise
 from exporter.state.watch_events import WatchEvent
-from exporter.verdict.client_blame import ClientProbe, doubt_partial, require_repeat, with_clients
+from exporter.verdict.client_blame import ClientProbe, doubt_partial, hello_unanswered, require_repeat, with_clients
 from exporter.verdict.evidence import masked
 from exporter.verdict.rules import headline, judge
 
@@ -89,12 +89,15 @@ class TargetStates(Mapping[str, TargetState]):
         falls = observe(before.falls, report, self.timings.within(before.target.interval), alive_at)
         release = fold_release(before.release, report)
         report = annotate(merge_watch(report, before), falls, release, self.timings)
+        lower_hello = before.lower_hello if hello_unanswered(report) else None
+        report = replace(report, lower_hello=lower_hello)
         if before.client_probes:
             report = with_clients(report, before.target.clients, before.client_probes, report.at)
         if before.download is not None:
             report = with_download(report, before, report.at)
         verdict = self._judge(report, before.target)
-        state = self.put(replace(fold(before, report, verdict), falls=falls, release=release))
+        state = fold(before, report, verdict)
+        state = self.put(replace(state, falls=falls, release=release, lower_hello=lower_hello))
         self._log_fall(report.target, before.falls, falls)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
         self._log_verdict(before, state)
@@ -182,6 +185,16 @@ class TargetStates(Mapping[str, TargetState]):
         self._log_verdict(before, state)
         latest = state.client_probes.get(client)
         return latest is not None and latest.result.doubt is Doubt.ONCE
+
+    def record_lower_hello(self, name: str, report: Report) -> None:
+        """Keep what a hello with a lower maximum got, after one that got no answer."""
+        before = self._states[name]
+        handshake = report.layer(Layer.HANDSHAKE)
+        server = handshake.server if handshake is not None and handshake.ok else None
+        state = replace(count(before, report, ()), lower_hello=server)
+        if state.last is not None and hello_unanswered(state.last):
+            state = replace(state, last=replace(state.last, lower_hello=server))
+        self.put(state)
 
     def record_download(self, report: Report) -> TargetState:
         """Fold a probe of the account download into the target's state."""

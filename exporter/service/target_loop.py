@@ -27,6 +27,7 @@ from exporter.clients.probe import interrupted, pause, probe_client, skip, unusa
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
+from exporter.probes.target import LOWER_SECONDS, lowered_target
 from exporter.protocol.launcher_log import Login, LogProblem
 from exporter.service import client_loop, download_loop, schedule, silence, watch
 from exporter.service.endpoint_lock import EndpointLock
@@ -41,10 +42,12 @@ from exporter.verdict.client_blame import (
     answered,
     confirm,
     doubt_partial,
+    hello_unanswered,
     is_conclusive,
     repeats,
 )
 
+LOWER_AFTER, LOWER_EVERY = 3, 20  # ticks without an answer to our hello until a lower one is tried, and again
 COMPARED = (5, 7)  # connections of ours, beside a client's second failure in a row
 MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly
 
@@ -96,6 +99,7 @@ class TargetLoop:
         self._session_works = asyncio.Event()
         self._urgent: float | None = None  # the deadline of a probe that is asked for at once
         self._sleeper: asyncio.Future[None] | None = None
+        self._unanswered = 0  # ticks in a row at which our hello got no answer
         self._download: asyncio.Future[Report] | None = None  # under way
         self._watch: asyncio.Task[None] | None = None
         self._examining = asyncio.Lock()
@@ -125,6 +129,7 @@ class TargetLoop:
                     self._due = now()
                 lag = max(0.0, now() - self._due)
                 await self._tick(deadline)
+                await self._check_lower_hello()
             state = shared.states[self._target.name]
             working = working_session(state.last) is not None
             (self._session_works.set if working else self._session_works.clear)()
@@ -140,6 +145,19 @@ class TargetLoop:
                 self._probe_at_once(missing)
             async with self._ticked:
                 self._ticked.notify_all()
+
+    async def _check_lower_hello(self) -> None:
+        """Where our hello has stayed unanswered for some ticks, see now and then whether a lower one is answered."""
+        target, shared = self._target, self._shared
+        last, lowered = shared.states[target.name].last, lowered_target(target)
+        if last is None or lowered is None or not hello_unanswered(last):
+            self._unanswered = 0
+            return
+        self._unanswered += 1
+        if self._unanswered % LOWER_EVERY != LOWER_AFTER:
+            return
+        report = await shared.probe(replace(lowered, client_ids=()), LOWER_SECONDS)
+        shared.states.record_lower_hello(target.name, report)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until the tick is due or a probe is asked for at once. asyncio.timeout() would raise at every tick."""
@@ -268,6 +286,8 @@ class TargetLoop:
         blocked = self._blocked(client)
         if blocked is not None:
             return record(pause(client, blocked))
+        lowered = lowered_target(target) if shared.states[target.name].lower_hello is not None else None
+        target = lowered or target
         problem = await client.ready()
         if problem is not None:
             return record(unusable(client, problem))
@@ -289,9 +309,7 @@ class TargetLoop:
                 return record(interrupted(client, target, lease))
             failed = is_conclusive(probe.result) and not probe.result.ok
             if failed or (probe.before is not None and not answered(probe.before)):
-                report = await self.probe_wire()
-                shared.states.record(report)
-                probe = confirm(probe, report)
+                probe = confirm(probe, await self._probe_wire_after(target))
                 probe = await self._compare(client, probe)
         except asyncio.CancelledError:
             if lease is not None:  # a reload, or the end of the process: what was opened counts all the same
@@ -322,6 +340,14 @@ class TargetLoop:
         self._shared.states.record_samples(self._target.name, reports)
         return probe if answered(reports[-1]) else doubt_partial(probe)
 
+    async def _probe_wire_after(self, target: Target) -> Report:
+        """The wire right after a client's failure; on record, unless it was probed with a lower hello."""
+        if target is not self._target:
+            return await self._shared.probe(target)
+        report = await self.probe_wire()
+        self._shared.states.record(report)
+        return report
+
     async def _wait_for_room(self, deadline: float) -> float:
         """When a client probe must be over. Where the time to the next tick is too short, wait for that tick first.
 
@@ -336,4 +362,5 @@ class TargetLoop:
 
     def _wire_answers(self) -> bool:
         state = self._shared.states[self._target.name]
-        return state.last is not None and answered(state.last) and not expired(state, time.time())
+        answering = state.last is not None and (answered(state.last) or state.lower_hello is not None)
+        return answering and not expired(state, time.time())

@@ -220,6 +220,10 @@ class Connection:
             self.record.complaint = f"it wants at least version {hello.minimum}"
             self.play(responses.CLOSE)
             return
+        if 0 < mode.newest_hello < hello.maximum:
+            self._phase = Phase.DEAF
+            self.play(responses.CLOSE if mode.closes_newest else responses.SILENCE)
+            return
         self.record.version = version
         self._phase = Phase.START if mode.hello in responses.GREETINGS else Phase.DEAF
         self.play(responses.at_hello(mode, house.setup, version, house.now()))

@@ -117,6 +117,7 @@ class Mode:
     accept: AcceptBehaviour = AcceptBehaviour.WAIT
     hello: HelloBehaviour = HelloBehaviour.REPLY
     early: EarlyMessage | None = None
+    newest_hello: int = 0  # a hello with a higher maximum is not answered, or the connection is closed
     error: int = 0  # at `hello` ERROR
     reply: tuple[str, str] = ("", "")  # at `hello` VERSION: the version and the time
     start: StartBehaviour = StartBehaviour.SESSION
@@ -128,6 +129,7 @@ class Mode:
     malformed: Malformed | None = None  # sent after the session's opening
     contracts: bool = True  # requests for contract details are answered
     clock_off: bool = False
+    closes_newest: bool = False
     unanswered: DownloadRequest | None = None
     endless: DownloadRequest | None = None  # its answer comes, the end of it never
     values_cut: bool = False  # closes in the middle of the account values
@@ -345,6 +347,21 @@ _TABLE = (
         Verdict.API_SILENT,
         hello=HelloBehaviour.NOTHING,
         early=EarlyMessage.NOTICE,
+    ),
+    # only the newest hello
+    Mode(
+        "newest_hello_silent",
+        "a hello that announces more than version 187 is not answered",
+        Verdict.API_SILENT,
+        newest_hello=187,
+    ),
+    Mode(
+        "newest_hello_closed",
+        "end of stream after a hello that announces more than version 187",
+        Verdict.CLOSED_BEFORE_HANDSHAKE,
+        hello=HelloBehaviour.REPLY,
+        newest_hello=187,
+        closes_newest=True,
     ),
     # startApi
     Mode(

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHello, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.state.falls import Falls
 from exporter.state.suspension import WatchRelease
@@ -117,6 +117,7 @@ class TargetState:
     conflicts: int = 0  # client ids of ours that were refused with error 326
     watched: WatchState = field(default_factory=WatchState)
     download: DownloadProbe | None = None
+    lower_hello: ServerHello | None = None  # the answer to a lower hello, while the usual one gets none
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     falls: Falls = field(default_factory=Falls)
     release: WatchRelease = field(default_factory=WatchRelease)

@@ -14,6 +14,7 @@ from exporter.model import DOWNLOAD_STAGES, Cause, Doubt, InstalledVersion, Laye
 from exporter.protocol.error_codes import OUT_OF_DATE
 
 WIRE = frozenset({Layer.PORT, Layer.HANDSHAKE, Layer.SESSION})
+UNANSWERED = frozenset({Cause.SILENCE, Cause.UNFINISHED, Cause.EOF, Cause.RESET, Cause.BROKEN_OFF})
 EXPIRY = 3  # intervals of the client
 CONVINCING = 5.0  # seconds; a timeout after less than this and less than the client's deadline says nothing
 NEARLY = 0.95  # of CONVINCING or the deadline: process start and scheduling take the rest
@@ -86,6 +87,12 @@ def wire_ok(report: Report) -> bool:
     """Every wire layer that was probed answered."""
     wire = [result for result in report.results if result.layer in WIRE and _probed(result)]
     return report.fault is None and bool(wire) and all(result.ok for result in wire)
+
+
+def hello_unanswered(report: Report) -> bool:
+    """The gateway accepted the connection and did not answer our hello, or not to its end."""
+    handshake = report.layer(Layer.HANDSHAKE)
+    return report.fault is None and handshake is not None and handshake.cause in UNANSWERED
 
 
 def enough(limit: float, deadline: float) -> bool:
@@ -162,7 +169,7 @@ def with_clients(report: Report, names: Iterable[str], client_probes: Mapping[st
     latest = [client_probes[name] for name in names if name in client_probes and now <= client_probes[name].expires]
     if not latest:
         return report
-    working = wire_ok(report)
+    working = wire_ok(report) or report.lower_hello is not None
     results = tuple(
         skipped(probe.result.client or "", probe.result.installed) if probe.result.ok and not working else probe.result
         for probe in latest

@@ -49,6 +49,7 @@ from exporter.model import (
     Verdict,
 )
 from exporter.protocol.error_codes import PORT_RESET
+from exporter.protocol.hello import lower_offer
 from exporter.protocol.launcher_log import Login
 from exporter.verdict.actions import DOWNLOAD_CURES, MOVED, REMEDIES, VERIFY, format_for
 from exporter.verdict.client_blame import (
@@ -59,6 +60,7 @@ from exporter.verdict.client_blame import (
     download_unanswered,
     failures,
     gateway_too_old,
+    hello_unanswered,
     library_too_old,
     suspended_clients,
     wire_ok,
@@ -159,6 +161,7 @@ def explain(
     evidence += report.remarks
     if failures(report) and not wire_ok(report) and report.fall is None:
         evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
+    evidence += _lower_hello(report, target)
     port = _new_port(report)
     if port is not None:
         evidence.append(f"The gateway said that its API port is {port} from now on (error {PORT_RESET}).")
@@ -170,6 +173,7 @@ def explain(
         (*evidence, *added.evidence),
         (
             *moved,
+            *_lower_versions(report, target),
             *_upgrades(report, verdict),
             *added.actions,
             *_download_cures(report, verdict),
@@ -186,6 +190,30 @@ def _upgrades(report: Report, verdict: Verdict) -> Iterator[str]:
             yield f"Upgrade {name}: the gateway no longer accepts the API version that it announces."
 
 
+def _lower_hello(report: Report, target: Target) -> Iterator[str]:
+    """Yield what shows that the gateway answers, but not our own hello."""
+    if not hello_unanswered(report):
+        return
+    offer = lower_offer(target.hello)
+    if report.lower_hello is not None and offer is not None:
+        version = report.lower_hello.version
+        yield f"A lower hello, v{offer.minimum}..{offer.maximum}, was answered: server version {version}."
+    passed = [result.client for result in report.results if result.client and result.ok]
+    if passed:
+        yield f"{', '.join(map(str, passed))} got through with a lower hello than ours: the gateway is alive."
+
+
+def _lower_versions(report: Report, target: Target) -> Iterator[str]:
+    """Yield the action for a gateway that answers a lower hello than ours."""
+    offer = lower_offer(target.hello)
+    if offer is not None and any(_lower_hello(report, target)):
+        versions = f"{offer.minimum}..{offer.maximum}"
+        yield (
+            f"Set api_versions: {versions} for this target: it, or a relay before it, does not stand our newest hello. "
+            "Then upgrade it."
+        )
+
+
 def headline(report: Report, target: Target, verdict: Verdict) -> str:
     """Return the verdict in one line; of `client_fault`, with the libraries and their versions."""
     if verdict is Verdict.CLIENT_BREAKS_GATEWAY:
@@ -194,6 +222,8 @@ def headline(report: Report, target: Target, verdict: Verdict) -> str:
         return f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
     if verdict is Verdict.SESSION_REFUSED and _failed(Layer.HANDSHAKE, Cause.API_ERROR)(report, target):
         return f"{target.endpoint} answers the hello with an error instead of its version"
+    if hello_unanswered(report) and report.lower_hello is not None:
+        return f"{target.endpoint} answers a lower hello than ours: set api_versions"
     if verdict is Verdict.DOWNLOAD_STALLED:
         return f"{target.endpoint} answers, but the account download stalls: {', '.join(_stalled(report))}"
     return format_for(REMEDIES[verdict].headline, target)

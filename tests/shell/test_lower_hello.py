@@ -1,0 +1,90 @@
+"""A gateway, or a relay before it, that answers every hello but our newest."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from exporter.cli.diagnose import examine
+from exporter.clients.pool import ClientPool
+from exporter.model import ClientSpec, Hello, Layer, Mode, Target, Verdict
+from exporter.service.service import Service
+from exporter.service.target_loop import LOWER_AFTER
+from exporter.simulator.gateway import Gateway
+from exporter.state.exporter import ExporterState
+from exporter.state.target import explanation
+from exporter.verdict.rules import explain, judge
+from tests.shell.clients_real import make_client
+from tests.shell.support import until
+
+MODES = {"newest_hello_silent": Verdict.API_SILENT, "newest_hello_closed": Verdict.CLOSED_BEFORE_HANDSHAKE}
+
+
+def at(gateway: Gateway, **changes: object) -> Target:
+    target = Target("gateway", gateway.host, gateway.port, Mode.PAPER, 0.3, 0.2, client_ids=(9001,))
+    return replace(target, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_diagnose_says_that_a_lower_hello_is_answered_and_which_key_to_set(mode: str) -> None:
+    async with Gateway(mode) as gateway:
+        target = at(gateway)
+        report = await examine(target, [], None, lambda _: None)
+        assert report.connections == gateway.recorder.opened == 2
+        assert gateway.recorder.open_most == 1
+    verdict = judge(report, target)
+    assert verdict is MODES[mode]
+    said = explain(report, target, verdict)
+    assert said.headline == f"{target.endpoint} answers a lower hello than ours: set api_versions"
+    assert said.actions[0].startswith("Set api_versions: 100..176 for this target")
+    assert "A lower hello, v100..176, was answered: server version 176." in said.evidence
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_with_that_key_the_gateway_is_healthy(mode: str) -> None:
+    async with Gateway(mode) as gateway:
+        target = at(gateway, hello=Hello(100, 176))
+        assert judge(await examine(target, [], None, lambda _: None), target) is Verdict.HEALTHY
+
+
+async def test_a_gateway_that_answers_no_hello_is_said_to_be_silent_as_before() -> None:
+    async with Gateway("silent") as gateway:
+        target = at(gateway)
+        report = await examine(target, [], None, lambda _: None)
+    said = explain(report, target, judge(report, target))
+    assert "api_versions" not in " ".join((said.headline, *said.evidence, *said.actions))
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_service_says_so_too_after_some_ticks_and_forgets_it_when_the_hello_is_answered(mode: str) -> None:
+    async with Gateway(mode) as gateway, Service(ExporterState("test", "3")) as service:
+        await service.apply([at(gateway)])
+        async with asyncio.timeout(20):
+            await service.wait_for(lambda: service.states["gateway"].lower_hello is not None)
+            state = service.states["gateway"]
+            assert state.probes[Layer.HANDSHAKE, ""] == LOWER_AFTER
+            assert state.last is not None
+            assert explanation(state, state.last).actions[0].startswith("Set api_versions: 100..176")
+            await gateway.set_mode("ok")
+            await service.wait_for(lambda: service.states["gateway"].verdict is Verdict.HEALTHY)
+        assert service.states["gateway"].lower_hello is None
+        await until(lambda: not gateway.recorder.open_now)
+        assert gateway.recorder.open_most == 1
+
+
+async def test_the_service_tries_the_libraries_there_and_shows_that_they_get_through() -> None:
+    make_client("ib_insync")
+    clients = {"ib_insync": ClientSpec("ib_insync", "ib_insync", interval=2.0, deadline=5.0)}
+    async with (
+        Gateway("newest_hello_closed") as gateway,
+        Service(ExporterState("test", "3"), pool=ClientPool()) as service,
+    ):
+        await service.apply([at(gateway, interval=3.0, deadline=1.0, clients=tuple(clients))], clients)
+        async with asyncio.timeout(60):
+            await service.wait_for(
+                lambda: any(probe.result.ok for probe in service.states["gateway"].client_probes.values())
+            )
+        state = service.states["gateway"]
+        assert state.verdict is Verdict.CLOSED_BEFORE_HANDSHAKE
+        assert state.last is not None
+        assert any("ib_insync got through" in line for line in explanation(state, state.last).evidence)
