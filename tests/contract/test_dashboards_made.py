@@ -5,6 +5,8 @@ The kit itself runs on npm's packages of Grafana, Chromium and a live Prometheus
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,15 @@ def panels() -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("name", ALL)
 def test_a_committed_dashboard_is_what_its_code_gives(name: str) -> None:
     assert (PLACE / f"{name}.json").read_text("utf-8") == as_json(ALL[name]().build()), "run python -m dashboards"
+
+
+def test_the_files_can_be_written_for_an_exporter_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dashboards", "--out", str(tmp_path), "--exporter-url", "https://ibkr.example.com"]
+    subprocess.run(command, check=True, cwd=KIT.parents[1])
+    for name in ALL:
+        variables = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))["templating"]["list"]
+        (url,) = (each["query"] for each in variables if each["name"] == "exporter_url")
+        assert url == "https://ibkr.example.com"
 
 
 def test_no_dashboard_is_without_code() -> None:
