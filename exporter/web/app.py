@@ -120,7 +120,7 @@ class Routes:
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
         return await self._streamer.respond(
-            request, iter([pages.render_target(state, time.time(), self._about)]), "text/html; charset=utf-8"
+            request, pages.target_chunks(state, time.time(), self._about), "text/html; charset=utf-8"
         )
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:

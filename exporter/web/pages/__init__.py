@@ -11,6 +11,7 @@ from exporter.web.pages.render import (
     runbook_source,
     static,
     status_chunks,
+    target_chunks,
 )
 from exporter.web.pages.selection import parse_selection
 from exporter.web.pages.status_json import report_json, state_json, status, status_text
@@ -31,4 +32,5 @@ __all__ = [
     "status",
     "status_chunks",
     "status_text",
+    "target_chunks",
 ]

@@ -4,9 +4,10 @@ Positions and texts for the templates; no HTML here. One scale of time and one o
 can be compared. What a row shows stands in a table too, hour by hour.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from math import ceil, floor, log10
 from statistics import median
 
@@ -42,6 +43,22 @@ class Curve:
     columns: tuple[Column, ...]
     text: str
 
+    @property
+    def ranges(self) -> str:
+        """The columns as one SVG path: a day of elements would be ten times as large."""
+        shown = (column for column in self.columns if column.passed)
+        return "".join(f"M{each.x} {each.y}h{each.width}v{each.height}h-{each.width}z" for each in shown)
+
+    @property
+    def medians(self) -> str:
+        """The lines at the medians as one SVG path."""
+        return "".join(f"M{each.x} {each.median}h{each.width}" for each in self.columns if each.passed)
+
+    @property
+    def failures(self) -> str:
+        """The marks on top as one SVG path."""
+        return "".join(f"M{each.x} 0h{each.width}v6h-{each.width}z" for each in self.columns if each.failed)
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -60,15 +77,49 @@ class HourRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """What all curves have in common: the `seconds` before `now`, and the powers of ten between which all times lie."""
+
+    now: float
+    seconds: float
+    low: int
+    high: int
+
+    def height(self, seconds: float) -> float:
+        """Where a time lies on the logarithmic scale; 0 is the top."""
+        share = (_log(seconds) - self.low) / (self.high - self.low)
+        return round(BOTTOM - (BOTTOM - TOP) * min(max(share, 0.0), 1.0), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
-    """All rows of a target's plot; `clock` are the times below them, evenly spaced."""
+    """A target's plot; `clock` are the times below it, evenly spaced.
+
+    Curves and table are made one after the other, so that a server can do other work between two of them.
+    """
 
     verdicts: Strip
-    curves: tuple[Curve, ...]
+    series: Mapping[str, tuple[Bucket, ...]]
+    scale: Scale
     ticks: tuple[Tick, ...]
     clock: tuple[str, ...]
     span: str
-    table: tuple[HourRow, ...]
+
+    def curves(self) -> Iterator[Curve]:
+        """The curve of the handshake, then of each client."""
+        for name, buckets in self.series.items():
+            columns = tuple(_column(bucket, self.scale) for bucket in buckets)
+            yield Curve(name, columns, _words(buckets, self.scale.seconds))
+
+    def table(self) -> Iterator[HourRow]:
+        """The hours, the latest first."""
+        hours = [
+            {hour: list(buckets) for hour, buckets in groupby(each, key=lambda bucket: bucket.start // HOUR)}
+            for each in self.series.values()
+        ]
+        for hour in sorted({hour for each in hours for hour in each}, reverse=True):
+            name = datetime.fromtimestamp(hour * HOUR, UTC).strftime("%Y-%m-%d %H:00")
+            yield HourRow(name, tuple(_cell(each.get(hour, ())) for each in hours))
 
 
 def plot(state: TargetState, now: float) -> Plot:
@@ -76,17 +127,14 @@ def plot(state: TargetState, now: float) -> Plot:
     series = _series(state, now)
     oldest = min([now, *(bucket.start for buckets in series.values() for bucket in buckets[:1])])
     seconds = next((span for span in SPANS if span >= now - oldest), SPANS[-1])
-    low, high = _decades([bucket for buckets in series.values() for bucket in buckets if bucket.passed])
+    scale = Scale(now, seconds, *_decades([bucket for each in series.values() for bucket in each if bucket.passed]))
     return Plot(
         verdicts=strip(spans(state, now), now, seconds),
-        curves=tuple(
-            Curve(name, tuple(_column(bucket, now, seconds, low, high) for bucket in buckets), _words(buckets, seconds))
-            for name, buckets in series.items()
-        ),
-        ticks=tuple(Tick(_height(10.0**decade, low, high), _tick(decade)) for decade in range(low, high + 1)),
+        series=series,
+        scale=scale,
+        ticks=tuple(Tick(scale.height(10.0**decade), _tick(decade)) for decade in range(scale.low, scale.high + 1)),
         clock=tuple(_clock(now - seconds * (TICKS - 1 - place) / (TICKS - 1)) for place in range(TICKS)),
         span="24 h" if seconds == DAY else elapsed(seconds),
-        table=_table(list(series.values())),
     )
 
 
@@ -108,22 +156,16 @@ def _log(seconds: float) -> float:
     return log10(max(seconds, SHORTEST))
 
 
-def _height(seconds: float, low: int, high: int) -> float:
-    """Where a time lies on the logarithmic scale; 0 is the top."""
-    share = (_log(seconds) - low) / (high - low)
-    return round(BOTTOM - (BOTTOM - TOP) * min(max(share, 0.0), 1.0), 1)
-
-
-def _column(bucket: Bucket, now: float, seconds: float, low: int, high: int) -> Column:
-    x = 100 * (bucket.start - (now - seconds)) / seconds
-    left, right = max(0.0, x), min(100.0, x + 100 * WIDTH / seconds)
-    top, bottom = _height(bucket.most, low, high), _height(bucket.least, low, high)
+def _column(bucket: Bucket, scale: Scale) -> Column:
+    x = 100 * (bucket.start - (scale.now - scale.seconds)) / scale.seconds
+    left, right = max(0.0, x), min(100.0, x + 100 * WIDTH / scale.seconds)
+    top, bottom = scale.height(bucket.most), scale.height(bucket.least)
     return Column(
         x=round(left, 2),
         width=round(max(right - left, 0.2), 2),
         y=top,
         height=round(max(bottom - top, 1.0), 1),
-        median=_height(bucket.median, low, high),
+        median=scale.height(bucket.median),
         passed=bucket.passed > 0,
         failed=bucket.failed > 0,
     )
@@ -149,17 +191,6 @@ def _tick(decade: int) -> str:
 
 def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M")
-
-
-def _table(series: Sequence[Sequence[Bucket]]) -> tuple[HourRow, ...]:
-    hours = sorted({bucket.start // HOUR for buckets in series for bucket in buckets}, reverse=True)
-    return tuple(
-        HourRow(
-            datetime.fromtimestamp(hour * HOUR, UTC).strftime("%Y-%m-%d %H:00"),
-            tuple(_cell([bucket for bucket in buckets if bucket.start // HOUR == hour]) for buckets in series),
-        )
-        for hour in hours
-    )
 
 
 def _cell(buckets: Sequence[Bucket]) -> str:

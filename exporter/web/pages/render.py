@@ -127,14 +127,19 @@ def status_chunks(
 
 
 def render_target(state: TargetState, now: float, exporter: str = "ibkr-exporter") -> str:
-    """The page of one target. `exporter` names the exporter's version, Python and platform, for a bug report."""
+    """The page of one target in one piece."""
+    return "".join(target_chunks(state, now, exporter))
+
+
+def target_chunks(state: TargetState, now: float, exporter: str) -> Iterator[str]:
+    """The page of one target in pieces. `exporter` names its version, Python and platform, for a bug report."""
     shown = describe(state, now)
     block = ""
     if state.last is not None:
         since = failing_since(state)
         block = bug_report(state.last, state.target, state.verdict, exporter, login=state.login, since=since)
     context = {"details": shown, "worst": shown.card.row.tone, "now": at(now, now), "bug_report": block}
-    return _render("target.html", "../", context)
+    return _joined(_templates().get_template("target.html").generate(_context("../", context)))
 
 
 def render_runbook(name: str) -> str:

@@ -34,17 +34,18 @@ def with_trends(**trends: Trend) -> TargetState:
 def test_the_handshake_comes_first_then_each_client_in_the_order_of_the_configuration() -> None:
     state = with_trends(ibapi=trend((60, 0.1)), handshake=trend((60, 0.004)), ib_async=trend((60, 0.02)))
 
-    assert [curve.name for curve in plot(state, NOW).curves] == ["API handshake", "ib_async", "ibapi"]
+    assert [curve.name for curve in plot(state, NOW).curves()] == ["API handshake", "ib_async", "ibapi"]
 
 
 def test_a_longer_time_is_drawn_higher_and_a_failure_is_marked() -> None:
     shown = plot(with_trends(handshake=trend((7 * WIDTH, 0.002), (3 * WIDTH, 0.2), (3 * WIDTH, None))), NOW)
 
-    early, late = shown.curves[0].columns
+    [curve] = shown.curves()
+    early, late = curve.columns
     assert early.x < late.x
     assert TOP <= late.median < early.median <= BOTTOM
     assert (early.failed, late.failed) == (False, True)
-    assert shown.curves[0].text == "3 probes in 2 h, 1 failed; median 101 ms, from 2.00 ms to 200 ms"
+    assert curve.text == "3 probes in 2 h, 1 failed; median 101 ms, from 2.00 ms to 200 ms"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_the_plot_goes_back_as_far_as_there_is_something_and_a_day_at_most(ago: 
 def test_a_target_that_was_never_probed_has_a_plot_without_curves() -> None:
     html = pages.render_target(TargetState(target("new")), NOW)
 
-    assert plot(TargetState(target("new")), NOW).curves == ()
+    assert list(plot(TargetState(target("new")), NOW).curves()) == []
     assert 'class="curve"' not in html
 
 
@@ -90,7 +91,7 @@ def test_every_verdict_of_the_strip_says_when_it_was() -> None:
 def test_whatever_the_times_every_column_is_within_the_plot(observed: list[tuple[int, float | None]]) -> None:
     shown = plot(with_trends(handshake=trend(*sorted(observed, key=lambda pair: -pair[0]))), NOW)
 
-    for curve in shown.curves:
+    for curve in shown.curves():
         for column in curve.columns:
             assert 0 <= column.x <= column.x + column.width <= 100.21
             assert TOP <= column.y <= column.median <= BOTTOM
