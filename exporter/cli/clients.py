@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from exporter.cli.install_progress import install_environments
+from exporter.cli.marks import bad, good
 from exporter.cli.select_clients import INSTALL_HINT, installed
 from exporter.clients.check import ClientCheck, check_client
 from exporter.clients.environments import Environment, State, default_root, find_python, list_environments
-from exporter.clients.install import InstallError, find_uv, install
 from exporter.clients.libraries import find_libraries, find_recipes, version_text
 from exporter.model import ClientSpec
 
@@ -28,12 +30,12 @@ def show_list(configured: Mapping[str, ClientSpec]) -> None:
         table.add_row(recipe.name, _pinned(environment), _state(environment.state), pythons, str(recipe.megabytes))
     console.print(Text(f"Environments in {root}", "bold"), table)
     if configured:
-        table = _table("Client", "Library", "Interpreter")
-        for spec in configured.values():
+        console.print(Text("Configured clients", "bold"))
+        for spec in configured.values():  # lines: a path that is broken in two cannot be copied
             python = spec.python or find_python(spec.name, spec.library, root)
             missing = f"not installed: ibkr-exporter clients install {spec.library}"
-            table.add_row(spec.name, spec.library, str(python) if python else Text(missing, "yellow"))
-        console.print(Text("Configured clients", "bold"), table)
+            place = Text(str(python)) if python else Text(missing, "yellow")
+            console.print(Text.assemble(f"  {spec.name}: {spec.library}, ", place), soft_wrap=True)
 
 
 def install_all(names: Sequence[str]) -> bool:
@@ -42,19 +44,11 @@ def install_all(names: Sequence[str]) -> bool:
     if unknown := [name for name in names if name not in recipes]:
         msg = f"there is no environment {', '.join(unknown)}; known are {', '.join(recipes)}"
         raise ValueError(msg)
-    failed = []
     wanted = [recipes[name] for name in names] or list(recipes.values())
-    for number, recipe in enumerate(wanted, 1):
-        console.print(Text(f"[{number}/{len(wanted)}] {recipe.name}, {recipe.megabytes} MB", "bold"))
-        if recipe.terms:
-            console.print(Text(recipe.terms, "dim"))
-        try:
-            install(recipe, root, lambda line: console.print(Text(f"  {line}")), find_uv())
-        except InstallError as error:
-            failed.append(recipe.name)
-            console.print(Text(f"  ✗ {error}", "red"), Text(f"    Remedy: {error.remedy}"), sep="\n")
-    left = f"{len(failed)} of {len(wanted)} are not ready: {', '.join(failed)}"
-    console.print(Text(left, "red") if failed else Text(f"✓ all {len(wanted)} are ready in {root}", "green"))
+    failed = install_environments(wanted, root, console)
+    left = f"{bad(console)} {len(failed)} of {len(wanted)} are not ready: {', '.join(failed)}"
+    ready = f"{good(console)} all {len(wanted)} are ready in {root}"
+    console.print(Text(left, "red") if failed else Text(ready, "green"), soft_wrap=True)
     return not failed
 
 
@@ -77,28 +71,33 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
     if not checked:
         console.print(f"No client is configured or installed; {INSTALL_HINT}.")
         return False
-    console.print(_checks(checked))
-    for one in checked:
+    _print_table(console, _checks(checked, console))
+    for one in checked:  # lines, which the terminal wraps: a path or a command that is broken in two cannot be copied
+        console.print(Text(f"{one.client}: {one.problem or one.python}"), soft_wrap=True)
         for conflict in one.conflicts:
-            console.print(
-                Text(f"! {one.client}: {conflict.text}", "yellow"), Text(f"  Remedy: {conflict.remedy}"), sep="\n"
-            )
+            console.print(Text(f"! {one.client}: {conflict.text}", "yellow"), soft_wrap=True)
+            console.print(Text(f"  Remedy: {conflict.remedy}"), soft_wrap=True)
     return all(one.usable for one in checked)
 
 
-def _checks(checked: Sequence[ClientCheck]) -> Table:
-    table = _table("Client", "Result", "Library", "Python", "Import", "Details")
+def _checks(checked: Sequence[ClientCheck], console: Console) -> Table:
+    table = _table("Client", "Result", "Library", "Python", "Import", wide=True)
     for one in checked:
-        installed = one.installed
-        result = Text("✓ usable", "green") if one.usable else Text("✗ unusable", "red")
-        row = (
-            (f"{installed.library} {installed.version}", installed.python, f"{installed.import_seconds:.1f} s")
-            if installed
-            else (one.library, "", "")
-        )
-        details = one.problem or ("conflicts, see below" if one.conflicts else one.python)
-        table.add_row(one.client, result, *row, details)
+        found = one.installed
+        usable, unusable = f"{good(console)} usable", f"{bad(console)} unusable"
+        result = Text(usable, "green") if one.usable else Text(unusable, "red")
+        if found is None:
+            table.add_row(one.client, result, one.library, "", "")
+        else:
+            seconds = f"{found.import_seconds:.1f} s"
+            table.add_row(one.client, result, f"{found.library} {found.version}", found.python, seconds)
     return table
+
+
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table at its own width: in a narrower terminal its lines are wrapped, not its words."""
+    width = max(console.width, Measurement.get(console, console.options.update(max_width=1000), table).maximum)
+    console.print(table, width=width, crop=False, soft_wrap=True)
 
 
 def _pinned(environment: Environment) -> str:

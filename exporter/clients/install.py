@@ -1,8 +1,8 @@
 """Make an environment: find a Python, make a virtual environment, fill it from the pins. Uses uv where it is at hand.
 
-It may be stopped at any moment and started again: what pip or uv has downloaded is in its cache,
-and an environment without its mark is made anew. To go on with it would be to trust what stands there: pip and uv take
-a package for installed whose metadata is there, whatever is missing of the rest.
+It may be stopped at any moment and started again: pip and uv keep what they have downloaded, and an environment
+without its mark is made again from the start. Both take a package for installed if its metadata is there, whatever is
+missing of the rest, so an unmarked environment cannot be completed.
 """
 
 import shutil
@@ -19,56 +19,52 @@ MEGABYTE = 1_000_000
 ROOM = 1.5  # times the size: the wheels are unpacked beside their downloads
 KEPT_LINES = 15
 
-Tell = Callable[[str], object]
+OnStep = Callable[[str], object]
 
 
 class InstallError(Exception):
-    """An environment could not be made. The text says why; `remedy` what to do."""
+    """An environment could not be made: the reason as text, and a `remedy`."""
 
     def __init__(self, text: str, remedy: str) -> None:
-        """Keep the remedy beside the text."""
         super().__init__(text)
         self.remedy = remedy
 
 
-def install(recipe: Recipe, root: Path, tell: Tell, uv: str | None = None) -> Environment:
-    """Make one environment ready and return it. `tell` gets a line for each step and for what pip or uv says.
+def install(recipe: Recipe, root: Path, on_step: OnStep, uv: str | None = None) -> Environment:
+    """Make one environment ready and return it. `on_step` gets a line at the beginning of each step.
 
-    `uv` is its path; None uses venv and pip. Raises InstallError.
+    `uv` is its path; None uses venv and pip. What these print is shown only in an error. Raises InstallError.
     """
     environment = find_environment(recipe, root)
     if environment.state is State.READY:
-        tell(f"{recipe.name}: ready already")
+        on_step("ready already")
         return environment
-    if recipe.terms:
-        tell(f"{recipe.name}: {recipe.terms}")
     check_room(recipe, root)
     outdated = environment.state is State.OUTDATED and ask_version(str(environment.python), "sys" if uv else "pip")
     (environment.path / MARK).unlink(missing_ok=True)
     if outdated:
-        tell(f"{recipe.name}: an environment is there, {environment.state}; going on with it")
+        on_step("bringing the environment up to date")
     else:
-        _make(recipe, environment, tell, uv)
-    tell(f"{recipe.name}: installing {len(recipe.pins)} packages, {recipe.megabytes} MB")
+        _make(recipe, environment, on_step, uv)
+    on_step(f"installing {len(recipe.pins)} packages, {recipe.megabytes} MB")
     python = str(environment.python)
     if uv:
         command = [uv, "pip", "sync", "--python", python, str(recipe.requirements)]
     else:
         command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off", "--no-deps"]
         command += ["-r", str(recipe.requirements)]
-    _run(command, recipe, tell)
+    _run(command, recipe)
     mark_ready(environment)
-    tell(f"{recipe.name}: ready in {environment.path}")
     return find_environment(recipe, root)
 
 
 def find_uv() -> str | None:
-    """uv, if it is at hand."""
+    """The path of uv, or None where it is not installed."""
     return shutil.which("uv")
 
 
 def check_room(recipe: Recipe, root: Path) -> None:
-    """Raise InstallError if the disk is too full for it."""
+    """Raise InstallError if the disk is too full for the environment."""
     place = next(folder for folder in (root, *root.parents) if folder.exists())
     free, needed = shutil.disk_usage(place).free, recipe.megabytes * MEGABYTE * ROOM
     if free < needed:
@@ -76,39 +72,49 @@ def check_room(recipe: Recipe, root: Path) -> None:
         raise InstallError(msg, "make room, or set IBKR_EXPORTER_CLIENTS_DIR to a place on another disk")
 
 
-def _make(recipe: Recipe, environment: Environment, tell: Tell, uv: str | None) -> None:
-    """An empty virtual environment."""
+def installed_bytes(environment: Environment) -> int:
+    """How much of the environment is on the disk so far."""
+    total = 0
+    for file in environment.path.rglob("*"):
+        try:
+            total += 0 if file.is_symlink() else file.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def _make(recipe: Recipe, environment: Environment, on_step: OnStep, uv: str | None) -> None:
+    """Make an empty virtual environment."""
     if environment.path.exists():
-        tell(f"{recipe.name}: removing what is left of {environment.path}")
+        on_step(f"removing what is left of {environment.path}")
         shutil.rmtree(environment.path)
     python = find_interpreter(recipe.pythons, "ssl" if uv else WITH_VENV)
-    tell(f"{recipe.name}: {_describe(python) if python else 'no fitting Python here'}")
+    if python is not None:
+        on_step(f"making an environment with {_describe(python)}")
     environment.path.parent.mkdir(parents=True, exist_ok=True)
     if uv:  # it may fetch a Python itself where it has the internet
         wanted = str(python.path) if python else version_text(recipe.pythons[0])
-        _run([uv, "venv", "--python", wanted, str(environment.path)], recipe, tell)
+        _run([uv, "venv", "--python", wanted, str(environment.path)], recipe)
         return
     if python is None:
         versions = ", ".join(version_text(version) for version in recipe.pythons)
         msg = f"{recipe.name} needs one of Python {versions} with venv, and none was found"
         raise InstallError(msg, f"install one, for example `uv python install {version_text(recipe.pythons[0])}`")
-    _run([str(python.path), "-m", "venv", str(environment.path)], recipe, tell)
+    _run([str(python.path), "-m", "venv", str(environment.path)], recipe)
 
 
 def _describe(python: Interpreter) -> str:
     return f"Python {'.'.join(map(str, python.version))} from {python.path}"
 
 
-def _run(command: Sequence[str], recipe: Recipe, tell: Tell) -> None:
-    """Run a step, its output line by line to `tell`; raise InstallError with the end of it if it fails."""
+def _run(command: Sequence[str], recipe: Recipe) -> None:
+    """Run a step; raise InstallError with the end of its output if it fails."""
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     with subprocess.Popen(  # noqa: S603 - our own command
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         for line in process.stdout or ():
             kept.append(line.rstrip())
-            if line.strip():
-                tell(f"{recipe.name}: {line.rstrip()}")
     if process.returncode:
         msg = f"{recipe.name}: `{' '.join(command[:4])} ...` failed with {process.returncode}: " + " | ".join(kept)
         raise InstallError(msg, "mend that and run the same command again: it goes on where it stopped")

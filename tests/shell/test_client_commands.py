@@ -74,6 +74,28 @@ def test_a_check_names_what_cannot_be_used_and_why(tmp_path: Path) -> None:
     assert unknown.returncode == 2
 
 
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_a_check_breaks_no_path_and_no_command_in_two(tmp_path: Path, columns: str) -> None:
+    python = tmp_path / ("a-long-name-of-a-folder-" * 4) / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    file = Path(configured(tmp_path, 7497))
+    file.write_text(file.read_text().replace(sys.executable, str(python)))
+    done = read("clients", "check", "bot", "--config", str(file), **empty(tmp_path) | {"COLUMNS": columns})
+    assert done.exit_code == 1
+    assert f"{python} -m pip install ib_insync" in done.stdout
+    assert "bot: import ib_insync failed: ModuleNotFoundError: No module named 'ib_insync'" in done.stdout
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("ascii", "FAIL unusable"), ("utf-8", "✗ unusable")])
+def test_the_marks_of_a_check_are_words_where_the_encoding_has_no_signs(
+    tmp_path: Path, encoding: str, mark: str
+) -> None:
+    variables = empty(tmp_path) | {"PYTHONIOENCODING": encoding}
+    done = run("clients", "check", "bot", "--config", configured(tmp_path, 7497), **variables)
+    assert mark in done.stdout
+
+
 async def test_diagnose_says_that_no_library_is_installed(tmp_path: Path) -> None:
     async with Gateway("ok") as gateway:
         done = await asyncio.to_thread(run, "diagnose", f"127.0.0.1:{gateway.port}", **empty(tmp_path))

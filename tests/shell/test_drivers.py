@@ -184,8 +184,9 @@ def test_each_library_sends_only_what_a_monitor_may_and_closes_in_order(matrix: 
 
 
 def of_wire(mode: str) -> Verdict:
-    """What our own look at a mode comes to; those that change by themselves begin well."""
-    return Verdict.HEALTHY if MODES[mode].changing else MODES[mode].verdict
+    """The verdict of our own probe; modes that change begin well, and only a download sees those about it."""
+    unseen = MODES[mode].changing or mode.startswith(DOWNLOADED)
+    return Verdict.HEALTHY if unseen else MODES[mode].verdict
 
 
 def of_clients(mode: str) -> Verdict:

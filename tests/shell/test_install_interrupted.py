@@ -103,7 +103,7 @@ async def test_an_install_that_is_killed_is_not_usable_and_is_completed_by_the_n
 ) -> None:
     first = await start(tmp_path, "install", NAME)
     try:
-        await reach(first, "Collecting numpy" if moment == "downloading" else "Installing collected packages")
+        await reach(first, "installing 5 packages")
         if moment == "unpacking":
             await unpacking(tmp_path)
     finally:
