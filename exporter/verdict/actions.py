@@ -10,14 +10,26 @@ from dataclasses import dataclass
 from exporter.model import Mode, Stage, Target, Verdict
 
 API_SETTINGS = (
-    "In TWS open File > Global Configuration > API > Settings (IB Gateway: Configure > Settings > API > Settings). "
-    'Check: "Enable ActiveX and Socket Clients" is ticked (Gateway 10.41 and later has no such box), '
-    "the socket port is {port}, and the trusted IPs include the address this probe comes from."
+    "TWS: File > Global Configuration > API > Settings; IB Gateway: Configure > Settings > API > Settings. "
+    '"Enable ActiveX and Socket Clients" is ticked (Gateway 10.41 and later has no such box), '
+    "the socket port is {port}, the trusted IPs include the probe's address."
 )
-RESTART = "Restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API settings were kept."
+# From what costs nothing to what ends the session: only the last step asks for the second factor again.
+TOGGLE_PORT = "Change its socket port and back (Apply each time): that has revived an API without a restart."
+SOFT_RESTART = (
+    "Restart it without a second factor: TWS: File > Restart; IB Gateway: set its auto-restart to the next minute."
+)
+RESTART = (
+    "Else, with the second factor: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API "
+    "settings were kept."
+)
+NOT_THIS_MACHINE = "In WSL or a container 127.0.0.1 is not the machine that runs TWS: use that one's address (host.docker.internal), and trust ours there."
+TRUST = (
+    'Add the probe\'s address to the trusted IPs (no ranges), Apply; or untick "Allow connections from localhost only".'
+)
 VERIFY = "Then verify: ibkr-exporter diagnose {endpoint}"
 MOVED = "If the port was changed on purpose: point the target {name} and your programs at port {{new_port}}, else set it back to {port}."
-LOGIN = "See whether the gateway is logged in: a login that waits for two-factor approval, a dialog or a nightly restart keeps the API port shut."
+LOGIN = "See whether it is logged in: a login that waits for two-factor approval, a dialog or a restart keeps the API port shut."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,9 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             "Start TWS or IB Gateway and log in.",
             LOGIN,
             API_SETTINGS,
-            "Compare the port: 7497 (TWS) and 4002 (Gateway) are paper, 7496 and 4001 live; container images use 4003 and 4004 too.",
+            "Without those settings: IBKR Lite and trial accounts have no API.",
+            NOT_THIS_MACHINE,
+            "Ports: 7497 (TWS) and 4002 (Gateway) are paper, 7496 and 4001 live; containers use 4003 and 4004 too.",
             VERIFY,
         ),
     ),
@@ -101,10 +115,8 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "A relay (socat, ssh, a container's port) is up with no gateway behind it, or the gateway does not trust our address.",
         (
             "Behind a relay or a published container port: look at the gateway, not at the network. " + LOGIN,
-            (
-                "If the gateway is logged in: add the address this probe comes from to the trusted IPs, or "
-                'untick "Allow connections from localhost only".'
-            ),
+            "If the gateway is logged in: " + TRUST[0].lower() + TRUST[1:],
+            "In a container: the gateway's own socket port must not be the relay's.",
             API_SETTINGS,
             VERIFY,
         ),
@@ -129,8 +141,10 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             API_SETTINGS,
             'Look at its window for a dialog ("Accept incoming connection attempt?", a message to confirm, a login) and answer it.',
             "If it was started in the last two minutes, give it time.",
+            TOGGLE_PORT,
+            SOFT_RESTART,
             RESTART,
-            "If it comes back after restarts, look for clients that leave connections half closed (CLOSE_WAIT on port {port}).",
+            "If it recurs, look for clients that leave connections half closed (CLOSE_WAIT on port {port}).",
             VERIFY,
         ),
     ),
@@ -169,6 +183,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             "See whether the gateway is at its limit of 32 clients, or was restarting at that moment.",
             "See that the client ids {ids} are used by nobody else: some versions close without error 326.",
+            SOFT_RESTART,
             RESTART,
             VERIFY,
         ),
@@ -176,12 +191,19 @@ REMEDIES: Mapping[Verdict, Remedy] = {
     Verdict.SESSION_SILENT: Remedy(
         "{endpoint} answers the handshake, but never begins the session",
         "startApi got no nextValidId and managedAccounts: the gateway is not fully logged in, or frozen behind its listener.",
-        (LOGIN, "Look at its window for a dialog and answer it.", RESTART, VERIFY),
+        (
+            LOGIN,
+            "Look at its window for a dialog and answer it.",
+            'If its log says "API is not accepted": ' + TRUST[0].lower() + TRUST[1:],
+            SOFT_RESTART,
+            RESTART,
+            VERIFY,
+        ),
     ),
     Verdict.SESSION_STALLED: Remedy(
         "{endpoint} begins the session, but answers no request",
         "Libraries report this as connected. It is not: nothing they ask will be answered.",
-        ("Look at its window for a dialog and answer it.", RESTART, VERIFY),
+        ("Look at its window for a dialog and answer it.", SOFT_RESTART, RESTART, VERIFY),
     ),
     Verdict.ACCOUNT_MISSING: Remedy(
         "The gateway at {endpoint} does not manage account {account}",
@@ -235,6 +257,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "The handshake succeeds right before and right after the library fails, and others get through.",
         (
             "Leave the gateway alone: its API answers.",
+            "If an update of TWS began it: the other build (stable or latest) has helped.",
             "Use another version of the library that fails: configure both as clients, side by side, to see which one works.",
             "Check its environment for conflicting distributions: ibkr-exporter clients check",
             "Report it to the library's maintainers with this evidence.",

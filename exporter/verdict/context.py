@@ -6,7 +6,7 @@ They never change the verdict itself. No clock here, no files.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.maintenance import RESTART, WEEKLY_LOGIN, Window, expected_until, latest, overdue
+from exporter.maintenance import RESTART, WEEKLY_LOGIN, Window, expected_until, latest, open_windows, overdue
 from exporter.model import Target, Verdict
 from exporter.protocol.launcher_log import TWO_FACTOR_SECONDS, Login, LoginPhase, LogProblem
 from exporter.text import elapsed, utc
@@ -56,6 +56,7 @@ MISSED = PhaseText(
     ),
 )
 
+AFTER_RESET = "Log in once more after the reset, before you change user name or password."
 # Sources: docs/facts.md: resets, and docs/facts.md: launcher log.
 PHASES: Mapping[LoginPhase, PhaseText] = {
     LoginPhase.RESTARTING: PhaseText(
@@ -127,7 +128,7 @@ def context(
     began = at if since is None else since
     calendar = _by_calendar(verdict, target.windows, began, at)
     weekly = _by_weekly_login(verdict, target.windows, began)
-    log = _by_login(login, at) if login and verdict in LOGIN_VERDICTS else Context()
+    log = _by_login(login, at, target.windows) if login and verdict in LOGIN_VERDICTS else Context()
     evidence = (*log.evidence, *calendar.evidence, *weekly.evidence)
     if log.decisive:  # neither waiting nor searching helps
         return replace(log, evidence=evidence)
@@ -165,7 +166,7 @@ def _by_weekly_login(verdict: Verdict, windows: Iterable[Window], since: float) 
     )
 
 
-def _by_login(login: Login, at: float) -> Context:
+def _by_login(login: Login, at: float, windows: Iterable[Window]) -> Context:
     if login.problem:
         return Context((f"The launcher log says nothing: {PROBLEMS[login.problem]}.",))
     if login.phase not in PHASES:
@@ -176,4 +177,13 @@ def _by_login(login: Login, at: float) -> Context:
     evidence = [phase.evidence.format(when="an unknown time" if login.at is None else utc(login.at))]
     if login.automatic and login.phase in (LoginPhase.WAITING_TWO_FACTOR, LoginPhase.TWO_FACTOR_EXPIRED):
         evidence.append("The gateway had restarted itself, and IBKR did not accept its saved session.")
+    if login.phase is LoginPhase.REJECTED and (window := _reset_at(login.at, windows)):
+        evidence.append(f"That was within IBKR's reset ({window}), in which logins are rejected that are right.")
+        return Context(tuple(evidence), (AFTER_RESET, *phase.actions))
     return Context(tuple(evidence), phase.actions, phase.decisive)
+
+
+def _reset_at(at: float | None, windows: Iterable[Window]) -> str | None:
+    """Return the name of a window of IBKR's own that is open at `at` (unix seconds)."""
+    resets = [window for window in windows if window.name not in (RESTART, WEEKLY_LOGIN)]
+    return None if at is None else next(iter(open_windows(at, resets)), None)

@@ -66,7 +66,7 @@ from exporter.verdict.client_blame import (
     wire_ok,
 )
 from exporter.verdict.context import context
-from exporter.verdict.evidence import exchange, release, sentence
+from exporter.verdict.evidence import MISSING, exchange, release, sentence
 
 Rule = Callable[[Report, Target], bool]
 
@@ -157,7 +157,7 @@ def explain(
         if not result.ok and (messages := exchange(result)):
             evidence.append(f"{result.client} {messages}")
     if verdict in PORT_VERDICTS and target.host in LOOPBACK:
-        evidence.append("The host is this machine itself, so neither a network nor a firewall on the way is to blame.")
+        evidence.append(THIS_MACHINE)
     evidence += report.remarks
     if failures(report) and not wire_ok(report) and report.fall is None:
         evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
@@ -226,7 +226,30 @@ def headline(report: Report, target: Target, verdict: Verdict) -> str:
         return f"{target.endpoint} answers a lower hello than ours: set api_versions"
     if verdict is Verdict.DOWNLOAD_STALLED:
         return f"{target.endpoint} answers, but the account download stalls: {', '.join(_stalled(report))}"
+    return _usual_headline(report, target, verdict)
+
+
+def _usual_headline(report: Report, target: Target, verdict: Verdict) -> str:
+    if verdict is Verdict.SESSION_STALLED:
+        return f"{target.endpoint} {_stalled_session(report)}"
+    port = _new_port(report)
+    if verdict is Verdict.HEALTHY and port not in (None, target.port):
+        return f"The gateway at {target.endpoint} is healthy, and moves its API to port {port}"
     return format_for(REMEDIES[verdict].headline, target)
+
+
+def _stalled_session(report: Report) -> str:
+    """How a session that begins ends before its first answer."""
+    session = report.layer(Layer.SESSION)
+    if session is not None and session.outcome is Outcome.GARBLED:
+        return "begins the session, then sends what is no message of this API"
+    if session is not None and session.outcome is Outcome.CLOSED:
+        return "begins the session, then ends the connection"
+    if session is not None and session.outcome is Outcome.REJECTED:
+        return "begins the session, then refuses the first request"
+    if session is not None and session.stage in BEGINNING:
+        return f"begins the session only in part: {MISSING[session.stage]}"
+    return "begins the session, but answers no request"
 
 
 def _new_port(report: Report) -> int | None:
@@ -396,5 +419,9 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.HEALTHY, _answered),
 )
 
+THIS_MACHINE = (
+    "The host is this machine itself (in WSL or a container: not the one that runs TWS), so neither a network nor a "
+    "firewall on the way is to blame."
+)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 PORT_VERDICTS = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})

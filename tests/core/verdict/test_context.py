@@ -9,7 +9,7 @@ from exporter.model import Cause, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
 from exporter.state.target import TargetState, explanation, failing_since, fold
 from exporter.verdict.actions import REMEDIES
-from exporter.verdict.context import PHASES, PROBLEMS, Context, context
+from exporter.verdict.context import AFTER_RESET, PHASES, PROBLEMS, Context, context
 from exporter.verdict.rules import explain
 from tests.core.states import HEALTHY, handshake_failed, port_failed, report
 
@@ -167,3 +167,16 @@ def test_a_state_explains_itself_with_its_login_and_since_it_began_to_fail() -> 
     said = explanation(fold(state, later, SHUT), later)
     assert any("the login is under way" in line for line in said.evidence)
     assert any("restart, which ended 15 min ago" in line for line in said.evidence)
+
+
+def test_a_login_rejected_within_a_reset_of_ibkr_is_tried_again_before_the_password_is_changed() -> None:
+    night = at("2026-12-09 00:30")
+    rejected = Login(LoginPhase.REJECTED, night)
+    target = replace(TARGET, windows=(OWN, RESET, WEEKLY))
+    added = context(SHUT, target, night, rejected)
+    assert not added.decisive
+    assert AFTER_RESET in added.actions
+    assert any("logins are rejected that are right" in line for line in added.evidence)
+    by_day = context(SHUT, target, NOON, Login(LoginPhase.REJECTED, NOON))
+    assert by_day.decisive
+    assert AFTER_RESET not in by_day.actions

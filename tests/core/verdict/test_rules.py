@@ -6,13 +6,14 @@ import pytest
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
 from exporter.text import duration
 from exporter.verdict.actions import REMEDIES
-from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, judge, severity
+from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, headline, judge, severity
 from tests.core.states import (
     HANDSHAKE_OK,
     HEALTHY,
     PORT_OK,
     SESSION_OK,
     TARGET,
+    TRADING,
     handshake_failed,
     port_failed,
     report,
@@ -120,3 +121,40 @@ def test_hostile_bytes_of_a_peer_cannot_break_the_evidence() -> None:
 )
 def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "stage", "cause", "words"),
+    [
+        (Outcome.TIMEOUT, Stage.CURRENT_TIME, Cause.SILENCE, "begins the session, but answers no request"),
+        (Outcome.TIMEOUT, Stage.MANAGED_ACCOUNTS, Cause.UNFINISHED, "only in part: managedAccounts never came"),
+        (Outcome.GARBLED, Stage.NEXT_VALID_ID, Cause.MALFORMED, "then sends what is no message of this API"),
+        (Outcome.CLOSED, Stage.CURRENT_TIME, Cause.EOF, "begins the session, then ends the connection"),
+    ],
+)
+def test_a_stalled_session_says_how_it_stalled(outcome: Outcome, stage: Stage, cause: Cause, words: str) -> None:
+    session = LayerResult(layer=Layer.SESSION, outcome=outcome, seconds=5.0, stage=stage, cause=cause)
+    stalled = report((PORT_OK, HANDSHAKE_OK, session))
+    assert judge(stalled, TARGET) is Verdict.SESSION_STALLED
+    assert words in headline(stalled, TARGET, Verdict.SESSION_STALLED)
+
+
+def test_a_healthy_gateway_that_moves_its_port_says_so_in_the_headline() -> None:
+    moved = replace(report(TRADING), new_port=4005)
+    assert headline(moved, TARGET, Verdict.HEALTHY).endswith("is healthy, and moves its API to port 4005")
+    assert headline(report(TRADING), TARGET, Verdict.HEALTHY).endswith("is healthy")
+
+
+def test_a_dead_api_is_first_revived_without_a_restart_and_last_with_the_second_factor() -> None:
+    actions = explain(report(handshake_failed(Cause.SILENCE)), TARGET, Verdict.API_SILENT).actions
+    steps = [
+        next(i for i, line in enumerate(actions) if word in line)
+        for word in ("and back", "File > Restart", "File > Exit")
+    ]
+    assert steps == sorted(steps)
+
+
+def test_at_a_closed_port_of_this_machine_wsl_and_containers_are_named() -> None:
+    said = explain(report(port_failed(Cause.CONNECT_REFUSED)), TARGET, Verdict.PORT_CLOSED)
+    assert any("WSL" in line for line in said.evidence)
+    assert any("host.docker.internal" in line for line in said.actions)
