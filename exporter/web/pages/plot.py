@@ -109,7 +109,7 @@ class Plot:
         """The curve of the handshake, then of each client."""
         for name, buckets in self.series.items():
             columns = tuple(_column(bucket, self.scale) for bucket in buckets)
-            yield Curve(name, columns, _words(buckets, self.scale.seconds))
+            yield Curve(name, columns, _words(buckets, self.span))
 
     def table(self) -> Iterator[HourRow]:
         """The hours, the latest first."""
@@ -171,9 +171,9 @@ def _column(bucket: Bucket, scale: Scale) -> Column:
     )
 
 
-def _words(buckets: Sequence[Bucket], seconds: float) -> str:
+def _words(buckets: Sequence[Bucket], span: str) -> str:
     passed, failed = sum(bucket.passed for bucket in buckets), sum(bucket.failed for bucket in buckets)
-    counted = f"{passed + failed} probe{'' if passed + failed == 1 else 's'} in {elapsed(seconds)}, {failed} failed"
+    counted = f"{passed + failed} probe{'' if passed + failed == 1 else 's'} in {span}, {failed} failed"
     return f"{counted}; {_range(buckets)}" if passed else counted
 
 
