@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Literal
 
 from exporter.maintenance import Window
@@ -11,7 +12,8 @@ from exporter.model import DEADLINE, INTERVAL, SLOW_AFTER, AddressFamily, Client
 NEWEST = Hello()
 # every client whose environment is installed, every one that can be installed, or the environments of these names
 DefaultClients = Literal["installed", "all"] | tuple[str, ...]
-LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")  # those that have a driver
+_DRIVERS = Path(__file__).parents[1] / "clients" / "drivers"
+LIBRARIES = tuple(sorted(file.name.removesuffix("_driver.py") for file in _DRIVERS.glob("*_driver.py")))
 
 
 @dataclass(frozen=True, slots=True)
