@@ -209,7 +209,13 @@ def _session() -> Row:
         "s",
         parts.over_time(f"max by (request) (ibkr_download_duration_seconds{{{TARGETS}}})", "{{request}}"),
     ).min(0)
-    return Row("Session", 8, [(6, stages), (6, download), (6, farms), (6, login)])
+    settings = parts.lines(
+        "Gateway settings",
+        "What the gateway told of its API settings, on targets with `settings: true`: 1 is on, 0 is off.",
+        "none",
+        parts.over_time(f"max by (setting) (ibkr_setting{{{TARGETS}}})", "{{setting}}"),
+    )
+    return Row("Session", 8, [(5, stages), (5, download), (5, farms), (5, login), (4, settings)])
 
 
 def _clients() -> Row:

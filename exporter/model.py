@@ -240,6 +240,7 @@ class Target:
     watch: bool = False
     download: bool = False  # probe the account download too, each `download_interval`
     download_interval: float = DOWNLOAD_INTERVAL
+    settings: bool = False  # ask the gateway for its own settings once a day
     launcher_log: str | None = None
     windows: tuple[Window, ...] = ()  # in which some failures are expected
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -131,6 +131,9 @@ def diagnose(
     download: Annotated[
         bool, typer.Option("--download", help="Probe the account download too: read-only requests, contents unread.")
     ] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Ask the gateway for its own settings too; nothing is changed.")
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds for all of it, clients included.", min=0.1, max=300.0)
     ] = None,
@@ -148,7 +151,7 @@ def diagnose(
     from exporter.verdict.rules import WORKING, judge  # noqa: PLC0415
 
     selected, configured_clients = select_target(target, config)
-    selected = replace(selected, download=selected.download or download)
+    selected = replace(selected, download=selected.download or download, settings=selected.settings or settings)
     log.configure("error", "console")
     try:
         specs, remark = select_clients(clients, selected, configured_clients)

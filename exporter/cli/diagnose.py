@@ -22,6 +22,8 @@ from exporter.clients.probe import EndpointLease, probe_client, unusable
 from exporter.model import ClientSpec, Layer, LayerResult, Report, Target
 from exporter.probes.download import DEADLINE, download
 from exporter.probes.resolver import Resolver
+from exporter.probes.settings import DEADLINE as SETTINGS_DEADLINE
+from exporter.probes.settings import probe_settings
 from exporter.probes.target import LOWER_SECONDS, probe_lower_hello, probe_target
 from exporter.state.target import cut_short
 from exporter.verdict.client_blame import (
@@ -37,6 +39,7 @@ from exporter.verdict.client_blame import (
     upstream_lost,
     wire_ok,
 )
+from exporter.verdict.gateway_settings import remarks
 
 HEAD_START = 0.5  # seconds for the wire alone: one that works has been probed by then, and importing disturbs nothing
 FAILING_BUDGET = 10.0  # seconds for all libraries together, on a gateway that failed our own probe
@@ -94,6 +97,7 @@ class Diagnosis:
         self._results: dict[str, LayerResult] = {}
         self._looked_again = False
         self._download: tuple[LayerResult, ...] = ()
+        self._remarks: tuple[str, ...] = ()
 
     async def run(self, pool: ClientPool) -> Report:
         """Probe the wire, then the clients."""
@@ -107,6 +111,8 @@ class Diagnosis:
             await self._check_lower_hello()
             if self._target.download and wire_ok(self._wire) and self._wire.layer(Layer.SESSION):
                 await self._probe_download()
+            if self._target.settings and wire_ok(self._wire) and self._wire.layer(Layer.SESSION):
+                await self._probe_settings()
             if self._importing and _port_open(self._wire):
                 await self._probe_clients()
         finally:
@@ -129,6 +135,11 @@ class Diagnosis:
         report = await download(self._target, self._resolver, min(DEADLINE, max(self._left(), 0.0)))
         self._connections += report.connections
         self._download = report.results
+
+    async def _probe_settings(self) -> None:
+        answer = await probe_settings(self._target, self._resolver, min(SETTINGS_DEADLINE, max(self._left(), 0.0)))
+        self._connections += answer.connections
+        self._remarks = tuple(remarks(answer, self._target))
 
     async def _start_imports(self, pool: ClientPool) -> None:
         await pool.configure({spec.name: spec for spec in self._clients})
@@ -208,6 +219,7 @@ class Diagnosis:
             seconds=time.perf_counter() - self._began,
             results=(*self._wire.results, *self._download, *clients),
             connections=self._connections,
+            remarks=(*self._wire.remarks, *self._remarks),
         )
 
     def _announce(self, running: str | None = None) -> None:

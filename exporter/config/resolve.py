@@ -142,6 +142,7 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str]) 
         watch=len(ids) > 1 if section.watch is None else section.watch,
         download=section.download,
         download_interval=section.download_interval,
+        settings=section.settings,
         launcher_log=section.launcher_log,
         windows=defaults.windows or (),
         labels=dict(section.labels),
@@ -188,6 +189,8 @@ def _check_ids(section: TargetSection, target: Target, loc: Loc, complain: Compl
             complain((*loc, "clients"), "a client library needs a client id, and none is reserved", remedy)
         if section.download:
             complain((*loc, "download"), "the account download needs a client id, and none is reserved", remedy)
+        if section.settings:
+            complain((*loc, "settings"), "the settings cannot be asked for without a client id", remedy)
         if section.account:
             complain((*loc, "account"), "the accounts cannot be read without a client id, and none is reserved", remedy)
     if section.watch and len(set(target.client_ids)) < 2:  # noqa: PLR2004 - one for the watch, one for the probes

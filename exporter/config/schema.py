@@ -130,6 +130,13 @@ class TargetSection(Section):
     download_interval: Annotated[Interval, Field(description="How often the account download is probed")] = (
         DOWNLOAD_INTERVAL
     )
+    settings: Annotated[
+        bool,
+        Field(
+            description="Ask the gateway for its own settings once a day (from server version 219 on; never seen on a "
+            "real TWS). One that does not answer is not asked again"
+        ),
+    ] = False
     launcher_log: Annotated[
         str | None,
         Field(

@@ -4,12 +4,13 @@ A new metric is one row in the table of its module. The reference in docs and th
 read this.
 """
 
-from exporter.metrics import clients, context, counters, download, exporter, session, target
+from exporter.metrics import clients, context, counters, download, exporter, session, settings, target
 
 TARGET_FAMILIES = (
     *target.FAMILIES,
     *session.FAMILIES,
     *download.FAMILIES,
+    *settings.FAMILIES,
     *clients.FAMILIES,
     *counters.FAMILIES,
     *context.FAMILIES,

@@ -15,8 +15,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.protocol import protobuf
+from exporter.protocol import protobuf, settings
 from exporter.protocol.protobuf import Fields
+from exporter.protocol.settings import GatewayConfig
 from exporter.protocol.wire import (
     LENGTH,
     MAX_MESSAGE,
@@ -82,7 +83,14 @@ class Unreadable:
     final: bool = False
 
 
-Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable | Other
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The gateway's settings."""
+
+    config: GatewayConfig
+
+
+Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable | Config | Other
 
 
 def start_api(version: int, client_id: int) -> bytes:
@@ -247,6 +255,8 @@ _OF_TEXT: Mapping[int, Callable[[bytes], Message]] = {
 
 
 def _from_protobuf(identity: int, body: bytes) -> Message:
+    if identity == settings.RESPONSE:
+        return Config(settings.read_response(body))
     make = _OF_PROTOBUF.get(identity)
     return Other(identity) if make is None else make(protobuf.decode(body))
 

@@ -6,7 +6,7 @@ the vector of an error with id -1).
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 VARINT, DOUBLE, BYTES = 0, 1, 2
 FIXED = {1: 8, 5: 4}  # wire types of a fixed width, in bytes
@@ -28,13 +28,22 @@ def decode(message: bytes) -> Fields:
 
     Raises ValueError if the bytes are no such message.
     """
-    fields: dict[int, int | bytes] = {}
+    return dict(_read_fields(message))
+
+
+def occurrences(message: bytes, number: int) -> int:
+    """How often a field occurs. Raises ValueError if the bytes are no message."""
+    return sum(1 for found, _ in _read_fields(message) if found == number)
+
+
+def _read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(message):
         key, at = read_varint(message, at)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
-            fields[number], at = read_varint(message, at)
+            value, at = read_varint(message, at)
+            yield number, value
             continue
         if kind == BYTES:
             length, at = read_varint(message, at)
@@ -48,9 +57,8 @@ def decode(message: bytes) -> Fields:
             msg = "a protobuf field longer than its message"
             raise ValueError(msg)
         if kind == BYTES:
-            fields[number] = message[at:end]
+            yield number, message[at:end]
         at = end
-    return fields
 
 
 def integer(fields: Fields, number: int) -> int:

@@ -13,6 +13,7 @@ import structlog
 
 from exporter.model import Doubt, InstalledVersion, Layer, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
+from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import (
     FALL_TIMINGS,
     Falls,
@@ -31,6 +32,7 @@ from exporter.state.target import TargetState, count, fold, revise
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import ClientProbe, doubt_partial, hello_unanswered, require_repeat, with_clients
 from exporter.verdict.evidence import masked
+from exporter.verdict.gateway_settings import remarks
 from exporter.verdict.rules import headline, judge
 
 Judge = Callable[[Report, Target], Verdict]
@@ -95,6 +97,8 @@ class TargetStates(Mapping[str, TargetState]):
             report = with_clients(report, before.target.clients, before.client_probes, report.at)
         if before.download is not None:
             report = with_download(report, before, report.at)
+        if before.settings is not None:
+            report = replace(report, remarks=(*report.remarks, *remarks(before.settings, before.target)))
         verdict = self._judge(report, before.target)
         state = fold(before, report, verdict)
         state = self.put(replace(state, falls=falls, release=release, lower_hello=lower_hello))
@@ -185,6 +189,11 @@ class TargetStates(Mapping[str, TargetState]):
         self._log_verdict(before, state)
         latest = state.client_probes.get(client)
         return latest is not None and latest.result.doubt is Doubt.ONCE
+
+    def record_settings(self, name: str, answer: SettingsAnswer) -> None:
+        """Keep the gateway's own settings; they show with the next report."""
+        before = self._states[name]
+        self.put(replace(before, settings=answer, connections=before.connections + answer.connections))
 
     def record_lower_hello(self, name: str, report: Report) -> None:
         """Keep what a hello with a lower maximum got, after one that got no answer."""

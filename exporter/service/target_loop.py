@@ -27,6 +27,7 @@ from exporter.clients.probe import interrupted, pause, probe_client, skip, unusa
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
+from exporter.probes.settings import probe_settings
 from exporter.probes.target import LOWER_SECONDS, lowered_target
 from exporter.protocol.launcher_log import Login, LogProblem
 from exporter.service import client_loop, download_loop, schedule, silence, watch
@@ -49,6 +50,7 @@ from exporter.verdict.client_blame import (
 
 LOWER_AFTER, LOWER_EVERY = 3, 20  # ticks without an answer to our hello until a lower one is tried, and again
 COMPARED = (5, 7)  # connections of ours, beside a client's second failure in a row
+SETTINGS_INTERVAL = 86_400.0  # seconds
 MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly
 
 
@@ -112,6 +114,8 @@ class TargetLoop:
                 group.create_task(self._run_clock())
                 if target.download and target.probe_ids:
                     group.create_task(download_loop.run(target, self._session_works, self._probe_download))
+                if target.settings and target.probe_ids:
+                    group.create_task(self._run_settings())
                 if self._clients:
                     group.create_task(client_loop.run(target, self._clients, self._probe_client, self._grid))
         finally:
@@ -273,6 +277,22 @@ class TargetLoop:
         report = download.result()
         shared.states.record_download(report)
         return bool(report.results) and report.results[0].ok
+
+    # The settings
+
+    async def _run_settings(self) -> None:
+        """Ask the gateway for its settings once a day; never again once the request got no answer."""
+        target, shared = self._target, self._shared
+        while True:
+            await self._session_works.wait()
+            async with shared.endpoints.lease((target.host, target.port)), shared.slots:
+                abandoned = partial(shared.states.record_connections, target)
+                answer = await probe_settings(target, shared.resolver, abandoned=abandoned)
+            shared.states.record_settings(target.name, answer)
+            if answer.asked and answer.config is None:
+                self._log.warning("the gateway does not tell its settings", problem=answer.problem)
+                return
+            await asyncio.sleep(SETTINGS_INTERVAL)
 
     # The clients
 

@@ -61,6 +61,15 @@ class HelloBehaviour(StrEnum):
     CLOSE = "close"
 
 
+class SettingsBehaviour(StrEnum):
+    """How a request for the gateway's settings ends."""
+
+    ANSWERED = "answered"
+    NOTHING = "nothing"
+    REFUSED = "refused"  # error 10357
+    CLOSE = "close"
+
+
 class EarlyMessage(StrEnum):
     """A message that comes before the reply to the hello."""
 
@@ -132,6 +141,7 @@ class Mode:
     closes_newest: bool = False
     unanswered: DownloadRequest | None = None
     endless: DownloadRequest | None = None  # its answer comes, the end of it never
+    settings: SettingsBehaviour = SettingsBehaviour.ANSWERED
     values_cut: bool = False  # closes in the middle of the account values
     banner: bytes = b""  # said at `accept` BANNER or at `hello` FOREIGN
     limited: bool = False  # serves so many connections at a time as the settings say, and never answers the others
@@ -537,6 +547,28 @@ _TABLE = (
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         values_cut=True,
+    ),
+    # the gateway's own settings
+    Mode(
+        "settings_unanswered",
+        "a request for the settings is not answered",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        settings=SettingsBehaviour.NOTHING,
+    ),
+    Mode(
+        "settings_refused",
+        "a request for the settings gets error 10357",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        settings=SettingsBehaviour.REFUSED,
+    ),
+    Mode(
+        "settings_closed",
+        "end of stream after a request for the settings",
+        Verdict.HEALTHY,
+        Layer.SESSION,
+        settings=SettingsBehaviour.CLOSE,
     ),
     # modes that change by themselves
     Mode("freeze_after", "works for --freeze-after seconds, then is `silent`", Verdict.API_SILENT, changing=True),

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from exporter.protocol import settings
 from exporter.protocol.download import DownloadRequest
 from exporter.protocol.wire import Answer, Request, frame
-from exporter.simulator import account, contract_details, messages
+from exporter.simulator import account, contract_details, gateway_config, messages
 from exporter.simulator.account import Question
 from exporter.simulator.messages import Message
 from exporter.simulator.modes import (
@@ -15,6 +16,7 @@ from exporter.simulator.modes import (
     HelloBehaviour,
     Malformed,
     Mode,
+    SettingsBehaviour,
     StartBehaviour,
     UpstreamBehaviour,
 )
@@ -207,7 +209,26 @@ def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Messag
         case Request.REQ_CONTRACT_DETAILS if mode.contracts and mode.upstream is UpstreamBehaviour.CONNECTED:
             return tuple(Step(data) for data in contract_details.details(version, message, now))
         case _:
-            return _download(mode, Question(version, message, setup, now))
+            return _rest(mode, Question(version, message, setup, now))
+
+
+def _rest(mode: Mode, question: Question) -> Script:
+    """The answer to a request for the settings or of the account download."""
+    if question.message.id == settings.REQUEST and question.version >= settings.SETTINGS_FROM:
+        return _settings(mode, question)
+    return _download(mode, question)
+
+
+def _settings(mode: Mode, question: Question) -> Script:
+    match mode.settings:
+        case SettingsBehaviour.ANSWERED:
+            return (Step(gateway_config.answer(question.setup, question.message)),)
+        case SettingsBehaviour.REFUSED:
+            return (Step(_error(question.version, question.now, gateway_config.REFUSED)),)
+        case SettingsBehaviour.CLOSE:
+            return CLOSE
+        case _:
+            return SILENCE
 
 
 def _download(mode: Mode, question: Question) -> Script:

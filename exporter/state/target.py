@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHello, Target, Verdict
 from exporter.protocol.launcher_log import Login
+from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import Falls
 from exporter.state.suspension import WatchRelease
 from exporter.state.trend import Trend
@@ -117,6 +118,7 @@ class TargetState:
     conflicts: int = 0  # client ids of ours that were refused with error 326
     watched: WatchState = field(default_factory=WatchState)
     download: DownloadProbe | None = None
+    settings: SettingsAnswer | None = None  # the gateway's own settings, where the target opted in
     lower_hello: ServerHello | None = None  # the answer to a lower hello, while the usual one gets none
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     falls: Falls = field(default_factory=Falls)
@@ -193,6 +195,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
         target=target,
         login=None,
         download=state.download if target.download else None,
+        settings=state.settings if target.settings else None,
         falls=Falls(),
         release=WatchRelease(),
         client_probes=client_probes,

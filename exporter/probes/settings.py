@@ -1,0 +1,72 @@
+"""Ask a gateway for its own settings, on a connection of its own, for a target that opted in. Never seen on a real TWS.
+
+One request, reqConfig. A gateway that leaves it unanswered, refuses it or ends the session is not asked again by the
+caller. Nothing is ever changed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from exporter.model import Target
+from exporter.probes.api_session import ApiSession
+from exporter.probes.connection import Connection
+from exporter.probes.context import ProbeContext
+from exporter.probes.handshake import probe_handshake
+from exporter.probes.port import probe_port
+from exporter.probes.resolver import Resolver
+from exporter.probes.session import in_session
+from exporter.protocol import settings
+from exporter.protocol.settings import SettingsAnswer
+
+DEADLINE = 5.0  # seconds
+
+
+async def probe_settings(
+    target: Target,
+    resolver: Resolver,
+    deadline: float = DEADLINE,
+    *,
+    abandoned: Callable[[int], object] = lambda _: None,
+) -> SettingsAnswer:
+    """Ask once. `abandoned` gets the connections of a probe that is cancelled."""
+    context = ProbeContext(
+        target, Connection(asyncio.get_running_loop().time() + deadline), resolver, time.perf_counter
+    )
+    outcome: dict[str, ApiSession] = {}
+    problem = ""
+    try:
+        try:
+            problem = await _ask(context, outcome)
+        finally:
+            await context.connection.close()
+    except asyncio.CancelledError:
+        abandoned(context.opened)
+        raise
+    answer = outcome["session"].config if outcome else None
+    config = None if answer is None else answer.config
+    return SettingsAnswer(time.time(), context.opened, config, asked=bool(outcome), problem="" if config else problem)
+
+
+async def _ask(context: ProbeContext, outcome: dict[str, ApiSession]) -> str:
+    """Why no settings came, if none came; the session that asked is put into `outcome`."""
+    port = await probe_port(context)
+    handshake = await probe_handshake(context) if port.ok else port
+    context.server = handshake.server
+    if not handshake.ok or handshake.server is None:
+        return "no session was begun for it"
+    if handshake.server.version < settings.SETTINGS_FROM:
+        return f"server version {handshake.server.version} cannot tell them, {settings.SETTINGS_FROM} and newer can"
+    problem = "no session was begun for it"
+
+    async def use(session: ApiSession) -> None:
+        nonlocal problem
+        outcome["session"] = session
+        cause = session.send(settings.write_request(1))
+        while cause is None and session.config is None and session.refusal is None:
+            cause = await session.hear()
+        refusal = session.refusal
+        problem = str(cause or "no answer") if refusal is None else f"error {refusal.code}"
+
+    await in_session(context, use)
+    return problem
