@@ -1,0 +1,43 @@
+"""The reports of users, replayed: the verdict is right, and the action that helped is among the required ones."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.cli.diagnose import examine
+from exporter.model import ClientSpec, Mode, Target
+from exporter.simulator.gateway import Gateway
+from exporter.verdict.rules import explain, judge
+from tests.reports import REPORTS, UserReport, as_markdown
+from tests.shell.clients_real import make_client
+
+ACCOUNT = "DU1234567"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("row", REPORTS, ids=lambda row: f"{row.mode}-{row.threads.split(',')[0]}")
+async def test_what_was_reported_gets_its_verdict_and_the_action_that_helped(row: UserReport) -> None:
+    for name in row.clients:
+        make_client(name)
+    specs = [ClientSpec(name, name.partition("-")[0], deadline=6.0) for name in row.clients]
+    async with Gateway(row.mode) as gateway:
+        target = Target(
+            "paper",
+            gateway.host,
+            gateway.port,
+            Mode.PAPER,
+            deadline=2.0,
+            client_ids=(9001, 9002),
+            account=ACCOUNT,
+            download=row.download,
+        )
+        report = await examine(target, specs, None, lambda _: None)
+    verdict = judge(report, target)
+    assert verdict is row.verdict
+    assert row.action in " ".join(explain(report, target, verdict).actions)
+
+
+def test_the_committed_table_of_reports_is_what_the_rows_give() -> None:
+    committed = Path(__file__).parents[2] / "docs" / "reports.md"
+    assert committed.read_text("utf-8") == as_markdown()
