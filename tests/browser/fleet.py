@@ -7,8 +7,8 @@ from dataclasses import replace
 from exporter.model import Verdict
 from exporter.state.target import Change, Judged, TargetState
 from exporter.state.trend import DAY, Trend
-from tests.core import samples
-from tests.core.states import CLIENT_HUNG, CLIENT_OK, TRADING, grown, tried
+from tests.core.states import CLIENT_HUNG, CLIENT_OK, NOW, TRADING, every_verdict, grown, in_verdict, tried
+from tests.core.states import target as target_of
 
 HOUR = 3600
 INTERVAL = 3600.0  # so long that no state expires while it is looked at
@@ -26,13 +26,13 @@ def fleet(healthy: int, silent: int, now: float) -> list[TargetState]:
     """Every verdict, and so many more that are healthy and silent."""
     random.seed(1)
     trends = {name: _trend(seconds, now) for name, seconds in TYPICAL.items()}
-    shown = [_with_a_day(_at(state, now), trends, now) for state in samples.every_verdict()]
-    target = replace(samples.target("libraries"), clients=("ib_insync", "nautilus"), client_ids=(9001,))
+    shown = [_with_a_day(_at(state, now), trends, now) for state in every_verdict()]
+    target = replace(target_of("libraries"), clients=("ib_insync", "nautilus"), client_ids=(9001,))
     shown.append(
         _with_a_day(_at(tried(grown(TRADING, TRADING, target=target), CLIENT_OK, CLIENT_HUNG), now), trends, now)
     )
     for number, verdict in ((healthy, Verdict.HEALTHY), (silent, Verdict.API_SILENT)):
-        base = _at(samples.in_verdict(verdict), now)
+        base = _at(in_verdict(verdict), now)
         shown += [_named(base, f"{verdict.value}-{place:04}", place) for place in range(number)]
     return shown
 
@@ -66,7 +66,7 @@ def _trend(seconds: float, now: float) -> Trend:
 
 def _at(state: TargetState, now: float) -> TargetState:
     """A state of the samples, as if it were made now."""
-    later = now - samples.NOW
+    later = now - NOW
 
     def judged(kept: tuple[Judged, ...]) -> tuple[Judged, ...]:
         return tuple(replace(each, report=replace(each.report, at=each.report.at + later)) for each in kept)

@@ -15,8 +15,25 @@ from exporter.web import pages
 from exporter.web.pages.render import CHUNK, UNFOLDED
 from exporter.web.pages.rows import VerdictSpan, common_window, layer_cells, strip
 from exporter.web.pages.selection import PAGE
-from tests.core.samples import CASES, HANDSHAKE, NOW, PORT, after, every_verdict, in_verdict, no_reply, report, target
-from tests.core.states import CLIENT_HUNG, CLIENT_OK, T0, TARGET, TRADING, grown, tried
+from tests.core.states import (
+    CASES,
+    CLIENT_HUNG,
+    CLIENT_OK,
+    HANDSHAKE_OK,
+    NOW,
+    PORT_OK,
+    T0,
+    TARGET,
+    TRADING,
+    after,
+    every_verdict,
+    grown,
+    in_verdict,
+    no_reply,
+    report_of,
+    target,
+    tried,
+)
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">&quot;\'{{ 7*7 }}'
@@ -123,7 +140,7 @@ def test_what_a_peer_or_a_configuration_says_is_shown_as_text() -> None:
     )
     hostile = replace(target(HOSTILE), labels={HOSTILE: HOSTILE}, host=HOSTILE, clients=(HOSTILE,))
     state = after(TargetState(hostile), (5, (*results, client)))
-    broken = replace(state, verdict=Verdict.PROBE_BROKEN, last=replace(state.last or report("", ()), fault=HOSTILE))
+    broken = replace(state, verdict=Verdict.PROBE_BROKEN, last=replace(state.last or report_of("", ()), fault=HOSTILE))
     rendered = [render_status([state, broken], NOW), pages.render_error(404, HOSTILE, HOSTILE)]
     rendered += [pages.render_target(state, NOW), pages.render_target(broken, NOW)]
     for html in rendered:
@@ -188,13 +205,13 @@ def test_the_ladder_tells_not_reached_from_not_probed_and_not_known() -> None:
 
     dash = "\N{EN DASH}"
     assert shown(None) == [(dash, "not known")] * 4
-    assert shown(report("", CASES[Verdict.PORT_CLOSED])) == [("✗", "refused"), *[(dash, "not reached")] * 3]
+    assert shown(report_of("", CASES[Verdict.PORT_CLOSED])) == [("✗", "refused"), *[(dash, "not reached")] * 3]
     skipped = LayerResult(layer=Layer.HANDSHAKE, outcome=Outcome.SKIPPED)
-    assert shown(report("", (*CASES[Verdict.PORT_CLOSED], skipped)))[1] == (dash, "not reached")
-    assert shown(report("", CASES[Verdict.HEALTHY])) == [("✓", "ok"), ("✓", "ok"), *[(dash, "not probed")] * 2]
-    assert shown(report("", CASES[Verdict.SLOW]))[1] == ("!", "slow")
+    assert shown(report_of("", (*CASES[Verdict.PORT_CLOSED], skipped)))[1] == (dash, "not reached")
+    assert shown(report_of("", CASES[Verdict.HEALTHY])) == [("✓", "ok"), ("✓", "ok"), *[(dash, "not probed")] * 2]
+    assert shown(report_of("", CASES[Verdict.SLOW]))[1] == ("!", "slow")
     late = LayerResult(layer=Layer.SESSION, outcome=Outcome.OK, stages=((Stage.CURRENT_TIME, 1.5),))
-    assert shown(report("", (PORT, HANDSHAKE, late)))[1:3] == [("✓", "ok"), ("!", "slow")]
+    assert shown(report_of("", (PORT_OK, HANDSHAKE_OK, late)))[1:3] == [("✓", "ok"), ("!", "slow")]
 
 
 def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_detail() -> None:
@@ -211,8 +228,8 @@ def test_clients_are_counted_on_the_ladder_and_set_side_by_side_with_stage_and_d
         client="nautilus-live",
     )
     gone = LayerResult(layer=Layer.CLIENT, outcome=Outcome.UNAVAILABLE, client="ibapi")
-    state = after(TargetState(target("paper")), (5, (PORT, HANDSHAKE, good, bad, gone)))
-    made = report("", (PORT, HANDSHAKE, good, bad, gone))
+    state = after(TargetState(target("paper")), (5, (PORT_OK, HANDSHAKE_OK, good, bad, gone)))
+    made = report_of("", (PORT_OK, HANDSHAKE_OK, good, bad, gone))
     assert layer_cells(made, target("paper"))[3].word == "1 of 2 ok"
     cells = re.findall(
         r"<tr><th scope=\"row\">Client library</th>(.*)</tr>",

@@ -11,7 +11,7 @@ from exporter.state.target import Change, TargetState
 from exporter.state.trend import DAY, WIDTH, Trend
 from exporter.web import pages
 from exporter.web.pages.plot import BOTTOM, TOP, plot
-from tests.core.samples import NOW, in_verdict, target
+from tests.core.states import NOW, in_verdict, target
 from tests.core.web.test_pages import Outline
 
 CLIENTS = ("ib_async", "ibapi")

@@ -13,7 +13,7 @@ from exporter.state.target import TargetState
 from exporter.verdict.rules import Severity
 from exporter.web import pages
 from exporter.web.pages.selection import PAGE, Selection, pager, parse_selection
-from tests.core.samples import NOW, in_verdict
+from tests.core.states import NOW, in_verdict
 from tests.core.web.test_pages import Outline
 
 FLEET = [

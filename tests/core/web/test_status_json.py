@@ -5,7 +5,7 @@ from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Stage, Targ
 from exporter.state.target import TargetState
 from exporter.verdict.rules import judge
 from exporter.web import pages
-from tests.core.samples import CASES, NOW, after, every_verdict, in_verdict, no_reply, report, target
+from tests.core.states import CASES, NOW, after, every_verdict, in_verdict, no_reply, report_of, target
 
 # The object that `diagnose --json` prints, in the order of the public interface.
 FIELDS = [
@@ -26,7 +26,7 @@ LAYER_FIELDS = ["layer", "client", "outcome", "seconds", "stage", "detail"]
 
 
 def test_a_report_has_exactly_the_promised_fields_in_their_order() -> None:
-    made = report("paper", CASES[Verdict.API_SILENT])
+    made = report_of("paper", CASES[Verdict.API_SILENT])
     answer = pages.report_json(target("paper"), made, judge(made, target("paper")))
     assert list(answer) == FIELDS
     assert [list(layer)[:6] for layer in answer["layers"]] == [LAYER_FIELDS] * 2
@@ -35,14 +35,14 @@ def test_a_report_has_exactly_the_promised_fields_in_their_order() -> None:
     assert answer["server_version"] is None
     assert answer["layers"][0] | {"detail": "", "stages": {}} == {
         "layer": "port", "client": None, "outcome": "ok", "seconds": 0.00031, "stage": None, "detail": "",
-        "cause": None, "stages": {}, "clock": None,
+        "cause": None, "stages": {}, "clock": "kernel",
     }  # fmt: skip
     assert answer["layers"][1]["stage"] == "reply"
     assert answer["layers"][1]["cause"] == "silence"
 
 
 def test_the_server_version_is_a_number_and_the_clock_of_a_time_is_named() -> None:
-    answer = pages.report_json(target("paper"), report("paper", CASES[Verdict.HEALTHY]), Verdict.HEALTHY)
+    answer = pages.report_json(target("paper"), report_of("paper", CASES[Verdict.HEALTHY]), Verdict.HEALTHY)
     assert answer["server_version"] == 226
     assert answer["server_release"] == "10.50 or newer"
     assert answer["layers"][1]["clock"] == "kernel"
@@ -53,7 +53,9 @@ def test_a_client_is_named_beside_its_layer() -> None:
     bad = LayerResult(
         layer=Layer.CLIENT, outcome=Outcome.TIMEOUT, seconds=15.0, stage=Stage.CONNECT, client="ib_insync"
     )
-    answer = pages.report_json(target("paper"), report("paper", (*CASES[Verdict.HEALTHY], bad)), Verdict.CLIENT_FAULT)
+    answer = pages.report_json(
+        target("paper"), report_of("paper", (*CASES[Verdict.HEALTHY], bad)), Verdict.CLIENT_FAULT
+    )
     assert answer["layers"][2] | {"detail": ""} == {
         "layer": "client", "client": "ib_insync", "outcome": "timeout", "seconds": 15.0, "stage": "connect", "detail": "",
         "cause": None, "stages": {}, "clock": None,
@@ -109,7 +111,7 @@ def test_an_expired_state_is_unknown_since_it_expired_and_keeps_its_layers_to_it
 
 def test_an_answer_of_a_peer_goes_into_json_whatever_it_holds() -> None:
     detail = 'it said "\\x00\\ud800" </script>'
-    made = report("paper", no_reply(Outcome.GARBLED, Cause.MALFORMED, 0.1, detail))
+    made = report_of("paper", no_reply(Outcome.GARBLED, Cause.MALFORMED, 0.1, detail))
     answer = pages.report_json(replace(Target("x", "::1", 1, Mode.LIVE), labels={"a": "b"}), made, Verdict.NOT_TWS_API)
     assert json.loads(json.dumps(answer))["layers"][1]["detail"] == detail
 
