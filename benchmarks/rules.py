@@ -128,7 +128,7 @@ def series(metric: Metric, target: str, verdict: Verdict) -> list[str]:
         return [f'{metric.name}{{{target},verdict="{each}"}} {int(each is verdict)}' for each in Verdict]
     labels = [target]
     for name in metric.labels[1:]:
-        values = CLIENTS if name == "client" and "client_" in metric.name else VALUES[name]
+        values = CLIENTS if name == "client" and "client_" in metric.name else VALUES.get(name, (name,))
         labels = [f'{before},{name}="{value}"' for before in labels for value in values]
     if metric.kind == HISTOGRAM:
         bounds = [*map(str, BUCKETS), "+Inf"]
