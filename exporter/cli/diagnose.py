@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.clients.pool import ClientPool, PooledClient
-from exporter.clients.probe import EndpointLease, probe_client, unusable
-from exporter.model import ClientSpec, Layer, LayerResult, Report, Target
+from exporter.clients.probe import EndpointLease, compare, probe_client, unusable
+from exporter.model import ClientSpec, Fall, Layer, LayerResult, Report, Target
 from exporter.probes.download import DEADLINE, download
 from exporter.probes.resolver import Resolver
 from exporter.probes.settings import DEADLINE as SETTINGS_DEADLINE
 from exporter.probes.settings import probe_settings
 from exporter.probes.target import LOWER_SECONDS, probe_lower_hello, probe_target
+from exporter.state.suspension import PARTIAL, began_with
 from exporter.state.target import cut_short
 from exporter.verdict.client_blame import (
     CONVINCING,
@@ -35,6 +36,7 @@ from exporter.verdict.client_blame import (
     discard,
     hello_unanswered,
     is_conclusive,
+    is_shared,
     skipped,
     upstream_lost,
     wire_ok,
@@ -194,7 +196,25 @@ class Diagnosis:
             self._connections += again.connections
             return replace(probe, result=discard(probe.result, UNPROVEN))
         self._take(again)
-        return confirm(probe, again)
+        if not fallen and not answered(again):
+            fall = Fall(at=again.at, client=member.spec.name, installed=member.installed)
+            self._wire = replace(self._wire, fall=fall, remarks=(began_with(fall),))
+        return await self._compare(confirm(probe, again))
+
+    async def _compare(self, probe: ClientProbe) -> ClientProbe:
+        """The client probe; before its failure counts, compared with connections of our own."""
+        if probe.result.doubt is not None or not is_shared(probe.result) or self._left() < self._target.deadline:
+            return probe
+        probe, reports = await compare(probe, self._shake_hands)
+        self._connections += sum(report.connections for report in reports)
+        if probe.result.doubt is not None:
+            remark = PARTIAL.format(failed=1, total=len(reports) + 2)  # with those right before and after the client
+            self._wire = replace(self._wire, remarks=(remark,))
+        return probe
+
+    async def _shake_hands(self) -> Report:
+        deadline = min(self._target.deadline, max(self._left(), 0.0))
+        return await probe_target(replace(self._target, client_ids=()), self._resolver, deadline)
 
     async def _probe_wire(self) -> Report:
         return await probe_target(self._target, self._resolver, min(self._target.deadline, max(self._left(), 0.0)))
@@ -210,7 +230,14 @@ class Diagnosis:
     def _take(self, wire: Report) -> None:
         """Keep the latest report of the wire, which counts the connections of all."""
         self._connections += wire.connections
-        self._wire = replace(wire, at=self._wire.at, lower_hello=None if answered(wire) else self._wire.lower_hello)
+        known = self._wire
+        self._wire = replace(
+            wire,
+            at=known.at,
+            lower_hello=None if answered(wire) else known.lower_hello,
+            fall=None if answered(wire) else known.fall,
+            remarks=known.remarks,
+        )
 
     def _report(self) -> Report:
         clients = (self._results.get(spec.name) or skipped(spec.name) for spec in self._clients)

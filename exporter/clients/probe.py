@@ -10,18 +10,20 @@ A more urgent probe of the target ends the lease; then the client is stopped, an
 import asyncio
 import contextlib
 import math
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from exporter.clients.pool import PooledClient
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
-from exporter.verdict.client_blame import ClientProbe, answered, discard, enough, is_conclusive, skipped
+from exporter.verdict.client_blame import ClientProbe, answered, discard, doubt_partial, enough, is_conclusive, skipped
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 ENDING = 2 * SETTLING  # seconds kept for killing a client at the end of its time
+COMPARED = (5, 7)  # connections of ours
 LEAST = 0.1  # seconds for a client, however near the wire's next probe is
 IN_USE = 326
 
@@ -102,6 +104,20 @@ async def probe_client(
         conflicts=conflicts,
         limit=had_seconds,
     )
+
+
+async def compare(probe: ClientProbe, handshake: Callable[[], Awaitable[Report]]) -> tuple[ClientProbe, list[Report]]:
+    """Connect several times ourselves before a client's failure counts: a relay lets only some of its backends fail.
+
+    The number is random, so that our connections do not keep step with the backends. Returns the probe as it counts,
+    and the reports of the connections.
+    """
+    reports: list[Report] = []
+    for _ in range(random.randint(*COMPARED)):  # noqa: S311 - no secret
+        reports.append(await handshake())
+        if not answered(reports[-1]):
+            return doubt_partial(probe), reports
+    return probe, reports
 
 
 def unusable(member: PooledClient, problem: str) -> ClientProbe:

@@ -23,7 +23,7 @@ from functools import partial
 import structlog
 
 from exporter.clients.pool import PooledClient
-from exporter.clients.probe import interrupted, pause, probe_client, skip, unusable
+from exporter.clients.probe import compare, interrupted, pause, probe_client, skip, unusable
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
@@ -33,7 +33,7 @@ from exporter.protocol.launcher_log import Login, LogProblem
 from exporter.service import client_loop, download_loop, schedule, silence, watch
 from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.states import TargetStates
-from exporter.state.falls import blocked_by
+from exporter.state.falls import blocked_by, is_partial
 from exporter.state.fold_watch import probe_at_once, working_session
 from exporter.state.target import TargetState, expired, missing_silence
 from exporter.state.watch_events import WatchEvent
@@ -42,14 +42,12 @@ from exporter.verdict.client_blame import (
     ClientProbe,
     answered,
     confirm,
-    doubt_partial,
     hello_unanswered,
     is_conclusive,
     repeats,
 )
 
 LOWER_AFTER, LOWER_EVERY = 3, 20  # ticks without an answer to our hello until a lower one is tried, and again
-COMPARED = (5, 7)  # connections of ours, beside a client's second failure in a row
 SETTINGS_INTERVAL = 86_400.0  # seconds
 MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly
 
@@ -314,6 +312,7 @@ class TargetLoop:
         until = await self._wait_for_room(client.spec.deadline)
         if shared.states[target.name].falls.sessions_suspended or not self._wire_answers():
             return record(skip(client))
+        await self._shift()
         lease = None
         started = partial(shared.states.begin_client, target.name, client.spec.name, client.installed)
         try:
@@ -330,7 +329,7 @@ class TargetLoop:
             failed = is_conclusive(probe.result) and not probe.result.ok
             if failed or (probe.before is not None and not answered(probe.before)):
                 probe = confirm(probe, await self._probe_wire_after(target))
-                probe = await self._compare(client, probe)
+                probe = await self._compare(client, probe, target)
         except asyncio.CancelledError:
             if lease is not None:  # a reload, or the end of the process: what was opened counts all the same
                 record(interrupted(client, target, lease))
@@ -338,27 +337,25 @@ class TargetLoop:
         soon = record(probe)
         return record(pause(client, Cause.SUSPENDED)) if self._blocked(client) is Cause.SUSPENDED else soon
 
+    async def _shift(self) -> None:
+        """Connect once more, or not: where only some connections are answered, ours must not keep step with that."""
+        states = self._shared.states
+        if is_partial(states[self._target.name].falls) and random.random() < 0.5:  # noqa: S311, PLR2004 - a coin
+            states.record_samples(self._target.name, [await self._shared.probe(replace(self._target, client_ids=()))])
+
     def _blocked(self, client: PooledClient) -> Cause | None:
         states = self._shared.states
         return blocked_by(states[self._target.name].falls, client.spec.name, time.time(), states.timings)
 
-    async def _compare(self, client: PooledClient, probe: ClientProbe) -> ClientProbe:
-        """Before a failure counts: connect several times ourselves. A relay lets only some of its backends fail.
-
-        Their number is random, so that our connections do not keep step with the backends.
-        """
+    async def _compare(self, client: PooledClient, probe: ClientProbe, target: Target) -> ClientProbe:
+        """The client probe, compared with connections of our own where its failure would count now."""
         state = self._shared.states[self._target.name]
         earlier = state.client_probes.get(client.spec.name)
         if not repeats(probe, earlier):
             return probe
-        handshake, reports = replace(self._target, client_ids=()), []
-        for _ in range(random.randint(*COMPARED)):  # noqa: S311 - no secret
-            report = await self._shared.probe(handshake)
-            reports.append(report)
-            if not answered(report):
-                break
+        probe, reports = await compare(probe, lambda: self._shared.probe(replace(target, client_ids=())))
         self._shared.states.record_samples(self._target.name, reports)
-        return probe if answered(reports[-1]) else doubt_partial(probe)
+        return probe
 
     async def _probe_wire_after(self, target: Target) -> Report:
         """The wire right after a client's failure; on record, unless it was probed with a lower hello."""

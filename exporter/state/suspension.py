@@ -72,16 +72,22 @@ def annotate(report: Report, falls: Falls, release: WatchRelease, timings: FallT
     return replace(report, fall=falls.present, answered_beside=beside, remarks=tuple(remarks))
 
 
-def describe_fall(fall: Fall, timings: FallTimings) -> str:
-    """A fall as a line of evidence."""
-    again = " That was the second time in a row" if fall.count >= SUSPENDED_AT else ""
+def began_with(fall: Fall) -> str:
+    """The connection of ours that a failure began with, in words."""
     if fall.client is None:
-        ending = f"{again}: no session is begun here until the configuration is reloaded." if again else ""
-        return f"It began right after a session of our own had been begun (startApi).{ending}"
+        return "It began right after a session of our own had been begun (startApi)."
     name = fall.client if fall.installed is None else f"{fall.client} ({release_of(fall.installed)})"
     when = f"{elapsed(fall.after)} after {name} had been tried" if fall.after else f"while {name} was connecting"
-    rest = f" {fall.client} is not tried here again until the gateway has been well for {elapsed(timings.rest)}."
-    return f"It began {when}." + (f"{again}: {fall.client} is suspended here until a reload." if again else rest)
+    return f"It began {when}."
+
+
+def describe_fall(fall: Fall, timings: FallTimings) -> str:
+    """A fall as a line of evidence."""
+    if fall.count < SUSPENDED_AT:
+        rest = f" {fall.client} is not tried here again until the gateway has been well for {elapsed(timings.rest)}."
+        return began_with(fall) + (rest if fall.client else "")
+    ending = f"{fall.client} is suspended" if fall.client else "no session is begun"
+    return f"{began_with(fall)} That was the second time in a row: {ending} here until a reload."
 
 
 def _partial_remark(falls: Falls) -> list[str]:

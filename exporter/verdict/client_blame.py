@@ -125,6 +125,11 @@ def malformed(report: Report) -> bool:
     return any(result.session.malformed for result in report.results if result.session)
 
 
+def is_shared(result: LayerResult) -> bool:
+    """The client failed in a way that the gateway, or a relay before it, may have had a part in."""
+    return result.outcome in SHARED and is_conclusive(result)
+
+
 def repeats(probe: ClientProbe, earlier: ClientProbe | None) -> bool:
     """Whether this failure would count because the probe before it failed too, and did not count yet."""
     result = probe.result

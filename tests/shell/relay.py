@@ -4,6 +4,7 @@ It knows a client's connection by the handshake of ours that comes right before 
 """
 
 import asyncio
+import itertools
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -112,6 +113,33 @@ async def relaying(gateway: int, cut: Cut | None = None) -> AsyncIterator[Relay]
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay
+    finally:
+        server.close()
+        for task in tuple(carried):
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def round_robin(*ports: int) -> AsyncIterator[int]:
+    """A relay that gives each connection to the next of these ports; gives its own."""
+    turns = itertools.cycle(ports)
+    carried: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            carried.add(task)
+            task.add_done_callback(carried.discard)
+        try:
+            await Relay(next(turns), None).carry(reader, writer)
+        except OSError:  # the backend has reset the connection already
+            writer.transport.abort()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for task in tuple(carried):
