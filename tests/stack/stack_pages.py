@@ -3,8 +3,6 @@
 The three scenarios run side by side, and beside the tests of stack_loop.py: the fixture `stack` starts them.
 """
 
-import time
-
 import pytest
 
 from tests.stack import figures
@@ -43,13 +41,12 @@ def test_a_fleet_that_freezes_together_is_one_page_and_nothing_new_while_it_reco
     scenarios: Scenarios,
 ) -> None:
     done = scenarios.fleet.result(timeout=LONG)
+    paged = [message for message in done.messages if message["receiver"] == "pager"]
     named = [
-        (message["status"], *sorted({each["labels"]["alertname"] for each in message["alerts"]}))
-        for message in done.messages
+        (message["status"], *sorted({each["labels"]["alertname"] for each in message["alerts"]})) for message in paged
     ]
     assert named == [("firing", "IbkrApiSilentEverywhere"), ("resolved", "IbkrApiSilentEverywhere")], named
-    took = done.messages[0]["at"] - done.began
+    took = paged[0]["at"] - done.began
     figures.keep("sixteen gateways frozen together, one in its restart window, one well: pages", "1")
     figures.keep("from the freeze of the fleet to its page", f"{took:.1f} s")
     assert took <= WITHIN
-    assert time.time() > done.began

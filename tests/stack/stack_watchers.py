@@ -40,7 +40,7 @@ def test_an_exporter_that_starts_again_and_again_is_a_page(watchers: Watchers) -
 
 def claims_nothing(told: Told) -> None:
     """What ended because nobody reported it any more is not said to be well."""
-    figures.keep("false words of recovery in these", "0")
+    figures.keep("Prometheus killed: messages that claim a recovery", "0")
     for text in told.ends:
         assert text.startswith("ENDED frozen: api_silent, no longer reported since"), text
         assert "That is all that is known here" in text
