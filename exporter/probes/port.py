@@ -50,7 +50,8 @@ async def _connect(context: ProbeContext, addresses: list[Address], resolved: fl
         connection.discard()
         failures.setdefault(ended, []).append(str(address.sockaddr[0]))
     cause = next(cause for cause in TELLING if cause in failures)
-    detail = _listed(failures) if len(addresses) > 1 or addresses[0].sockaddr[0] != context.target.host else ""
+    only = str(addresses[0].sockaddr[0]) if len(addresses) == 1 else ""
+    detail = _listed(failures) if not only else only if only != context.target.host else ""
     return _failed(cause, context.clock() - began, Stage.CONNECT, detail)
 
 

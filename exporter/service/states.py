@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from exporter.model import Doubt, InstalledVersion, Layer, Report, Target, Verdict
+from exporter.model import Cause, Doubt, InstalledVersion, Layer, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import (
@@ -143,6 +143,13 @@ class TargetStates(Mapping[str, TargetState]):
         before = self._states[name]
         state = self.put(fold_watch_event(before, event))
         self._log.debug("watched", target=name, kind=event.kind.value)
+        if _id_in_use(state) and not _id_in_use(before):
+            remedy = (
+                "reserve other client_ids for this target, or stop the program that uses this one: another exporter?"
+            )
+            self._log.warning(
+                "the watch's client id is in use", target=name, client_id=state.target.watch_id, remedy=remedy
+            )
         self._log_verdict(before, state)
 
     def begin_client(self, name: str, client: str, installed: InstalledVersion | None) -> None:
@@ -232,3 +239,9 @@ class TargetStates(Mapping[str, TargetState]):
             text = headline(after.last, target, after.verdict)
             words = {"verdict": after.verdict.value, "before": before.verdict.value, "headline": text}
             self._log.info("verdict changed", target=after.target.name, **words)
+
+
+def _id_in_use(state: TargetState) -> bool:
+    """The gateway refused the watch's client id."""
+    ended = state.watched.ended
+    return ended is not None and ended.cause is Cause.CLIENT_ID_IN_USE

@@ -320,6 +320,17 @@ async def test_of_several_addresses_the_next_is_tried_when_one_refuses() -> None
     assert judge(report, target) is Verdict.HEALTHY
 
 
+async def test_a_name_with_one_address_that_refuses_shows_the_address_and_the_cause_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port_number = free.getsockname()[1]
+        addresses = [resolving.Address(socket.AF_INET, ("127.0.0.1", port_number))]
+        report = await probe_target(at(port_number, "gateway.test"), Resolver(lambda _: addresses))
+    port = report.layer(Layer.PORT)
+    assert port is not None
+    assert (port.cause, port.detail) == (Cause.CONNECT_REFUSED, "127.0.0.1")
+
+
 async def test_only_the_configured_address_family_is_tried() -> None:
     async with Gateway("ok") as gateway:
         target = at(gateway.port, "localhost", address_family=AddressFamily.IPV4)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.state.watch_events import WatchEvent, WatchEventKind
+from exporter.web.pages import render_target
 from tests.shell.support import PATIENCE, until
 
 PROBES, WATCH = 9001, 9002  # the client ids
@@ -246,14 +248,18 @@ async def test_a_freeze_that_passes_is_followed_by_a_probe_and_health() -> None:
 
 async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_nobody() -> None:
     setup = GatewaySettings(taken_client_ids=frozenset({WATCH}))
-    async with Gateway("ok", setup=setup) as gateway, watching(at(gateway, interval=0.2)) as service:
-        async with asyncio.timeout(5):
-            await service.wait_for(lambda: service.states["gateway"].conflicts >= 2)
-        state = service.states["gateway"]
-        assert state.verdict is Verdict.HEALTHY
-        assert state.watched.ended is not None
-        assert (state.watched.ended.outcome, state.watched.ended.code) == (Outcome.REJECTED, 326)
-        await agreeing(service, gateway)
+    with capture_logs() as lines:
+        async with Gateway("ok", setup=setup) as gateway, watching(at(gateway, interval=0.2)) as service:
+            async with asyncio.timeout(20):
+                await service.wait_for(lambda: service.states["gateway"].conflicts >= 2)
+            state = service.states["gateway"]
+            assert f"client id {WATCH} is in use" in render_target(state, time.time())
+            await agreeing(service, gateway)
+    [said] = [line for line in lines if line["event"] == "the watch's client id is in use"]
+    assert (said["log_level"], said["client_id"]) == ("warning", WATCH)
+    assert state.verdict is Verdict.HEALTHY
+    assert state.watched.ended is not None
+    assert (state.watched.ended.outcome, state.watched.ended.code) == (Outcome.REJECTED, 326)
 
 
 async def test_one_client_id_is_for_the_probes_and_there_is_no_watch() -> None:

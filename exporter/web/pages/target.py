@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from exporter.maintenance import open_windows, spelled
-from exporter.model import Layer, LayerResult, Outcome, Stamp, Target
+from exporter.model import Cause, Layer, LayerResult, Outcome, Stamp, Target
 from exporter.protocol.releases import release_of
 from exporter.state.target import Histogram, Judged, TargetState, claims
 from exporter.text import duration, elapsed
@@ -249,6 +249,8 @@ def _watch(state: TargetState, now: float) -> str:
         return "suspended until the configuration is reloaded: see the evidence"
     if watched.connected:
         return f"connected{since}"
+    if watched.ended and watched.ended.cause is Cause.CLIENT_ID_IN_USE:
+        return f"not connected{since}: client id {state.target.watch_id} is in use. Another exporter with the same ids?"
     why = (watched.ended.cause.value, watched.ended.detail) if watched.ended and watched.ended.cause else ()
     ended = "; ".join(part for part in why if part)
     return f"not connected{since}" + (f" ({ended})" if ended else "")
