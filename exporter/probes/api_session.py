@@ -173,8 +173,8 @@ class ApiSession:
     def _tell_time(self, seconds: int, received: Received) -> None:
         """The gateway tells whole seconds, so on average it is half a second later there than it says.
 
-        The comparison is with the middle between request and answer. Of two requests under way nobody knows which one
-        was answered: then the offset is left as it was.
+        The comparison is with the middle between request and answer. With two requests under way it is unknown which
+        one was answered: then the offset stays as it was.
         """
         asked, alone = self._asked[0], len(self._asked) == 1
         self._asked.clear()

@@ -90,7 +90,7 @@ class Connection:
         if code and code not in ENDED:  # what ended it is for the handshake to tell: the hello will be refused
             return _cause_of_connect(code, address)
         if joined_to_itself(sock):
-            return Cause.CONNECT_REFUSED  # nobody else is there
+            return Cause.CONNECT_REFUSED  # no other program is there
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return info.round_trip if info else None
 
@@ -105,7 +105,7 @@ class Connection:
         return None
 
     def keep(self, received: Received) -> None:
-        """Give back what belongs to whoever reads next: a stream's segments are no messages."""
+        """Give back bytes for the next `receive`: a stream's segments are no messages."""
         self._kept = received
 
     async def receive(self) -> Received:

@@ -65,7 +65,7 @@ def farm_name(text: str) -> str:
 def fill_gaps(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
     """The facts, and of others what these do not say about the link to IBKR and the farms.
 
-    Whoever is told of farms of a kind is told of all of them: one of that kind that only the others know is no more.
+    A session reports all farms of a kind or none, so its list replaces the older one.
     """
     kinds = {farm.kind for farm in facts.farms}
     farms = _joined(tuple(farm for farm in others.farms if farm.kind not in kinds), facts.farms)

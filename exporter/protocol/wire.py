@@ -46,7 +46,7 @@ def frame(payload: bytes) -> bytes:
 def split_frame(data: bytes, limit: int = MAX_MESSAGE) -> tuple[bytes, bytes] | None:
     """The first whole payload in `data` and the bytes after it; None while it is incomplete.
 
-    Raises ValueError as soon as the length prefix exceeds `limit`, so that nobody waits for bytes that never come.
+    Raises ValueError as soon as the length prefix exceeds `limit`, and does not wait for bytes that never come.
     """
     if len(data) < LENGTH:
         return None

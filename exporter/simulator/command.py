@@ -64,7 +64,7 @@ def run(
             runner.run(simulate(gateway, turns=turns, control_port=control_port, keyboard=keyboard, say=say))
     except KeyboardInterrupt:  # only where the event loop cannot take signals
         return 0
-    except (ValueError, BrokenPipeError) as error:  # a broken pipe: whoever read along has gone
+    except (ValueError, BrokenPipeError) as error:  # a broken pipe: the reader of the output has gone
         complain(f"simulate: {error}")
         return USAGE
     except OSError as error:

@@ -57,10 +57,10 @@ class SharedState:
         """Another mode from now on; live sessions are told what such a change means to them."""
         self.mode = mode
         for connection in tuple(self.connections):
-            if mode.door is PortBehaviour.REFUSED:
+            if mode.port is PortBehaviour.REFUSED:
                 connection.play(responses.RESET, at_once=True)
             elif mode.answering:
-                connection.tell_change()
+                connection.announce_change()
             else:
                 connection.freeze()
 
@@ -69,39 +69,39 @@ class Connection:
     """One accepted connection; it lives on the event loop's callbacks, without a task of its own."""
 
     __slots__ = (
+        "_announced",
         "_buffer",
-        "_ear",
         "_outbox",
+        "_passive_reader",
         "_phase",
         "_reading",
         "_shared",
         "_sock",
         "_timer",
-        "_told",
         "_writing",
         "record",
     )
 
-    def __init__(self, house: SharedState, sock: socket.socket, address: str) -> None:
+    def __init__(self, shared: SharedState, sock: socket.socket, address: str) -> None:
         """Take over an accepted, non-blocking socket, and do what the mode does at once."""
-        self._shared = house
+        self._shared = shared
         self._sock = sock
         self._buffer = b""
-        self._ear: PassiveReader | None = None
+        self._passive_reader: PassiveReader | None = None
         self._outbox: deque[Step] = deque()
         self._phase = Phase.HELLO
         self._reading = self._writing = False
         self._timer: asyncio.TimerHandle | None = None
-        self._told: Mode = house.mode  # what the client knows about our links
-        self.record: ConnectionRecord = house.recorder.open(address, house.mode.name, time.time_ns())
-        house.connections.add(self)
-        if house.mode.limited and sum(not each.deaf for each in house.connections) > house.setup.connections:
+        self._announced: Mode = shared.mode  # what the client knows about our links
+        self.record: ConnectionRecord = shared.recorder.open(address, shared.mode.name, time.time_ns())
+        shared.connections.add(self)
+        if shared.mode.limited and sum(not each.deaf for each in shared.connections) > shared.setup.connections:
             self._phase = Phase.DEAF
-        if house.mode.accept in (AcceptBehaviour.CLOSE, AcceptBehaviour.BANNER):
+        if shared.mode.accept in (AcceptBehaviour.CLOSE, AcceptBehaviour.BANNER):
             self._phase = Phase.DEAF
-        if house.mode.accept is not AcceptBehaviour.RELAY:  # a relay closes with the hello unread
+        if shared.mode.accept is not AcceptBehaviour.RELAY:  # a relay closes with the hello unread
             self._read(on=True)
-        self.play(responses.at_accept(house.mode))
+        self.play(responses.at_accept(shared.mode))
 
     @property
     def deaf(self) -> bool:
@@ -120,13 +120,13 @@ class Connection:
         if self._timer is None and not self._writing:
             self._pump()
 
-    def tell_change(self) -> None:
+    def announce_change(self) -> None:
         """Tell a live session of links lost and restored since it was last told."""
         mode = self._shared.mode
         if self._phase is Phase.SESSION:
             version = self.record.version or 0
-            self.play(responses.at_change(self._told, mode, self._shared.setup, version, self._shared.now()))
-            self._told = mode
+            self.play(responses.at_change(self._announced, mode, self._shared.setup, version, self._shared.now()))
+            self._announced = mode
 
     def freeze(self) -> None:
         """Leave a live session without what was still to be said."""
@@ -170,24 +170,24 @@ class Connection:
             self.record.hello = (self.record.hello + data)[:KEPT_BYTES]
         self._buffer += data
         try:
-            self._listen()
+            self._read_frames()
         except ValueError as error:
-            self._complain(str(error))
-        self._overhear()
+            self._reject(str(error))
+        self._record_unanswered()
 
-    def _overhear(self) -> None:
-        """Put into the record what is answered no more. After rubbish nobody knows where a message begins."""
+    def _record_unanswered(self) -> None:
+        """Record what is not answered any more. After rubbish the beginning of a message is unknown."""
         if self._phase is not Phase.DEAF:
             return
         data, self._buffer = self._buffer, b""
         if self.record.complaint:
             return
-        if self._ear is None:
-            self._ear = PassiveReader(greeted=bool(self.record.hello_ns))
-        for message in self._ear.hear(data):
-            self._shared.recorder.overhear(self.record, message)
+        if self._passive_reader is None:
+            self._passive_reader = PassiveReader(greeted=bool(self.record.hello_ns))
+        for message in self._passive_reader.read(data):
+            self._shared.recorder.record_unanswered(self.record, message)
 
-    def _listen(self) -> None:
+    def _read_frames(self) -> None:
         """Act on all that is complete in the buffer."""
         if self._phase is Phase.HELLO:
             if self._shared.mode.hello is HelloBehaviour.FOREIGN:  # such a service answers whatever it is sent
@@ -200,7 +200,7 @@ class Connection:
             hello, rest = read
             self.record.hello = self._buffer[: len(self._buffer) - len(rest)][:KEPT_BYTES]
             self._buffer = rest
-            self._greet(hello)
+            self._on_hello(hello)
         while self._phase in (Phase.START, Phase.SESSION):
             split = split_frame(self._buffer, messages.MAX_REQUEST)
             if split is None:
@@ -208,15 +208,15 @@ class Connection:
             payload, self._buffer = split
             self._receive(payload)
 
-    def _greet(self, hello: ClientHello) -> None:
-        house, mode = self._shared, self._shared.mode
+    def _on_hello(self, hello: ClientHello) -> None:
+        shared, mode = self._shared, self._shared.mode
         self.record.hello_ns = time.time_ns()
         version = (
             responses.OLD_VERSION
             if mode.hello is HelloBehaviour.TOO_OLD
-            else min(house.setup.server_version, hello.maximum)
+            else min(shared.setup.server_version, hello.maximum)
         )
-        if hello.minimum > house.setup.server_version:
+        if hello.minimum > shared.setup.server_version:
             self.record.complaint = f"it wants at least version {hello.minimum}"
             self.play(responses.CLOSE)
             return
@@ -226,7 +226,7 @@ class Connection:
             return
         self.record.version = version
         self._phase = Phase.START if mode.hello in responses.GREETINGS else Phase.DEAF
-        self.play(responses.at_hello(mode, house.setup, version, house.now()))
+        self.play(responses.at_hello(mode, shared.setup, version, shared.now()))
 
     def _receive(self, payload: bytes) -> None:
         """One frame of the client after the hello. Raises ValueError if it cannot be read."""
@@ -240,25 +240,25 @@ class Connection:
             if self._phase is Phase.START:
                 self._start(messages.client_id(message), version)
         elif self._phase is Phase.SESSION:
-            house = self._shared
-            if house.mode.wedges and message.id == Request.REQ_CONTRACT_DETAILS:
-                house.change(MODES["silent"])
-            self._say(responses.at_request(house.mode, house.setup, version, message, house.now()))
+            shared = self._shared
+            if shared.mode.wedges and message.id == Request.REQ_CONTRACT_DETAILS:
+                shared.change(MODES["silent"])
+            self._answer(responses.at_request(shared.mode, shared.setup, version, message, shared.now()))
 
     def _start(self, client_id: int, version: int) -> None:
-        house, mode = self._shared, self._shared.mode
-        house.recorder.start(self.record, client_id)
-        taken = client_id in house.setup.taken_client_ids or client_id in house.client_ids
+        shared, mode = self._shared, self._shared.mode
+        shared.recorder.start(self.record, client_id)
+        taken = client_id in shared.setup.taken_client_ids or client_id in shared.client_ids
         if taken and mode.start is not StartBehaviour.NOTHING:
-            self.play(responses.refusal(version, house.now()))
+            self.play(responses.refusal(version, shared.now()))
             return
         if mode.start in responses.SESSIONS:
             self._phase = Phase.SESSION
-            self._told = mode
-            house.client_ids.setdefault(client_id, self)
-        self._say(responses.at_start(mode, house.setup, version, house.now()))
+            self._announced = mode
+            shared.client_ids.setdefault(client_id, self)
+        self._answer(responses.at_start(mode, shared.setup, version, shared.now()))
 
-    def _complain(self, complaint: str) -> None:
+    def _reject(self, complaint: str) -> None:
         """The client sent rubbish. A real gateway resets a connection that starts with it."""
         self.record.complaint = complaint
         self._buffer = b""
@@ -269,7 +269,7 @@ class Connection:
 
     # --- what goes out
 
-    def _say(self, steps: Script) -> None:
+    def _answer(self, steps: Script) -> None:
         if self._shared.mode.hello is HelloBehaviour.BYTEWISE:
             steps = responses.bytewise(steps, SESSION_BYTE_PAUSE)
         self.play(steps)
@@ -353,10 +353,10 @@ class Connection:
         self._sock.close()
         self._buffer = b""
         self._outbox.clear()
-        house, record = self._shared, self.record
-        house.connections.discard(self)
-        if record.client_id is not None and house.client_ids.get(record.client_id) is self:
-            del house.client_ids[record.client_id]
+        shared, record = self._shared, self.record
+        shared.connections.discard(self)
+        if record.client_id is not None and shared.client_ids.get(record.client_id) is self:
+            del shared.client_ids[record.client_id]
         if client_end is not None:
             record.client_end = client_end
-        house.recorder.close(record, time.time_ns())
+        shared.recorder.close(record, time.time_ns())

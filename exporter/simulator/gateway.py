@@ -3,9 +3,9 @@
     async with Gateway("ok") as gateway:
         ...connect to gateway.port...
         await gateway.set_mode("silent")
-        gateway.ledger.last()[0].ids  # what the last client sent
+        gateway.recorder.last()[0].ids  # what the last client sent
 
-Every mode is a row of modes.py; what the gateway is beside that (version, accounts, clock) is a Setup.
+Every mode is a row of modes.py; what the gateway is beside that (version, accounts, clock) is a GatewaySettings.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Gateway:
         self.host = host
         self.setup = setup
         self.recorder = Recorder(kept, setup.permitted)
-        self._asked = find_mode(mode)
+        self._requested = find_mode(mode)
         find_mode(setup.flap_mode)
         self._wanted_port = port
         self._shared: SharedState | None = None
@@ -55,21 +55,21 @@ class Gateway:
     @property
     def mode(self) -> str:
         """The mode that was asked for."""
-        return self._asked.name
+        return self._requested.name
 
     @property
     def acting(self) -> str:
         """The mode that is played at the moment: another than the one asked for if that changes by itself."""
-        return self._shared.mode.name if self._shared is not None else self._asked.name
+        return self._shared.mode.name if self._shared is not None else self._requested.name
 
     async def start(self) -> None:
         """Take the port and begin to play. Raises OSError if the port is in use."""
         loop = asyncio.get_running_loop()
-        house = SharedState(self.setup, self._asked, loop, self.recorder)
-        self._listener = Listener(loop, self.host, self._wanted_port, lambda sock, peer: Connection(house, sock, peer))
-        self._shared = house
+        shared = SharedState(self.setup, self._requested, loop, self.recorder)
+        self._listener = Listener(loop, self.host, self._wanted_port, lambda sock, peer: Connection(shared, sock, peer))
+        self._shared = shared
         try:
-            await self.set_mode(self._asked.name)
+            await self.set_mode(self._requested.name)
         except ValueError:
             await self.stop()
             raise
@@ -101,23 +101,23 @@ class Gateway:
         """
         mode = find_mode(name)
         if self._listener is None:
-            self._asked = mode
+            self._requested = mode
             return
         self._stop_timer()
         self._act(MODES["ok"] if mode.changing else mode)
-        self._asked = mode
+        self._requested = mode
         if mode.name == "freeze_after":
             self._after(self.setup.freeze_after, MODES["silent"])
         elif mode.name == "flapping":
             self._after(self.setup.flap_period, find_mode(self.setup.flap_mode))
 
     def _act(self, mode: Mode) -> None:
-        """Play this row: first the port, so that nobody is accepted into the old mode."""
+        """Play this row: first the port, so that no connection is accepted into the old mode."""
         if self._listener is None or self._shared is None:
             return
-        if mode.door is PortBehaviour.OPEN:
+        if mode.port is PortBehaviour.OPEN:
             self._listener.open()
-        elif mode.door is PortBehaviour.FULL:
+        elif mode.port is PortBehaviour.FULL:
             self._listener.fill()
         else:
             self._listener.refuse()
@@ -130,7 +130,7 @@ class Gateway:
         """The moment at which a mode changes by itself; flapping turns back later."""
         before = self.acting
         self._act(mode)
-        if self._asked.name == "flapping":
+        if self._requested.name == "flapping":
             self._after(self.setup.flap_period, MODES[before])
 
     def _stop_timer(self) -> None:

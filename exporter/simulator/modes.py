@@ -2,7 +2,7 @@
 
 A connection meets up to five moments, and a mode says what happens at each. All that is not named goes as in `ok`:
 
-    door      is the port listening at all?
+    port      is the port listening at all?
     accept    the connection was accepted, nothing was said yet
     hello     the whole hello was received
     start     the whole startApi was received
@@ -122,7 +122,7 @@ class Mode:
     sees: str
     verdict: Verdict
     layer: Layer = Layer.HANDSHAKE
-    door: PortBehaviour = PortBehaviour.OPEN
+    port: PortBehaviour = PortBehaviour.OPEN
     accept: AcceptBehaviour = AcceptBehaviour.WAIT
     hello: HelloBehaviour = HelloBehaviour.REPLY
     early: EarlyMessage | None = None
@@ -171,12 +171,12 @@ TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected message
 _TABLE = (
     Mode("ok", "everything works", Verdict.HEALTHY),
     # the port
-    Mode("refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, door=PortBehaviour.REFUSED),
+    Mode("refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, port=PortBehaviour.REFUSED),
     Mode(
         "backlog_full",
         "no answer to the TCP connect: the accept queue is full (Linux only)",
         Verdict.UNREACHABLE,
-        door=PortBehaviour.FULL,
+        port=PortBehaviour.FULL,
     ),
     # before the reply
     Mode(

@@ -20,10 +20,10 @@ class PassiveReader:
         self._held = b""
         self._lost = False
 
-    def hear(self, data: bytes) -> Iterator[Message | None]:
+    def read(self, data: bytes) -> Iterator[Message | None]:
         """The messages that these bytes complete; None for one that cannot be read.
 
-        What cannot even be cut into frames is another protocol's, and heard no further.
+        What cannot even be cut into frames is another protocol's, and not read any further.
         """
         if self._lost:
             return

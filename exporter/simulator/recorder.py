@@ -35,7 +35,7 @@ class ReceivedMessage:
     at_ns: int  # unix nanoseconds
     payload: bytes
     size: int
-    id: int | None  # None: unreadable; speech.read_message() reads the rest again
+    id: int | None  # None: unreadable; messages.read_message() reads the rest again
     forbidden: bool  # no probe may send this
 
 
@@ -127,8 +127,8 @@ class Recorder:
         self.forbidden += forbidden
         self.messages[min(identity or 0, MAX_ID)] += 1
 
-    def overhear(self, record: ConnectionRecord, message: Message | None) -> None:
-        """A message came to which nobody listens: it is not kept, but the audit sees it."""
+    def record_unanswered(self, record: ConnectionRecord, message: Message | None) -> None:
+        """Count a message that is not answered any more: it is not kept, but the audit sees it."""
         forbidden = self._forbidden(message)
         record.overheard += 1
         record.forbidden += forbidden

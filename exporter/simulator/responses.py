@@ -26,7 +26,7 @@ FLOOD_CHUNK = b"x" * 65_536
 FLOOD_CHUNKS = 1_526  # 100 MB
 GARBAGE = bytes(range(255, 239, -1)) + b"\0" + bytes(range(239, 223, -1)) + b"\0"  # two fields, as a reply has
 HUGE_LENGTH = b"\x7f\xff\xff\xff"
-RELAY_PAUSE = 0.002  # a relay on the same machine learns that fast that nobody listens behind it
+RELAY_PAUSE = 0.002  # a relay on the same machine learns that fast that nothing listens behind it
 OLD_VERSION = 20
 LAST_TEXT = 200  # the last server version of which every message is text
 
