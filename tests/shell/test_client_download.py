@@ -203,6 +203,18 @@ async def test_an_exception_within_a_download_gives_its_type_alone(tmp_path: Pat
     assert (probe.result.outcome, probe.result.detail) == (Outcome.CRASHED, "ValueError")
 
 
+@pytest.mark.parametrize("client", ["ib_async", "ibapi"])
+async def test_a_deadline_too_short_for_the_whole_download_says_nothing_of_the_library(client: str) -> None:
+    worker = make_client(client)
+    try:
+        await worker.start()
+        async with Gateway("ok", setup=WIDE) as gateway:
+            probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 4.0, 1.1, download=True, account=ACCOUNT)
+    finally:
+        await worker.stop()
+    assert probe.result.outcome is Outcome.UNAVAILABLE, probe.result
+
+
 async def wire_of(mode: str) -> tuple[Target, Report]:
     async with Gateway(mode, setup=WIDE) as gateway:
         target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=(CLIENT_ID, CLIENT_ID + 1))

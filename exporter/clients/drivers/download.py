@@ -35,13 +35,14 @@ class Download:
         self.sent_at = {}  # request: monotonic time
         self.seconds = {}  # request: until its end
         self.open = {}  # message id that ends a request: how many are still to come
-        self.complete = False  # the library itself says that it has everything
+        self.changed_at = time.monotonic()  # when a request was last sent or answered
 
     def sent(self, number):
         """Record a request by its message id."""
         if number in REQUESTS:
             name, end = REQUESTS[number]
-            self.sent_at.setdefault(name, time.monotonic())
+            self.changed_at = time.monotonic()
+            self.sent_at.setdefault(name, self.changed_at)
             self.open[end] = self.open.get(end, 0) + 1
 
     def received(self, numbers):
@@ -50,7 +51,8 @@ class Download:
             if self.open.get(number):
                 self.open[number] -= 1
                 name = ENDS[number]
-                self.seconds[name] = round(time.monotonic() - self.sent_at[name], 6)
+                self.changed_at = time.monotonic()
+                self.seconds[name] = round(self.changed_at - self.sent_at[name], 6)
 
     def pending(self):
         """The first request whose end has not come; None if there is none."""

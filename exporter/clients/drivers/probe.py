@@ -34,6 +34,7 @@ from .observer import UPSTREAM, Observer, error_text
 SPACING = 1.1
 SETTLE = 0.1  # seconds for a library to decode what arrived before the end of the connection: an error 326, say
 PATIENCE = 2.0  # seconds for a contract while the gateway says that IBKR's servers are out of reach
+DOWNLOAD_PATIENCE = 2.0  # seconds for one request; a deadline that leaves less says nothing about gateway or library
 LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
 OLDEST_VERSION = 100
 STAGES = ("connected", "ready", "time", "accounts", "contract")
@@ -79,7 +80,7 @@ def run_probe(driver, request, write_line, started):
         for stage in DOWNLOADING if observer.downloads else STAGES:
             if stage in REQUESTED:
                 observer.paused += pause(asked + spacing, until)
-                mark = asked = time.monotonic()
+                mark = asked = observer.download.changed_at = time.monotonic()
                 ask(session, stage, spacing)
             wait_for_stage(observer, stage, until)
             mark = max(mark, observer.began)
@@ -172,6 +173,9 @@ def wait_for_stage(observer, stage, until):
         try:
             observer.events.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
+            if stage == "download" and not over and time.monotonic() - observer.download.changed_at < DOWNLOAD_PATIENCE:
+                text = "the deadline came before the end of the account download: give this client a longer one"
+                raise Failure("unavailable", None, text) from None
             raise (ended if over else silent)(observer, stage) from None
 
 
