@@ -45,7 +45,7 @@ def _watchdog() -> Alert:
         summary="Always fires: the way from Prometheus to Alertmanager works",
         action="None, while it arrives.",
         expr="vector(1)",
-        wait=t.AT_ONCE,
+        wait=t.WATCHDOG,
         severity="none",
         layer="exporter",
         description="Sent every minute to the receiver `watchdog`. When it stops there, Prometheus, Alertmanager or what is "

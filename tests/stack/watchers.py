@@ -86,7 +86,7 @@ def in_stack(name: str, scenario: Any) -> Told:
     try:
         stack.compose("up", "--detach", "--wait", "--pull", "never", *SERVICES)
         wait_for("all healthy", stack.healthy, 180)
-        time.sleep(20)  # the watches have their sessions, and the dead man's switch its first watchdog
+        time.sleep(45)  # the watches have their sessions, and the dead man's switch its first watchdog
         told: Told = scenario(stack)
         return told
     finally:
