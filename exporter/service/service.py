@@ -15,8 +15,9 @@ from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
 from exporter.service import schedule, watch
 from exporter.service.endpoint_lock import EndpointLock
+from exporter.service.shared import Shared
 from exporter.service.states import Judge, TargetStates
-from exporter.service.target_loop import Shared, TargetLoop
+from exporter.service.target_loop import TargetLoop
 from exporter.state.exporter import ExporterState
 from exporter.state.falls import FALL_TIMINGS, FallTimings
 from exporter.state.target import TargetState, has_suspensions, reconfigured

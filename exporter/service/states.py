@@ -87,8 +87,7 @@ class TargetStates(Mapping[str, TargetState]):
         before = self._states[report.target]
         if before.last is not None and before.last.at == report.at:
             return self.put(replace(before, connections=before.connections + report.connections))
-        alive_at = before.watched.at if before.watched.connected else None
-        falls = observe(before.falls, report, self.timings.within(before.target.interval), alive_at)
+        falls = observe(before.falls, report, self.timings.within(before.target.interval), before.watched.at)
         release = fold_release(before.release, report)
         report = annotate(merge_watch(report, before), falls, release, self.timings)
         lower_hello = before.lower_hello if hello_unanswered(report) else None

@@ -7,78 +7,37 @@ Four tasks run side by side:
     the clients   one library after the other, each along its own grid (client_loop.py)
     the download  of the account, on a target that opted in (download_loop.py)
 
-A client probe begins where its deadline ends before the next tick, if there is such a time. Else it has the time until
-that tick, which waits for half its own deadline and then takes the endpoint. A download keeps the endpoint until it
+A download keeps the endpoint until it
 ends, at most download.DEADLINE seconds, unless the watch asks for a probe at once.
 """
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from exporter.clients.pool import PooledClient
-from exporter.clients.probe import compare, interrupted, pause, probe_client, skip, unusable
-from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Target
+from exporter.model import Report, Target
 from exporter.probes.launcher_log import LogFollower
-from exporter.probes.resolver import Resolver
 from exporter.probes.settings import probe_settings
 from exporter.probes.target import LOWER_SECONDS, lowered_target
 from exporter.protocol.launcher_log import Login, LogProblem
-from exporter.service import client_loop, download_loop, schedule, silence, watch
-from exporter.service.endpoint_lock import EndpointLock
-from exporter.service.states import TargetStates
-from exporter.state.falls import blocked_by, is_partial
+from exporter.service import download_loop, schedule, silence, watch
+from exporter.service.client_loop import ClientLoop
+from exporter.service.shared import Shared
 from exporter.state.fold_watch import probe_at_once, working_session
-from exporter.state.target import TargetState, expired, missing_silence
+from exporter.state.target import TargetState, missing_silence
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import (
-    CONVINCING,
-    ClientProbe,
-    answered,
-    confirm,
     hello_unanswered,
-    is_conclusive,
-    repeats,
 )
 
 LOWER_AFTER, LOWER_EVERY = 3, 20  # ticks without an answer to our hello until a lower one is tried, and again
 SETTINGS_INTERVAL = 86_400.0  # seconds
-MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What the loops of all targets share. `on_tick` gets each tick's lag in seconds and the ticks skipped after it."""
-
-    states: TargetStates
-    endpoints: EndpointLock
-    resolver: Resolver
-    slots: asyncio.Semaphore  # of probes at a time
-    timings: watch.HeartbeatTimings
-    open_log: Callable[[str], LogFollower]
-    on_tick: Callable[[float, int], object]
-    download: Callable[[Target, Resolver, Callable[[int], object]], Awaitable[Report]]
-
-    @property
-    def heartbeat(self) -> float:
-        """Seconds between two requests of a watch."""
-        return self.timings.heartbeat
-
-    async def probe(self, target: Target, deadline: float | None = None) -> Report:
-        """Probe a target's wire; without a session where sessions are suspended on it."""
-        state = self.states.get(target.name)
-        cancelled = partial(self.states.record_connections, target)
-        if state is None or not state.falls.sessions_suspended or not target.probe_ids:
-            return await self.endpoints.probe(target, deadline, cancelled)
-        report = await self.endpoints.probe(replace(target, client_ids=()), deadline, cancelled)
-        left_out = LayerResult(layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.SUSPENDED)
-        return replace(report, results=(*report.results, left_out))
 
 
 class TargetLoop:
@@ -93,9 +52,9 @@ class TargetLoop:
         self._shared = shared
         self._log = structlog.get_logger(__name__).bind(target=target.name)
         self._login = None if target.launcher_log is None else shared.open_log(target.launcher_log)
-        self._due = first  # when the next tick is; not later than now while one is under way
+        self.due = first  # when the next tick is; not later than now while one is under way
         self._grid = grid
-        self._ticked = asyncio.Condition()
+        self.ticked = asyncio.Condition()
         self._session_works = asyncio.Event()
         self._urgent: float | None = None  # the deadline of a probe that is asked for at once
         self._sleeper: asyncio.Future[None] | None = None
@@ -115,7 +74,7 @@ class TargetLoop:
                 if target.settings and target.probe_ids:
                     group.create_task(self._run_settings())
                 if self._clients:
-                    group.create_task(client_loop.run(target, self._clients, self._probe_client, self._grid))
+                    group.create_task(ClientLoop(target, self._shared, self).run(self._clients, self._grid))
         finally:
             await self._end_watch()
 
@@ -124,12 +83,12 @@ class TargetLoop:
     async def _run_clock(self) -> None:
         now, shared = asyncio.get_running_loop().time, self._shared
         while True:
-            await self._sleep(self._due - now())
+            await self._sleep(self.due - now())
             async with shared.slots:
                 deadline, self._urgent = self._urgent, None
                 if deadline is not None:
-                    self._due = now()
-                lag = max(0.0, now() - self._due)
+                    self.due = now()
+                lag = max(0.0, now() - self.due)
                 await self._tick(deadline)
                 await self._check_lower_hello()
             state = shared.states[self._target.name]
@@ -138,15 +97,15 @@ class TargetLoop:
             await self._keep_watch(state)
             # A watch that has just gone silent is still connected: its target must not be left alone until it expires.
             interval = schedule.spacing(self._target.interval, watched=state.watched.connected and working)
-            last = self._due
+            last = self.due
             tick = schedule.soon_enough(schedule.next_tick(self._grid, interval, now(), last), interval, last)
-            self._due, skipped = max(now(), tick.due), tick.skipped
+            self.due, skipped = max(now(), tick.due), tick.skipped
             shared.on_tick(lag, skipped)
             missing = missing_silence(state)
             if missing is not None:
                 self._probe_at_once(missing)
-            async with self._ticked:
-                self._ticked.notify_all()
+            async with self.ticked:
+                self.ticked.notify_all()
 
     async def _check_lower_hello(self) -> None:
         """Where our hello has stayed unanswered for some ticks, see now and then whether a lower one is answered."""
@@ -291,93 +250,3 @@ class TargetLoop:
                 self._log.warning("the gateway does not tell its settings", problem=answer.problem)
                 return
             await asyncio.sleep(SETTINGS_INTERVAL)
-
-    # The clients
-
-    async def _probe_client(self, client: PooledClient) -> bool:
-        """Probe one client once; returns whether it is to be probed again soon.
-
-        Its failure counts only if the whole wire still answers right after it.
-        """
-        target, shared = self._target, self._shared
-        record = partial(shared.states.record_client_probe, target.name)
-        blocked = self._blocked(client)
-        if blocked is not None:
-            return record(pause(client, blocked))
-        lowered = lowered_target(target) if shared.states[target.name].lower_hello is not None else None
-        target = lowered or target
-        problem = await client.ready()
-        if problem is not None:
-            return record(unusable(client, problem))
-        until = await self._wait_for_room(client.spec.deadline)
-        if shared.states[target.name].falls.sessions_suspended or not self._wire_answers():
-            return record(skip(client))
-        await self._shift()
-        lease = None
-        started = partial(shared.states.begin_client, target.name, client.spec.name, client.installed)
-        try:
-            async with shared.endpoints.lease((target.host, target.port)) as lease:
-                probing = probe_client(
-                    target, client, shared.resolver, client.spec.deadline, lease, until=until, on_start=started
-                )
-                try:
-                    probe = await lease.work(asyncio.create_task(probing))
-                finally:
-                    shared.states.end_client(target.name)
-            if probe is None:
-                return record(interrupted(client, target, lease))
-            failed = is_conclusive(probe.result) and not probe.result.ok
-            if failed or (probe.before is not None and not answered(probe.before)):
-                probe = confirm(probe, await self._probe_wire_after(target))
-                probe = await self._compare(client, probe, target)
-        except asyncio.CancelledError:
-            if lease is not None:  # a reload, or the end of the process: what was opened counts all the same
-                record(interrupted(client, target, lease))
-            raise
-        soon = record(probe)
-        return record(pause(client, Cause.SUSPENDED)) if self._blocked(client) is Cause.SUSPENDED else soon
-
-    async def _shift(self) -> None:
-        """Connect once more, or not: where only some connections are answered, ours must not keep step with that."""
-        states = self._shared.states
-        if is_partial(states[self._target.name].falls) and random.random() < 0.5:  # noqa: S311, PLR2004 - a coin
-            states.record_samples(self._target.name, [await self._shared.probe(replace(self._target, client_ids=()))])
-
-    def _blocked(self, client: PooledClient) -> Cause | None:
-        states = self._shared.states
-        return blocked_by(states[self._target.name].falls, client.spec.name, time.time(), states.timings)
-
-    async def _compare(self, client: PooledClient, probe: ClientProbe, target: Target) -> ClientProbe:
-        """The client probe, compared with connections of our own where its failure would count now."""
-        state = self._shared.states[self._target.name]
-        earlier = state.client_probes.get(client.spec.name)
-        if not repeats(probe, earlier):
-            return probe
-        probe, reports = await compare(probe, lambda: self._shared.probe(replace(target, client_ids=())))
-        self._shared.states.record_samples(self._target.name, reports)
-        return probe
-
-    async def _probe_wire_after(self, target: Target) -> Report:
-        """The wire right after a client's failure; on record, unless it was probed with a lower hello."""
-        if target is not self._target:
-            return await self._shared.probe(target)
-        report = await self.probe_wire()
-        self._shared.states.record(report)
-        return report
-
-    async def _wait_for_room(self, deadline: float) -> float:
-        """When a client probe must be over. Where the time to the next tick is too short, wait for that tick first.
-
-        Less than the full deadline will do, but not less than CONVINCING seconds.
-        """
-        now, grace = asyncio.get_running_loop().time, self._target.deadline / 2
-        if self._due + grace - now() < max(deadline, min(deadline, CONVINCING) + MARGIN):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, self._due - now()) + 2 * self._target.deadline), self._ticked:
-                    await self._ticked.wait()
-        return self._due + grace
-
-    def _wire_answers(self) -> bool:
-        state = self._shared.states[self._target.name]
-        answering = state.last is not None and (answered(state.last) or state.lower_hello is not None)
-        return answering and not expired(state, time.time())
