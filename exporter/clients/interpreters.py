@@ -1,4 +1,4 @@
-"""Find a Python of a wanted version. Every candidate is run before it is believed: a shim may stand for nothing."""
+"""Find a Python of a wanted version. Every candidate is run first: a version manager's shim may have none behind it."""
 
 import itertools
 import os
@@ -30,16 +30,16 @@ def find_interpreter(wanted: Sequence[Version], modules: str = WITH_VENV) -> Int
     """The first Python of the wanted versions, in their order, that starts and can import `modules`."""
     for version in wanted:
         for candidate in candidates(version, os.environ, Path.home()):
-            found = ask_version(candidate, modules)
-            if found is not None and found.version[:2] == version:
-                return found
+            interpreter = ask_version(candidate, modules)
+            if interpreter is not None and interpreter.version[:2] == version:
+                return interpreter
     return None
 
 
 def ask_version(python: str, modules: str = "sys") -> Interpreter | None:
-    """Run an interpreter and hear what it is; None if it does not start or lacks something."""
+    """Run an interpreter and return its version; None if it does not start or lacks one of `modules`."""
     try:
-        said = subprocess.run(  # noqa: S603 - a Python that the user has
+        done = subprocess.run(  # noqa: S603 - a Python that the user has
             [python, "-I", "-c", ASK.format(modules=modules)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -48,7 +48,7 @@ def ask_version(python: str, modules: str = "sys") -> Interpreter | None:
             check=True,
             env=environment(),
         )
-        numbers, path = said.stdout.splitlines()[:2]
+        numbers, path = done.stdout.splitlines()[:2]
         major, minor, micro = (int(number) for number in numbers.split())
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
@@ -79,9 +79,9 @@ def candidates(version: Version, variables: Mapping[str, str], home: Path) -> It
 
 
 def _newest_first(folder: Path, pattern: str) -> list[str]:
-    found = folder.glob(pattern) if folder.is_dir() else []
+    paths = folder.glob(pattern) if folder.is_dir() else []
     return [
-        str(path) for path in sorted(found, key=lambda path: [int(part) for part in _digits(str(path))], reverse=True)
+        str(path) for path in sorted(paths, key=lambda path: [int(part) for part in _digits(str(path))], reverse=True)
     ]
 
 
