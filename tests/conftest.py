@@ -1,7 +1,7 @@
 """What every test gets: where CI=true, a skipped test is a failed one.
 
 A test that needs promtool or another interpreter skips where a contributor lacks it. In CI nothing may be lacking:
-there a skip would be a check that nobody runs.
+there a skip would be a check that never runs.
 """
 
 import os

@@ -82,7 +82,7 @@ def serve(
         run(server.serve(loaded, load_again, lambda _: None))
     except server.ListenError as error:
         fail(str(error), UNHEALTHY)
-    except ConfigError as error:  # of the web configuration file: its certificates
+    except ConfigError as error:  # the web configuration file, or a certificate that it names
         fail(str(error), USAGE)
 
 

@@ -59,7 +59,7 @@ FLEET = (
 )
 ACCOUNT = SETUP.accounts[0]
 CLIENT_IDS = (9001, 9002, 9003)  # two for the probes, the last for the watch
-# Its own option, and how it goes through `make`.
+# How to choose another port: the command's own option, and the same through `make`.
 ADVICE = 'give the demo another address: --listen 127.0.0.1:PORT (make demo args="--listen 127.0.0.1:PORT")'
 NO_SUCH_HOST = Target("no-such-host", "tws.example.invalid", 7497, Mode.PAPER, INTERVAL, DEADLINE)
 

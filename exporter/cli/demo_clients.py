@@ -33,7 +33,7 @@ def environments() -> dict[str, Environment]:
 
 
 async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
-    """Install what is missing of the small libraries; return what can be tried. A failure is said, and no error."""
+    """Install the small libraries that are missing; return what can be probed. A failure is printed, not raised."""
     missing: dict[str, str] = {}
     try:
         async with asyncio.timeout(patience):
@@ -61,7 +61,7 @@ async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
 
 
 def _install(environment: Environment) -> str | None:
-    """Install it; return the reason if that failed, in one line."""
+    """Install one environment; return the reason in one line if that failed."""
     try:
         install(environment.recipe, environment.path.parent, lambda _: None, find_uv())
     except InstallError as error:

@@ -4,7 +4,7 @@ The wire comes first and is reported at once, then the account download where it
 imported meanwhile and probed in the order in which they are ready. How long one gets:
 
     the wire works     CONVINCING seconds, or PATIENT times what the wire took: then a timeout counts against it
-    the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure counts against nobody
+    the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure is blamed on no library
     with a limit       the wire gets half of it, the libraries share the rest
 
 While the wire works, a library's failure counts only if the wire works again right after it. Where the port is open and
@@ -262,7 +262,7 @@ class Diagnosis:
 
 
 def failing(wire: Report) -> bool:
-    """The wire failed, or the gateway has lost IBKR's servers: then a library's failure says nothing of the library."""
+    """Return whether the wire failed or the gateway has lost IBKR's servers: then no library is blamed."""
     return not wire_ok(wire) or upstream_lost(wire)
 
 

@@ -48,7 +48,7 @@ class LiveTable:
         self._progress, self._since = progress, time.monotonic()
 
     def __rich__(self) -> Group | Text:
-        """Draw it."""
+        """Return the table; rich calls this for each refresh."""
         lasted = f"{time.monotonic() - self._since:.0f} s"
         if self._progress is None:
             return Text(f"probing {self._target.endpoint}, {lasted}")

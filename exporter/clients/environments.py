@@ -24,7 +24,7 @@ class State(StrEnum):
     """What is there of an environment."""
 
     MISSING = "missing"
-    HALF_MADE = "half made"  # an install did not end; the next one makes it anew
+    HALF_MADE = "half made"  # an install did not end; the next one starts over
     OUTDATED = "outdated"  # made from other pins
     READY = "ready"
 

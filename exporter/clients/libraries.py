@@ -64,7 +64,7 @@ def find_recipes(folder: Path | None = None) -> Mapping[str, Recipe]:
 
 
 def version_text(version: Version) -> str:
-    """For example 3.12."""
+    """Return a Python version as text, such as 3.12."""
     return f"{version[0]}.{version[1]}"
 
 

@@ -68,7 +68,7 @@ class ClientPool:
         return tuple(member.status for member in self._members.values() if member.status is not None)
 
     async def close(self) -> None:
-        """End every process."""
+        """Stop the worker of every client, and with it every process."""
         await self._stop_clients(list(self._members))
 
     async def _stop_clients(self, names: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ class EndpointLease:
         self.looked += connections
 
     def end(self) -> None:
-        """End the lease."""
+        """End the lease: the endpoint is free for other probes."""
         self._over.set()
 
     async def work(self, task: asyncio.Task[ClientProbe]) -> ClientProbe | None:

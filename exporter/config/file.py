@@ -18,7 +18,7 @@ from exporter.model import ClientSpec
 
 
 def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collection[str]) -> Config:
-    """What `exporter.config.load` promises."""
+    """Read the file as `exporter.config.load` documents it. Raises ConfigError with every problem."""
     document = read(path)
     problems = list(document.faults)
     sound = validate(document, problems)

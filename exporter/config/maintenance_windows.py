@@ -1,4 +1,4 @@
-"""Maintenance windows from what is configured: here the time zones are loaded, so that the core finds them made."""
+"""Maintenance windows from what is configured: the time zones are loaded here, so that the pure packages do no I/O."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def calendar(entries: Iterable[Entry] = IBKR_WINDOWS) -> Calendar:
 
 
 def ibkr_windows(region: Region = Region.NORTH_AMERICA) -> tuple[Window, ...]:
-    """IBKR's windows for targets of which nothing is configured; none on a system that has no time zones."""
+    """Return IBKR's windows, for a target without configuration; no window on a system without time zones."""
     try:
         return calendar().of(region)
     except InvalidValue:

@@ -64,7 +64,7 @@ def _default(name: str, value: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _kind(value: dict[str, Any]) -> str:
-    """What is written there, in a word."""
+    """Return the kind of value that a key takes, such as `duration` or `list`."""
     if "anyOf" in value:
         members = [member for member in value["anyOf"] if member.get("type") != "null"]
         if [member.get("type") for member in members] == ["number", "string"]:

@@ -1,7 +1,6 @@
 """From the file's sections to the core's values, with the rules between keys.
 
-Every rule complains of what is wrong; none stops at the first. Sections that are faulty in themselves do not arrive
-here (validate.py).
+Every rule reports all problems that it finds. Sections with a faulty value do not get here (validate.py).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -228,7 +227,7 @@ def _check_shared_ids(targets: Mapping[int, Target], complain: Complain) -> None
 
 def _pairs(targets: Mapping[int, Target]) -> Iterator[tuple[int, int, list[int]]]:
     """Each target that has client ids of an earlier one with the same endpoint: that one, itself, and these ids."""
-    first: dict[tuple[str, int], int] = {}  # who was the first with this id at this endpoint
+    first: dict[tuple[str, int], int] = {}  # the first target with this client id at this endpoint
     for index, target in targets.items():
         shared: dict[int, list[int]] = {}
         for client_id in dict.fromkeys(target.client_ids):

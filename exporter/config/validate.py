@@ -94,7 +94,7 @@ def _places(key: str, data: Mapping[str, Any], faulty: Collection[Loc]) -> Seque
 
 
 def _sound(key: str, value: Any, faulty: Collection[Loc]) -> Any:
-    """A section without its faulty parts."""
+    """Return the section's items without those in which a value is faulty."""
     if isinstance(value, list):
         return [item for index, item in enumerate(value) if (key, index) not in faulty]
     if isinstance(value, dict):

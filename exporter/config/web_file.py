@@ -122,7 +122,7 @@ class HeadersSection(Section):
 
 
 class HttpSection(Section):
-    """`http_server_config`."""
+    """The key `http_server_config`. `http2` is accepted and ignored."""
 
     http2: bool = True
     headers: HeadersSection = HeadersSection()
@@ -136,7 +136,7 @@ class RateLimitSection(Section):
 
 
 class WebFileSection(Section):
-    """The whole file."""
+    """The web configuration file, from its top-level keys."""
 
     tls_server_config: TlsSection | None = None
     http_server_config: HttpSection = HttpSection()

@@ -57,7 +57,7 @@ FIRST_TARGET = "Write at least one target: targets: [{name, host, port}]"
 
 
 def read(path: str | Path, when_empty: str = FIRST_TARGET, when_missing: str = CONFIG_OPTION) -> Document:
-    """Read and parse the file. The remedies for an empty and for a missing file vary. Raises ConfigError."""
+    """Read and parse the file; the two remedies are for an empty and for a missing one. Raises ConfigError."""
     try:
         raw = Path(path).read_bytes()
     except (OSError, ValueError) as error:

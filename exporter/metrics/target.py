@@ -69,7 +69,7 @@ def server_release(view: View) -> Iterator[Sample]:
 
 
 def server_version(report: Report) -> int | None:
-    """The negotiated version."""
+    """Return the negotiated server version; None if the handshake failed."""
     result = report.layer(Layer.HANDSHAKE)
     return None if result is None or result.server is None else result.server.version
 

@@ -16,7 +16,7 @@ def escaped(value: str) -> str:
 
 
 def sample_line(name: str, labels: Mapping[str, str], value: object) -> str:
-    """One sample."""
+    """Write one sample; label values are escaped."""
     text = ",".join(f'{label}="{escaped(of)}"' for label, of in labels.items())
     return f"{name}{{{text}}} {value}\n" if text else f"{name} {value}\n"
 

@@ -155,7 +155,7 @@ class ApiSession:
             case Config():
                 self.config = message
             case CurrentTime(seconds) if self._asked:
-                self._tell_time(seconds, received)
+                self._note_clock_offset(seconds, received)
             case Unreadable(reason, final):
                 self._unreadable = f"a message could not be read: {reason}"
                 return Cause.OVERSIZED if final else None
@@ -170,8 +170,8 @@ class ApiSession:
             self._lap(Stage.MANAGED_ACCOUNTS, self._began, received)
         return None
 
-    def _tell_time(self, seconds: int, received: Received) -> None:
-        """The gateway tells whole seconds, so on average it is half a second later there than it says.
+    def _note_clock_offset(self, seconds: int, received: Received) -> None:
+        """Note the gateway's clock offset. It sends whole seconds, so on average half a second is added.
 
         The comparison is with the middle between request and answer. With two requests under way it is unknown which
         one was answered: then the offset stays as it was.

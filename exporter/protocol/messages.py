@@ -85,7 +85,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The gateway's settings."""
+    """The gateway's settings, in answer to reqConfig."""
 
     config: GatewayConfig
 

@@ -1,7 +1,7 @@
-"""Open files: how many the system permits, and who may have how many of them.
+"""Open files: how many the system permits, and how many each use may have.
 
 Every connection is one. Where they run out, the exporter is blind to all gateways at once and cannot even say so; so
-each use has its share, and whoever needs more waits, or does without, by our own rules.
+each use has its share. A use that needs more waits or does without, by the rules below.
 """
 
 import sys
@@ -21,7 +21,7 @@ CONNECTIONS = 512  # connections of scrapers and browsers
 
 @dataclass(frozen=True, slots=True)
 class FileBudget:
-    """Who may have how many open files at a time, of all that are `permitted`."""
+    """How many open files each use may have at a time, of all that are `permitted`."""
 
     permitted: int
     places: int  # for probes

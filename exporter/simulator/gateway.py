@@ -1,4 +1,4 @@
-"""A simulated TWS or IB Gateway on a real port, that works or fails as it is told.
+"""A simulated TWS or IB Gateway on a real port, with a mode that says how it works or fails.
 
     async with Gateway("ok") as gateway:
         ...connect to gateway.port...
@@ -86,12 +86,12 @@ class Gateway:
             self._shared = None
 
     async def __aenter__(self) -> Self:
-        """Start it."""
+        """Start the gateway; see `start`."""
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop it."""
+        """Stop the gateway; see `stop`."""
         await self.stop()
 
     async def set_mode(self, name: str) -> None:

@@ -39,11 +39,11 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port's number."""
+        """Return the port's number, which stays the same while connects are refused."""
         return int(self._address[1])
 
     def open(self) -> None:
-        """Listen and accept."""
+        """Accept connections from now on."""
         if self._sock is None or self._fillers:
             self.refuse()
             self._sock = self._bound(self._address, shared=True)
@@ -85,7 +85,7 @@ class Listener:
             self._keeper = None
 
     def _kept(self, address: tuple[object, ...]) -> socket.socket:
-        """The socket that keeps the port. Raises OSError if somebody has it, be it another keeper."""
+        """Return the socket that keeps the port. Raises OSError if another program or another keeper has it."""
         self._bound(address, shared=False).close()  # sharing programs would not notice each other
         try:
             return self._bound(address, shared=True, reuse=False)  # without reuse, that check sees this keeper

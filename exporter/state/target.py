@@ -31,7 +31,7 @@ KEPT_CHANGES = 40
 KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
 TIMED = (Layer.HANDSHAKE, Layer.CLIENT)  # the layers of which a day's times are kept
-UNANSWERED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # the probe waited for its whole deadline
+UNANSWERED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # causes of a probe that waited for its whole deadline
 PAUSE = 8.5  # seconds of silence that may be a pause: a page waits for them (deploy/rules/thresholds.py)
 LEAST_DEADLINE = 1.0  # seconds of a probe that follows at once
 
@@ -49,7 +49,7 @@ class Histogram:
 
     @classmethod
     def empty(cls, bounds: tuple[float, ...]) -> "Histogram":
-        """No observation yet."""
+        """Return a histogram of these bounds without observations."""
         return cls(bounds, (0,) * (len(bounds) + 1))
 
     def observe(self, seconds: float) -> "Histogram":
@@ -114,7 +114,7 @@ class TargetState:
     failed: Mapping[FailureKey, int] = field(default_factory=dict)
     probed_at: Mapping[CounterKey, float] = field(default_factory=dict)
     connections: int = 0
-    login: Login | None = None  # what the launcher log tells; None: none is configured
+    login: Login | None = None  # the login by the launcher log; None: no log is configured
     conflicts: int = 0  # client ids of ours that were refused with error 326
     watched: WatchState = field(default_factory=WatchState)
     download: DownloadProbe | None = None
@@ -123,7 +123,7 @@ class TargetState:
     client_probes: Mapping[str, ClientProbe] = field(default_factory=dict)  # the latest of each client
     falls: Falls = field(default_factory=Falls)
     release: WatchRelease = field(default_factory=WatchRelease)
-    client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the tries that succeeded, by client
+    client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the probes that succeeded, by client
     trends: Mapping[str, Trend] = field(default_factory=dict)  # of the handshake under "", of the others by client
     handshake_at: float | None = None  # when the last handshake worked
     silence: Silence | None = None  # None: the last probe was answered, or did not get so far as to ask

@@ -96,7 +96,7 @@ def hello_unanswered(report: Report) -> bool:
 
 
 def enough(limit: float, deadline: float) -> bool:
-    """A timeout after `limit` seconds counts, for a client with this `deadline`."""
+    """Return whether a timeout after `limit` seconds counts for a client with this `deadline`."""
     return limit >= NEARLY * min(deadline, CONVINCING)
 
 
@@ -256,5 +256,5 @@ def upstream_lost(report: Report) -> bool:
 
 
 def _probed(result: LayerResult) -> bool:
-    """Not skipped on purpose, for a cause."""
+    """Return whether the layer was probed: one skipped on purpose has a cause."""
     return result.outcome is not Outcome.SKIPPED or result.cause is None

@@ -122,7 +122,7 @@ class Explanation:
 
 
 def is_connectable(verdict: Verdict, report: Report | None) -> bool:
-    """A trading program could connect now. A library that is kept away hinders nobody once the gateway answers."""
+    """Return whether a trading program could connect now; a suspended library does not prevent it."""
     if verdict is Verdict.CLIENT_BREAKS_GATEWAY:
         return report is not None and answered(report)
     return verdict in CONNECTABLE

@@ -80,7 +80,7 @@ class LimitedConnection(asyncio.Protocol):
         self._arm(self._limiter.first_request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Free the place."""
+        """Free the connection's place; asyncio calls this when the connection has ended."""
         self._arm(None)
         self._limiter.release(self)
         if self._admitted:

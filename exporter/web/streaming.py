@@ -22,7 +22,7 @@ class Streamer:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="gzip")
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread that compresses."""
         self._executor.shutdown(wait=False)
 
     async def respond(self, request: web.Request, chunks: Iterator[str], content_type: str) -> web.Response:

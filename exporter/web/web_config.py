@@ -1,8 +1,8 @@
 """TLS, basic authentication, headers and the rate limit of the HTTP server, read again when their files change.
 
-The exporter-toolkit reads its web configuration file at each request. Here the files are looked at every POLL seconds;
-a changed file that cannot be used is logged once, and what was in force stays in force. Whether TLS is served at all is
-decided at the start.
+The exporter-toolkit reads its web configuration file at each request. Here the files' times are checked every POLL
+seconds. A changed file that cannot be used is logged once, and the previous one stays in force. Only the start decides
+whether TLS is served at all.
 """
 
 import asyncio
@@ -180,7 +180,7 @@ class Passwords:
         self._decoy = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(max(costs))) if costs else b""
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread that compares passwords."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def match(self, header: str) -> bool:

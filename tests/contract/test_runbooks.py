@@ -1,4 +1,4 @@
-"""Verdicts, remedies and runbooks agree: whoever adds one is told here which of the others is missing."""
+"""Verdicts, remedies and runbooks agree: a failure here names what a new one lacks."""
 
 import re
 from html.parser import HTMLParser

@@ -33,7 +33,7 @@ DAY = (
     (0.9, "farm_broken"),
     (1.4, "ok"),
     (5.0, "refused"),  # the gateway's own restart: sessions are reset
-    (5.4, "relay"),  # its relay is up, nobody behind it
+    (5.4, "relay"),  # its relay is up, no gateway behind it
     (5.8, "silent"),
     (6.2, "handshake_then_silence"),
     (6.6, "ok"),

@@ -10,7 +10,7 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 def test_diagnose_reads_the_launcher_log_of_a_configured_target(tmp_path: Path) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens
+        taken.bind(("127.0.0.1", 0))  # no program listens
         port = taken.getsockname()[1]
         log, config = tmp_path / "launcher.log", tmp_path / "exporter.yaml"
         log.write_text("2026-08-28 22:30:05.000 INFO  [JTS-Main] - Received CHALLENGE from 203.0.113.7\n")

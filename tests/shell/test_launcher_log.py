@@ -22,7 +22,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def unprivileged() -> Iterator[None]:
-    """Root may read everything: be nobody for a while."""
+    """Root may read everything, so these tests run as the user `nobody`."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(NOBODY)

@@ -40,7 +40,7 @@ async def diagnosed(mode: str, *names: str) -> tuple[Target, Report, Verdict]:
         assert gateway.recorder.open_most <= 1
         assert (
             gateway.recorder.opened == report.connections or mode == "refused"
-        )  # an attempt that reached nobody counts
+        )  # an attempt that reached no program counts
         assert gateway.recorder.forbidden == 0
         return wanted, report, judge(report, wanted)
 

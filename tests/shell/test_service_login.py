@@ -24,7 +24,7 @@ LOGGED_IN = f"2026-08-28 22:30:40.000 INFO  [JTS-Main] - Switching to a new encr
 
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
-    """A port on which nobody listens."""
+    """Return a port on which no program listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

@@ -231,7 +231,7 @@ async def test_relay_ends_without_a_byte() -> None:
                 except ConnectionError:
                     continue
         assert {record.our_end for record in gateway.recorder} == {Ending.DROP}
-        assert {record.hello for record in gateway.recorder} == {b""}  # nobody is there to read it
+        assert {record.hello for record in gateway.recorder} == {b""}  # the mode does not read it
 
 
 async def test_slow_answers_late() -> None:

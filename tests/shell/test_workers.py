@@ -217,7 +217,7 @@ async def test_a_grandchild_that_leaves_the_session_does_not_hold_the_deadline(
     assert time.monotonic() - started < deadline + SLACK
     assert done.result.outcome is Outcome.TIMEOUT
     stray = int((tmp_path / "pid").read_text())
-    if not fork:  # nobody inherits it there: the container's init must
+    if not fork:  # the fork server does not adopt it there: the container's init must
         os.kill(stray, signal.SIGKILL)
     else:
         assert done.orphans == 1

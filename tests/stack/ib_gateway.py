@@ -32,7 +32,7 @@ async def main() -> None:
 
 async def until(*, there: bool) -> None:
     """Wait for the switch to be there, or gone."""
-    while await asyncio.to_thread(SWITCH.exists) is not there:  # noqa: ASYNC110 - a file tells nobody that it came
+    while await asyncio.to_thread(SWITCH.exists) is not there:  # noqa: ASYNC110 - a file has no event
         await asyncio.sleep(0.2)
 
 

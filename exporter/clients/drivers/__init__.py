@@ -1,1 +1,1 @@
-"""Scripts for the interpreters that hold a broker library, run by path and imported by nobody here."""
+"""Scripts for the interpreters that hold a broker library, run by path and imported nowhere in the exporter."""

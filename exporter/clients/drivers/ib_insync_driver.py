@@ -102,7 +102,7 @@ class Session:
         return ib
 
     def ask_time(self):
-        """Send reqCurrentTime."""
+        """Send reqCurrentTime; its answer is the stage `time`."""
         self.ask(self.ib.reqCurrentTimeAsync, "time", lambda time: time)
 
     def ask_contract(self):

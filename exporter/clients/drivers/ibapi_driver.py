@@ -60,7 +60,7 @@ class Session:
             self.observer.fail(error)
 
     def ask_time(self):
-        """Send reqCurrentTime."""
+        """Send reqCurrentTime; its answer is the stage `time`."""
         self.client.reqCurrentTime()
 
     def ask_contract(self):
@@ -101,7 +101,7 @@ class Session:
 
 
 def wrapper(observer, server_version):  # noqa: C901 - one small method for each callback
-    """The library's callbacks."""
+    """Return an EWrapper whose callbacks report to the observer."""
     from ibapi.wrapper import EWrapper
 
     class Wrapper(EWrapper):

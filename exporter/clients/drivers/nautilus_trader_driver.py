@@ -109,7 +109,7 @@ class Session:
         self.observer.reach("ready")
 
     def ask_time(self):
-        """Send reqCurrentTime."""
+        """Send reqCurrentTime; its answer is the stage `time`."""
         self.loop.call_soon_threadsafe(self.client._eclient.reqCurrentTime)  # noqa: SLF001
 
     def ask_contract(self):

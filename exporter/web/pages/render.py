@@ -64,10 +64,10 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "monitoring_config_refused": "Prometheus or Alertmanager refused its changed configuration.",
 }
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
-SURVEYED = 3  # cards that need no list above them
+SURVEYED = 3  # with more cards than this, a list of them stands above
 UNFOLDED = 12  # cards that are shown in full; the rest of a long outage is folded up
-SEARCHABLE = 10  # targets that need no filter
-TURN = 250  # targets whose verdicts are looked at in one piece of work
+SEARCHABLE = 10  # with more targets than this, the page has a filter
+TURN = 250  # targets that are sorted or counted before others may run
 EVERYTHING = Selection()
 
 
