@@ -9,6 +9,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
+from exporter.cli.diagnose import examine
 from exporter.clients.pool import ClientPool
 from exporter.clients.worker import Worker
 from exporter.metrics.exposition import exposition
@@ -18,7 +19,7 @@ from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
 from exporter.state.falls import FallTimings
 from exporter.state.target import TargetState, explanation
-from exporter.verdict.rules import is_connectable
+from exporter.verdict.rules import explain, is_connectable, judge
 from tests.shell.clients_fakes import write_driver
 from tests.shell.test_service_clients import connects
 
@@ -182,3 +183,14 @@ async def test_a_gateway_that_falls_silent_after_our_own_session_twice_in_a_row_
             assert [record.client_id for record in gateway.recorder if record.client_id is not None] == begun
             await service.apply([target], {"good": ClientSpec("good", "fake", deadline=2.0, interval=0.5)})
             await until(service, lambda state: state.watched.connected)
+
+
+async def test_a_diagnosis_names_the_library_within_whose_connect_the_gateway_fell(tmp_path: Path) -> None:
+    async with Gateway("wedged_by_library") as gateway:
+        target = replace(at(gateway, "wedger"), deadline=1.0)
+        spec = ClientSpec("wedger", "fake", deadline=4.0)
+        report = await examine(target, [spec], None, lambda _: None, pool=pool(tmp_path, {"wedger": connects(ASKS)}))
+    assert judge(report, target) is Verdict.API_SILENT
+    lines = explain(report, target, Verdict.API_SILENT).evidence
+    assert any(line.startswith("It began while wedger (wedger 1.2.3 on Python 3.") for line in lines), lines
+    assert not any("none of them is to blame" in line for line in lines)
