@@ -79,7 +79,7 @@ def _rules_slow() -> Alert:
         name="IbkrRulesSlow",
         summary="Prometheus evaluates rules later than it should",
         action="Give Prometheus more processor time.",
-        expr=f"increase(prometheus_rule_group_iterations_missed_total{{{e.PROMETHEUS}}}[5m]) > 5",
+        expr=f"increase(prometheus_rule_group_iterations_missed_total{{{e.PROMETHEUS}}}[5m]) > 30",
         words="The group {{ $labels.rule_group }} takes longer than its interval: evaluations are missed, and pages come late.",
         steps=(
             "Look at the load of Prometheus' machine.",
