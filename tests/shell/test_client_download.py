@@ -22,6 +22,7 @@ from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, make_client
+from tests.shell.support import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -56,7 +57,7 @@ async def download(client: str, mode: str, settings: GatewaySettings = WIDE) -> 
             probe = await worker.probe(
                 "127.0.0.1", gateway.port, CLIENT_ID, deadline, 0.0, download=True, account=ACCOUNT
             )
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while gateway.recorder.open_now:  # noqa: ASYNC110 - the recorder has no event
                     await asyncio.sleep(0.005)
             [record] = gateway.recorder
@@ -163,7 +164,7 @@ async def test_orders_and_changes_never_leave_whether_a_client_opted_in_or_not(
     try:
         async with Gateway("ok", setup=WIDE) as gateway:
             probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 0.0, download=opted_in)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while gateway.recorder.open_now:  # noqa: ASYNC110 - the recorder has no event
                     await asyncio.sleep(0.005)
             [record] = gateway.recorder

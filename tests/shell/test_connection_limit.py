@@ -69,13 +69,13 @@ class LimitedServer:
 
     async def ask(self) -> bytes:
         reader, _ = await self.connect(ASK)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await reader.readuntil(b"hello")
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
     """The server has ended it, or does so within ten seconds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionError):
             while await reader.read(65536):
                 pass
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_not_read_does_not_keep_others_out() -> None:
         stuck = [await at.connect(ASK) for _ in range(2)]
         await asyncio.sleep(0.3)
         reader, writer = await at.connect(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert (await reader.readline()).startswith(b"HTTP/1.1 404")
         writer.close()
         assert len(stuck) == 2

@@ -29,6 +29,7 @@ from exporter.verdict.client_blame import ClientStatus
 from exporter.web import server
 from exporter.web.pages.rows import library_note
 from tests.shell.clients_real import make_client
+from tests.shell.support import PATIENCE
 
 LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")
 FILE = "targets: [{name: paper, host: 127.0.0.1, port: 7497}]\n"
@@ -167,7 +168,7 @@ async def test_serve_from_the_environment_alone_tries_an_installed_library() -> 
         async with (
             server.running(config, lambda: config) as (url, _),
             aiohttp.ClientSession() as session,
-            asyncio.timeout(60),
+            asyncio.timeout(PATIENCE),
         ):
             while success not in (text := await (await session.get(f"{url}metrics")).text()):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)

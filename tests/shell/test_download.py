@@ -26,7 +26,7 @@ from exporter.simulator.settings import GatewaySettings, Holding
 from exporter.state.exporter import ExporterState
 from exporter.state.target import explanation
 from exporter.web.pages import render_target, state_json, status_chunks
-from tests.shell.support import until
+from tests.shell.support import PATIENCE, until
 
 OPTED_IN = GatewaySettings(permitted=frozenset({*Request, *PERMITTED}))
 REQUESTS = [Stage(request.label) for request in DownloadRequest]
@@ -186,7 +186,7 @@ async def test_a_freeze_within_a_download_ends_it_and_is_seen_as_soon_as_ever() 
     async with Gateway("executions_unanswered", setup=OPTED_IN) as gateway:
         target = at(gateway, client_ids=(9001, 9002, 9003), watch=True, interval=2.0, deadline=1.0)
         async with serving(target, patience=20.0) as service:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 await service.wait_for(lambda: service.states["gateway"].watched.connected)
             await until(lambda: gateway.recorder.messages[DownloadRequest.EXECUTIONS] > 0)
             await gateway.set_mode("silent")
@@ -215,7 +215,7 @@ async def test_no_content_of_the_account_appears_anywhere(
     log.configure("debug", "console")
     async with Gateway(mode, setup=replace(CANARY, server_version=version)) as gateway:
         async with serving(at(gateway, interval=0.3, download_interval=0.3)) as service:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 await service.wait_for(lambda: service.states["gateway"].download is not None)
             state = service.states["gateway"]
         now = time.time()

@@ -21,6 +21,7 @@ from exporter.state.falls import FallTimings
 from exporter.state.target import TargetState, explanation
 from exporter.verdict.rules import explain, is_connectable, judge
 from tests.shell.clients_fakes import write_driver
+from tests.shell.support import PATIENCE
 from tests.shell.test_service_clients import connects
 
 TIMINGS = FallTimings(after=0.5, rest=1.0, settled=0.2, recent=60.0)
@@ -142,7 +143,7 @@ async def test_a_freeze_at_any_moment_accuses_no_library(tmp_path: Path) -> None
 
         async def freeze(place: int) -> None:
             gateway, name = gateways[place], targets[place].name
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 await service.wait_for(lambda: len(service.states[name].client_probes) == len(drivers))
                 for turn in range(2):
                     await asyncio.sleep((place / PHASES + turn * 0.37) % 1 * targets[place].interval)

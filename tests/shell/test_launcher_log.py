@@ -11,6 +11,7 @@ import pytest
 
 from exporter.probes.launcher_log import MOST, NOTHING, LogFollower, Snapshot, read_log
 from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
+from tests.shell.support import busy
 
 IDLE = b"2026-08-28 22:35:02.112 INFO  [JTS-Main] - instance of control is not created yet\n"
 LOGGING_IN = b"2026-08-28 22:30:02.112 INFO  [JTS-Main] - LauncherLoginThread.runLoginWithUI()[loginAttempt=1]\n"
@@ -83,7 +84,7 @@ def test_only_the_end_of_a_gigabyte_is_read_in_little_time_and_memory(log: Path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert snapshot.login.phase is LoginPhase.IDLE
-    assert took < 0.5
+    assert took < 0.5 + busy()
     assert peak < 8 * MOST
 
 
@@ -276,7 +277,7 @@ async def test_only_the_first_to_meet_a_hanging_read_waits_for_it(log: Path) -> 
         took.append(time.perf_counter() - began)
     gate.set()
     assert took[0] >= 0.2
-    assert max(took[1:]) < 0.1
+    assert max(took[1:]) < 0.1 + busy()
 
 
 async def test_our_own_fault_in_a_read_is_raised_and_the_next_read_is_a_new_one(log: Path) -> None:

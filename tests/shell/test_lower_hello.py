@@ -15,7 +15,7 @@ from exporter.state.exporter import ExporterState
 from exporter.state.target import explanation
 from exporter.verdict.rules import explain, judge
 from tests.shell.clients_real import make_client
-from tests.shell.support import until
+from tests.shell.support import PATIENCE, until
 
 MODES = {"newest_hello_silent": Verdict.API_SILENT, "newest_hello_closed": Verdict.CLOSED_BEFORE_HANDSHAKE}
 
@@ -59,7 +59,7 @@ async def test_a_gateway_that_answers_no_hello_is_said_to_be_silent_as_before() 
 async def test_the_service_says_so_too_after_some_ticks_and_forgets_it_when_the_hello_is_answered(mode: str) -> None:
     async with Gateway(mode) as gateway, Service(ExporterState("test", "3")) as service:
         await service.apply([at(gateway)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await service.wait_for(lambda: service.states["gateway"].lower_hello is not None)
             state = service.states["gateway"]
             assert state.probes[Layer.HANDSHAKE, ""] == LOWER_AFTER
@@ -80,7 +80,7 @@ async def test_the_service_tries_the_libraries_there_and_shows_that_they_get_thr
         Service(ExporterState("test", "3"), pool=ClientPool()) as service,
     ):
         await service.apply([at(gateway, interval=3.0, deadline=1.0, clients=tuple(clients))], clients)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await service.wait_for(
                 lambda: any(probe.result.ok for probe in service.states["gateway"].client_probes.values())
             )

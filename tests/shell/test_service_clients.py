@@ -255,7 +255,7 @@ async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_pat
     async with Gateway("ok") as one, Gateway("ok") as two:
         targets = [at(one, "good", interval=6.0), replace(at(two, "good", interval=6.0), name="other")]
         async with watching(tmp_path, *targets, good=connects()) as service:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await service.wait_for(lambda: all(state.client_probes for state in service.states.values()))
             [pid] = descendants() - before
         assert not alive(pid)

@@ -22,11 +22,12 @@ from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.rules import explain, judge
-from tests.shell.support import descriptors, until
+from tests.shell.support import PATIENCE, busy, descriptors, until
 
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
 DEADLINE = 1.0
 UNTOUCHED = {"flood", "flapping", "freeze_after", "slow", "clock_off"}  # nothing new inside a session
+UNANSWERED = {Verdict.UNREACHABLE, Verdict.API_SILENT, Verdict.SESSION_SILENT, Verdict.SESSION_STALLED}
 STARTED = (Request.START_API, Request.REQ_CURRENT_TIME)
 
 
@@ -66,13 +67,13 @@ async def test_a_gateway_that_shakes_hands_at_once_and_answers_a_request_late_is
 @pytest.mark.parametrize("mode", [name for name in MODES if name not in UNTOUCHED])
 async def test_every_mode_has_its_verdict_in_every_framing(mode: str, version: int) -> None:
     setup = GatewaySettings(server_version=version, byte_pause=0.001)
-    deadline = 5.0 if mode == "bytewise" else 0.4
+    deadline = 1.5 if MODES[mode].session_verdict in UNANSWERED else 30.0
     async with Gateway(mode, setup=setup) as gateway:
-        target = at(gateway.port, deadline=deadline)
+        target = at(gateway.port, deadline=deadline, slow_after=20.0)
         report = await probe(target)
         assert judge(report, target) is MODES[mode].session_verdict, report.results
         assert report.fault is None
-        assert report.seconds < deadline + 1.0
+        assert report.seconds < deadline + 1.0 + busy()
         if mode == "backlog_full":
             return  # the simulator accepts nothing there, and so records nothing
         await settled(gateway)
@@ -108,7 +109,7 @@ async def test_a_session_that_works_sends_startapi_and_one_request_and_tells_all
         Stage.MANAGED_ACCOUNTS,
         Stage.CURRENT_TIME,
     }
-    assert 0 < dict(result.stages)[Stage.CURRENT_TIME] < (result.seconds or 0) < 0.2
+    assert 0 < dict(result.stages)[Stage.CURRENT_TIME] < (result.seconds or 0) < 0.2 + busy()
     if timestamps.AVAILABLE:
         assert result.stamp is Stamp.KERNEL
 
@@ -164,7 +165,7 @@ async def test_the_second_client_id_is_within_the_same_deadline() -> None:
     async with Gateway("slow", setup=setup) as gateway:
         started = time.perf_counter()
         report = await probe(at(gateway.port, deadline=0.5))
-        assert time.perf_counter() - started < 0.8
+        assert time.perf_counter() - started < 0.8 + busy()
         await settled(gateway)
         assert gateway.recorder.opened == report.connections == 2
         assert judge(report, at(gateway.port)) is Verdict.SESSION_SILENT
@@ -341,7 +342,7 @@ async def test_a_gateway_that_never_stops_talking_ends_at_the_deadline_and_stops
             turns += 1
         report = await probing
         await asyncio.to_thread(thread.join)
-    assert 0.4 < report.seconds < 2.5
+    assert 0.4 < report.seconds < 2.5 + busy()
     assert turns > 3
     assert judge(report, at(1)) is Verdict.SESSION_SILENT
 
@@ -370,7 +371,7 @@ async def test_what_a_gateway_says_after_our_end_is_taken_in_and_not_answered_by
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         report = await probe(at(server.sockets[0].getsockname()[1]))
-        assert await asyncio.wait_for(ended, 2) == "in order"
+        assert await asyncio.wait_for(ended, PATIENCE) == "in order"
     assert judge(report, at(1)) is Verdict.HEALTHY
 
 
@@ -383,7 +384,7 @@ async def test_late_notices_are_waited_for_a_moment_only() -> None:
     facts = session_of(report).session
     assert facts is not None
     assert 3 < len(facts.farms) < 20
-    assert report.seconds < session.NOTICES_MOST + 0.3
+    assert report.seconds < session.NOTICES_MOST + 0.3 + busy()
 
 
 async def test_probes_leave_no_descriptor_behind() -> None:

@@ -20,7 +20,7 @@ from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.verdict.gateway_settings import remarks
 from exporter.verdict.rules import explain, judge
-from tests.shell.support import until
+from tests.shell.support import PATIENCE, until
 
 OPTED_IN = GatewaySettings(permitted=frozenset({*Request, settings.REQUEST}))
 
@@ -91,7 +91,7 @@ async def test_what_explains_a_failure_becomes_evidence() -> None:
 async def test_a_gateway_that_leaves_the_request_unanswered_is_not_asked_again() -> None:
     async with Gateway("settings_closed", setup=OPTED_IN) as gateway, Service(ExporterState("test", "3")) as service:
         await service.apply([at(gateway)])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await service.wait_for(lambda: service.states["gateway"].settings is not None)
         seen = gateway.recorder.opened
         await until(lambda: gateway.recorder.opened > seen + 3)
@@ -102,7 +102,7 @@ async def test_a_gateway_that_leaves_the_request_unanswered_is_not_asked_again()
 async def test_they_become_a_metric_and_a_target_that_has_not_opted_in_is_not_asked() -> None:
     async with Gateway(setup=OPTED_IN) as gateway, Service(ExporterState("test", "3")) as service:
         await service.apply([at(gateway)])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await service.wait_for(lambda: service.states["gateway"].settings is not None)
         state = service.states["gateway"]
         assert state.last is not None

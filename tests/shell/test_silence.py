@@ -17,6 +17,7 @@ from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState, explanation
 from exporter.verdict.rules import is_connectable
+from tests.shell.support import PATIENCE
 
 PROBES, WATCH = 9001, 9002
 QUICK = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
@@ -87,7 +88,7 @@ async def test_a_gateway_whose_last_place_the_watch_holds_is_left_to_trading_pro
 async def test_every_connection_is_counted_while_the_limit_is_found() -> None:
     async with Gateway("one_connection") as gateway, watching(at(gateway)) as service:
         await until(service, lambda state: state.release.limit)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while service.states["gateway"].connections != gateway.recorder.opened:  # noqa: ASYNC110 - the recorder has no event
                 await asyncio.sleep(0.002)
         assert gateway.recorder.open_most <= 2

@@ -25,7 +25,7 @@ from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
 from exporter.state.watch_events import WatchEvent, WatchEventKind
 from exporter.web.pages import render_target
-from tests.shell.support import PATIENCE, until
+from tests.shell.support import PATIENCE, busy, until
 
 PROBES, WATCH = 9001, 9002  # the client ids
 VERSIONS = (176, 200, 201, 212, 213, 226)  # text, raw ids, protobuf: the first and the last of each
@@ -49,7 +49,7 @@ async def watching(*targets: Target, timings: HeartbeatTimings = watch.HEARTBEAT
 
 
 async def connected(service: Service, name: str = "gateway") -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await service.wait_for(lambda: service.states[name].watched.connected)
 
 
@@ -116,14 +116,14 @@ def told(name: str, seconds: list[float]) -> None:
 async def test_a_freeze_has_its_verdict_within_five_seconds_at_any_moment() -> None:
     seconds = await measured("silent", Verdict.API_SILENT)
     told("freeze to verdict", seconds)
-    assert max(seconds) <= 5.0
+    assert max(seconds) <= 5.0 + busy()
     assert min(seconds) > 1.5  # and not before the gateway was given a second, twice
 
 
 async def test_requests_that_stay_unanswered_have_their_verdict_within_five_seconds_at_any_moment() -> None:
     seconds = await measured("requests_unanswered", Verdict.SESSION_STALLED)
     told("requests unanswered to verdict", seconds)
-    assert max(seconds) <= 5.0
+    assert max(seconds) <= 5.0 + busy()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_requests_that_stay_unanswered_have_their_verdict_within_five_seco
 async def test_what_is_told_or_ended_has_its_verdict_within_a_fifth_of_a_second(mode: str, verdict: Verdict) -> None:
     seconds = await measured(mode, verdict)
     told(f"{mode} to verdict", seconds)
-    assert max(seconds) <= 0.2
+    assert max(seconds) <= 0.2 + busy()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -250,7 +250,7 @@ async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_nob
     setup = GatewaySettings(taken_client_ids=frozenset({WATCH}))
     with capture_logs() as lines:
         async with Gateway("ok", setup=setup) as gateway, watching(at(gateway, interval=0.2)) as service:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await service.wait_for(lambda: service.states["gateway"].conflicts >= 2)
             state = service.states["gateway"]
             assert f"client id {WATCH} is in use" in render_target(state, time.time())
@@ -514,7 +514,7 @@ async def test_answers_of_two_to_five_seconds_leave_a_target_slow_and_its_freeze
         for gateway in gateways:
             await gateway.stop()
     told("freeze of a slow gateway to verdict", seconds)
-    assert max(seconds) <= 8.2 + 0.3
+    assert max(seconds) <= 8.2 + 0.3 + busy()
 
 
 async def test_a_heartbeat_that_was_answered_late_is_not_followed_by_another_at_once() -> None:

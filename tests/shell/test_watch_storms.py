@@ -19,7 +19,7 @@ from exporter.service.watch import HeartbeatTimings
 from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
-from tests.shell.support import until
+from tests.shell.support import PATIENCE, until
 
 PROBES, WATCH = 9001, 9002
 VERSION = 176
@@ -152,7 +152,7 @@ async def test_a_flood_of_farm_notices_costs_no_memory_and_stops_nobody_else() -
         try:
             before, _ = tracemalloc.get_traced_memory()
             sooner = told
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while told < sooner + 100_000:
                     await asyncio.sleep(0.01)
                     turns += 1
