@@ -16,7 +16,8 @@ from exporter.cli.diagnose import Progress, Show
 from exporter.cli.report import COLOURS, line_of, rows_of, table_of
 from exporter.model import Target
 from exporter.text import joined
-from exporter.verdict.rules import headline, judge, severity
+from exporter.verdict.explanation import headline
+from exporter.verdict.rules import judge, severity
 
 REFRESH = 4  # times a second
 

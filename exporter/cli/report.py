@@ -14,7 +14,8 @@ from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.text import duration, printable
 from exporter.verdict.evidence import detail
-from exporter.verdict.rules import Severity, explain, severity
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import Severity, severity
 
 COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.CRITICAL: "red", Severity.UNKNOWN: "dim"}
 HEADINGS = ("Test", "Library", "Result", "Time", "Details")

@@ -32,8 +32,9 @@ from exporter.state.target import TargetState, count, fold, revise
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import ClientProbe, doubt_partial, hello_unanswered, require_repeat, with_clients
 from exporter.verdict.evidence import masked
+from exporter.verdict.explanation import headline
 from exporter.verdict.gateway_settings import remarks
-from exporter.verdict.rules import headline, judge
+from exporter.verdict.rules import judge
 
 Judge = Callable[[Report, Target], Verdict]
 

@@ -15,7 +15,8 @@ from exporter.state.suspension import WatchRelease
 from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
 from exporter.verdict.client_blame import WIRE, ClientProbe
-from exporter.verdict.rules import CLAIMLESS, WORKING, Explanation, explain, judge
+from exporter.verdict.explanation import Explanation, explain
+from exporter.verdict.rules import CLAIMLESS, WORKING, judge
 
 # Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
 CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

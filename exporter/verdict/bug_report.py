@@ -12,7 +12,7 @@ from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 from exporter.text import duration, joined, printable, rfc3339
 from exporter.verdict.evidence import detail, masked, release
-from exporter.verdict.rules import explain
+from exporter.verdict.explanation import explain
 
 ACCOUNT = re.compile(r"\b(?:D?[UFI]|DF|DI)\d{5,9}\b")
 HOME = re.compile(r"(/home/|/Users/|\\Users\\)[^/\\\s]+")

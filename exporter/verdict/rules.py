@@ -32,12 +32,10 @@ The rules in words, from the outside in:
     anything else                                         probe_broken: a case without a rule is our fault
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import StrEnum
 
 from exporter.model import (
-    DOWNLOAD_STAGES,
     Cause,
     Layer,
     LayerResult,
@@ -48,10 +46,6 @@ from exporter.model import (
     Target,
     Verdict,
 )
-from exporter.protocol.error_codes import PORT_RESET
-from exporter.protocol.hello import lower_offer
-from exporter.protocol.launcher_log import Login
-from exporter.verdict.actions import DOWNLOAD_CURES, MOVED, REMEDIES, VERIFY, format_for
 from exporter.verdict.client_blame import (
     WIRE,
     answered,
@@ -60,13 +54,8 @@ from exporter.verdict.client_blame import (
     download_unanswered,
     failures,
     gateway_too_old,
-    hello_unanswered,
-    library_too_old,
     suspended_clients,
-    wire_ok,
 )
-from exporter.verdict.context import context
-from exporter.verdict.evidence import MISSING, exchange, release, sentence
 
 Rule = Callable[[Report, Target], bool]
 
@@ -112,15 +101,6 @@ WORKING = frozenset({Verdict.HEALTHY, Verdict.SLOW})
 CLAIMLESS = frozenset({Verdict.PROBE_BROKEN, Verdict.UNKNOWN})
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A verdict in words, for one report of one target."""
-
-    headline: str
-    evidence: tuple[str, ...]
-    actions: tuple[str, ...]
-
-
 def is_connectable(verdict: Verdict, report: Report | None) -> bool:
     """Return whether a trading program could connect now; a suspended library does not prevent it."""
     if verdict is Verdict.CLIENT_BREAKS_GATEWAY:
@@ -140,138 +120,6 @@ def severity(verdict: Verdict) -> Severity:
     if verdict is Verdict.UNKNOWN:
         return Severity.UNKNOWN
     return Severity.WARNING if verdict in WARNINGS else Severity.CRITICAL
-
-
-def explain(
-    report: Report, target: Target, verdict: Verdict, login: Login | None = None, since: float | None = None
-) -> Explanation:
-    """Return the verdict's headline, the evidence for it in this report, and the required actions.
-
-    `login` is the login's state by the gateway's launcher log. `since` (unix seconds) is when the target began to fail;
-    by default at this report.
-    """
-    evidence = [] if report.fault is None else [f"We failed: {report.fault}"]
-    for result in report.results:
-        if not _skipped(result) or result.cause:
-            evidence.append(sentence(result, target))
-        if not result.ok and (messages := exchange(result)):
-            evidence.append(f"{result.client} {messages}")
-    if verdict in PORT_VERDICTS and target.host in LOOPBACK:
-        evidence.append(THIS_MACHINE)
-    evidence += report.remarks
-    if failures(report) and not wire_ok(report) and report.fall is None:
-        evidence.append("We ourselves get no further on the wire, without any library: none of them is to blame.")
-    evidence += _lower_hello(report, target)
-    port = _new_port(report)
-    if port is not None:
-        evidence.append(f"The gateway said that its API port is {port} from now on (error {PORT_RESET}).")
-    added = context(verdict, target, report.at, login, since)
-    usual = (VERIFY,) if added.decisive else REMEDIES[verdict].actions
-    moved = [] if port is None or port == target.port else [format_for(MOVED, target).format(new_port=port)]
-    return Explanation(
-        headline(report, target, verdict),
-        (*evidence, *added.evidence),
-        (
-            *moved,
-            *_lower_versions(report, target),
-            *_upgrades(report, verdict),
-            *added.actions,
-            *_download_cures(report, verdict),
-            *(format_for(action, target) for action in usual),
-        ),
-    )
-
-
-def _upgrades(report: Report, verdict: Verdict) -> Iterator[str]:
-    """Yield an action for each library that the gateway refused as too old."""
-    for result in blamed(report) if verdict is Verdict.CLIENT_FAULT else ():
-        if library_too_old(result):
-            name = f"{result.client} ({release(result.installed)})" if result.installed else result.client
-            yield f"Upgrade {name}: the gateway no longer accepts the API version that it announces."
-
-
-def _lower_hello(report: Report, target: Target) -> Iterator[str]:
-    """Yield what shows that the gateway answers, but not our own hello."""
-    if not hello_unanswered(report):
-        return
-    offer = lower_offer(target.hello)
-    if report.lower_hello is not None and offer is not None:
-        version = report.lower_hello.version
-        yield f"A lower hello, v{offer.minimum}..{offer.maximum}, was answered: server version {version}."
-    passed = [result.client for result in report.results if result.client and result.ok]
-    if passed:
-        yield f"{', '.join(map(str, passed))} got through with a lower hello than ours: the gateway is alive."
-
-
-def _lower_versions(report: Report, target: Target) -> Iterator[str]:
-    """Yield the action for a gateway that answers a lower hello than ours."""
-    offer = lower_offer(target.hello)
-    if offer is not None and any(_lower_hello(report, target)):
-        versions = f"{offer.minimum}..{offer.maximum}"
-        yield (
-            f"Set api_versions: {versions} for this target: it, or a relay before it, does not stand our newest hello. "
-            "Then upgrade it."
-        )
-
-
-def headline(report: Report, target: Target, verdict: Verdict) -> str:
-    """Return the verdict in one line; of `client_fault`, with the libraries and their versions."""
-    if verdict is Verdict.CLIENT_BREAKS_GATEWAY:
-        return f"{_breaker(report)} makes the gateway at {target.endpoint} stop answering; it is kept away"
-    if verdict is Verdict.CLIENT_FAULT:
-        return f"{_named(blamed(report))} at fault, not the gateway at {target.endpoint}"
-    if verdict is Verdict.SESSION_REFUSED and _failed(Layer.HANDSHAKE, Cause.API_ERROR)(report, target):
-        return f"{target.endpoint} answers the hello with an error instead of its version"
-    if hello_unanswered(report) and report.lower_hello is not None:
-        return f"{target.endpoint} answers a lower hello than ours: set api_versions"
-    if verdict is Verdict.DOWNLOAD_STALLED:
-        return f"{target.endpoint} answers, but the account download stalls: {', '.join(_stalled(report))}"
-    return _usual_headline(report, target, verdict)
-
-
-def _usual_headline(report: Report, target: Target, verdict: Verdict) -> str:
-    if verdict is Verdict.SESSION_STALLED:
-        return f"{target.endpoint} {_stalled_session(report)}"
-    port = _new_port(report)
-    if verdict is Verdict.HEALTHY and port not in (None, target.port):
-        return f"The gateway at {target.endpoint} is healthy, and moves its API to port {port}"
-    return format_for(REMEDIES[verdict].headline, target)
-
-
-def _stalled_session(report: Report) -> str:
-    """How a session that begins ends before its first answer."""
-    session = report.layer(Layer.SESSION)
-    if session is not None and session.outcome is Outcome.GARBLED:
-        return "begins the session, then sends what is no message of this API"
-    if session is not None and session.outcome is Outcome.CLOSED:
-        return "begins the session, then ends the connection"
-    if session is not None and session.outcome is Outcome.REJECTED:
-        return "begins the session, then refuses the first request"
-    if session is not None and session.stage in BEGINNING:
-        return f"begins the session only in part: {MISSING[session.stage]}"
-    return "begins the session, but answers no request"
-
-
-def _new_port(report: Report) -> int | None:
-    """Return the API's port after error 1300, in this report's session or in the watch's."""
-    session = report.layer(Layer.SESSION)
-    port = session.session.new_port if session is not None and session.session is not None else None
-    return port or report.new_port
-
-
-def _stalled(report: Report) -> tuple[Stage, ...]:
-    """Return the requests of the account download that had no end, on our own wire or for a library."""
-    result = report.layer(Layer.DOWNLOAD)
-    own = () if result is None else tuple(each.stage for each in result.requests if each.seconds is None)
-    clients = (client.stage for client in blamed(report) if client.stage in DOWNLOAD_STAGES)
-    return tuple(dict.fromkeys((*own, *(stage for stage in clients if stage))))
-
-
-def _download_cures(report: Report, verdict: Verdict) -> tuple[str, ...]:
-    """Return what others did about the requests that had no end."""
-    if verdict is not Verdict.DOWNLOAD_STALLED:
-        return ()
-    return tuple(DOWNLOAD_CURES[stage] for stage in _stalled(report) if stage in DOWNLOAD_CURES)
 
 
 def _download_stalled(report: Report, target: Target) -> bool:
@@ -358,26 +206,6 @@ def _upstream_lost(facts: SessionFacts, _: Target) -> bool:
     return facts.upstream is False
 
 
-def _breaker(report: Report) -> str:
-    """The library that makes the gateway stop answering, with its version."""
-    if report.fall is not None and report.fall.client is not None:
-        known = report.fall.installed
-        return f"{report.fall.client} ({release(known)})" if known else report.fall.client
-    return " or ".join(
-        f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
-        for result in suspended_clients(report)
-    )
-
-
-def _named(failed: tuple[LayerResult, ...]) -> str:
-    """The failing clients, each with its version, and the verb."""
-    names = [
-        f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
-        for result in failed
-    ]
-    return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
-
-
 def _slow(report: Report, target: Target) -> bool:
     """The hello or the session's request was answered later than the limit."""
     return _answered(report, target) and any(result.waited > target.slow_after for result in report.results)
@@ -418,10 +246,3 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),
 )
-
-THIS_MACHINE = (
-    "The host is this machine itself (in WSL or a container: not the one that runs TWS), so neither a network nor a "
-    "firewall on the way is to blame."
-)
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-PORT_VERDICTS = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})

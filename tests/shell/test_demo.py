@@ -13,7 +13,7 @@ from exporter.model import ClientSpec, Outcome, Verdict
 from exporter.service.service import Service
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
-from exporter.verdict.rules import headline
+from exporter.verdict.explanation import headline
 from tests.shell.clients_real import make_client
 
 

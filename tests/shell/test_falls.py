@@ -19,7 +19,8 @@ from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
 from exporter.state.falls import FallTimings
 from exporter.state.target import TargetState, explanation
-from exporter.verdict.rules import explain, is_connectable, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import is_connectable, judge
 from tests.shell.clients_fakes import write_driver
 from tests.shell.support import PATIENCE
 from tests.shell.test_service_clients import connects

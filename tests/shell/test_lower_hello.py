@@ -13,7 +13,8 @@ from exporter.service.target_loop import LOWER_AFTER
 from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
 from exporter.state.target import explanation
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import judge
 from tests.shell.clients_real import make_client
 from tests.shell.support import PATIENCE, until
 

@@ -40,7 +40,8 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import judge
 from tests.shell.support import busy, descriptors
 
 DEADLINE = 1.0

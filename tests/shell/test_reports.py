@@ -7,7 +7,8 @@ import pytest
 from exporter.cli.diagnose import examine
 from exporter.model import ClientSpec, Mode, Target
 from exporter.simulator.gateway import Gateway
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import judge
 from tests.reports import REPORTS, UserReport, as_markdown
 from tests.shell.clients_real import make_client
 

@@ -15,7 +15,8 @@ from exporter.model import ClientSpec, Layer, Mode, Outcome, Report, Target, Ver
 from exporter.simulator.gateway import Gateway
 from exporter.state.target import TargetState
 from exporter.verdict.evidence import release
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENTS, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -18,7 +18,7 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
-from exporter.verdict.rules import explain
+from exporter.verdict.explanation import explain
 from tests.shell.clients_fakes import write_driver
 from tests.shell.support import PATIENCE, alive, descendants, descriptors, until
 

@@ -18,8 +18,9 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
+from exporter.verdict.explanation import explain
 from exporter.verdict.gateway_settings import remarks
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.rules import judge
 from tests.shell.support import PATIENCE, until
 
 OPTED_IN = GatewaySettings(permitted=frozenset({*Request, settings.REQUEST}))

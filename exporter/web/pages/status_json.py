@@ -36,7 +36,8 @@ from exporter.state.target import (
 from exporter.text import rfc3339
 from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.evidence import shown
-from exporter.verdict.rules import Explanation, Severity, explain, is_connectable, severity
+from exporter.verdict.explanation import Explanation, explain
+from exporter.verdict.rules import Severity, is_connectable, severity
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from exporter.clients.driver_result import ExitStatus, read_result
 from exporter.clients.drivers import exchange as driver
 from exporter.model import Direction, Exchanged, Layer, LayerResult, Mode, Outcome, Report, Target, Verdict
 from exporter.verdict.evidence import exchange
-from exporter.verdict.rules import explain
+from exporter.verdict.explanation import explain
 
 Exchange: Any = driver.Exchange  # the drivers have no annotations
 

@@ -7,7 +7,8 @@ import pytest
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, RequestResult, Stage, Verdict
 from exporter.state.fold_download import fold_download, with_download
 from exporter.state.target import TargetState, fold, reconfigured
-from exporter.verdict.rules import CONNECTABLE, Severity, explain, judge, severity
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import CONNECTABLE, Severity, judge, severity
 from tests.core.states import HANDSHAKE_OK, HEALTHY, PORT_OK, SESSION_OK, T0, TARGET, handshake_failed, report
 
 OPTED_IN = replace(TARGET, download=True)

@@ -10,7 +10,8 @@ from exporter.state.target import TargetState, current_verdict, expired, fold
 from exporter.state.watch_events import WatchEvent, WatchEventKind, WatchState
 from exporter.verdict.client_blame import ClientProbe, blamed
 from exporter.verdict.evidence import masked
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import judge
 from tests.core.states import (
     HANDSHAKE_OK,
     PORT_OK,

@@ -15,7 +15,8 @@ from exporter.verdict.client_blame import (
     with_clients,
 )
 from exporter.verdict.evidence import sentence
-from exporter.verdict.rules import explain, judge
+from exporter.verdict.explanation import explain
+from exporter.verdict.rules import judge
 from exporter.web.pages.status_json import report_json
 from tests.core.states import (
     CLIENT_HUNG,

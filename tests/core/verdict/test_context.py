@@ -10,7 +10,7 @@ from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
 from exporter.state.target import TargetState, explanation, failing_since, fold
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.context import AFTER_RESET, PHASES, PROBLEMS, Context, context
-from exporter.verdict.rules import explain
+from exporter.verdict.explanation import explain
 from tests.core.states import HEALTHY, handshake_failed, port_failed, report
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -6,7 +6,8 @@ import pytest
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
 from exporter.text import duration
 from exporter.verdict.actions import REMEDIES
-from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, Severity, explain, headline, judge, severity
+from exporter.verdict.explanation import explain, headline
+from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, Severity, judge, severity
 from tests.core.states import (
     HANDSHAKE_OK,
     HEALTHY,

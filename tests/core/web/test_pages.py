@@ -10,7 +10,8 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Stage, Ve
 from exporter.state.target import TargetState
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES, format_for
-from exporter.verdict.rules import Severity, headline, severity
+from exporter.verdict.explanation import headline
+from exporter.verdict.rules import Severity, severity
 from exporter.web import pages
 from exporter.web.pages.render import CHUNK, UNFOLDED
 from exporter.web.pages.rows import VerdictSpan, common_window, layer_cells, strip
