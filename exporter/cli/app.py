@@ -19,7 +19,7 @@ from exporter import __version__, log
 from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
 from exporter.cli.target import configured, load_config, select_target
 from exporter.config import Config, ConfigError, load, parse_listen
-from exporter.model import Report, Verdict
+from exporter.model import Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 
 app = typer.Typer(
@@ -107,43 +107,48 @@ def demo(
         fail(str(error), UNHEALTHY)
 
 
+TargetArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="A configured target, or HOST:PORT; not needed where one alone is configured.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+AsText = Annotated[
+    bool, typer.Option("--report", help="Print a block of text for a bug report, account numbers masked.")
+]
+ClientNames = Annotated[
+    str | None,
+    typer.Option(
+        help="The clients to try: names, or none. By default those of the target, without a file all installed.",
+        metavar="a,b|none",
+    ),
+]
+WithDownload = Annotated[
+    bool, typer.Option("--download", help="Probe the account download too: read-only requests, contents unread.")
+]
+WithSettings = Annotated[
+    bool, typer.Option("--settings", help="Ask the gateway for its own settings too; nothing is changed.")
+]
+Timeout = Annotated[float | None, typer.Option(help="Seconds for all of it, clients included.", min=0.1, max=300.0)]
+
+
 @app.command()
 def diagnose(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            help="A configured target, or HOST:PORT; not needed where one alone is configured.", show_default=False
-        ),
-    ] = None,
+    target: TargetArgument = None,
     *,
     config: ConfigFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    as_text: Annotated[
-        bool, typer.Option("--report", help="Print a block of text for a bug report, account numbers masked.")
-    ] = False,
-    clients: Annotated[
-        str | None,
-        typer.Option(
-            help="The clients to try: names, or none. By default those of the target, without a file all installed.",
-            metavar="a,b|none",
-        ),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Probe the account download too: read-only requests, contents unread.")
-    ] = False,
-    settings: Annotated[
-        bool, typer.Option("--settings", help="Ask the gateway for its own settings too; nothing is changed.")
-    ] = False,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds for all of it, clients included.", min=0.1, max=300.0)
-    ] = None,
+    as_json: AsJson = False,
+    as_text: AsText = False,
+    clients: ClientNames = None,
+    download: WithDownload = False,
+    settings: WithSettings = False,
+    timeout: Timeout = None,
 ) -> None:
     """Probe every layer once, from the outside in, try the client libraries, and say what is wrong and what to do.
 
     Exit code 0: healthy or slow; 1: the gateway is not healthy; 2: usage or configuration; 3: the probe itself failed.
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from exporter.cli.diagnose import examine  # noqa: PLC0415
     from exporter.cli.progress import progress_of  # noqa: PLC0415
     from exporter.cli.select_clients import select_clients  # noqa: PLC0415
@@ -168,23 +173,35 @@ def diagnose(
     code = 0 if verdict in WORKING else failed
     with output(code):
         if as_json:
-            from exporter.web.pages.status_json import report_json  # noqa: PLC0415
-
-            typer.echo(json.dumps(report_json(selected, report, verdict, login)))
+            _print_json(selected, report, verdict, login)
         elif as_text:
-            from exporter.verdict.bug_report import bug_report  # noqa: PLC0415
-
-            exporter = (
-                f"ibkr-exporter {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}"
-            )
-            typer.echo(bug_report(report, selected, verdict, exporter, login=login), nl=False)
+            _print_bug_report(selected, report, verdict, login)
         else:
-            from exporter.cli.report import print_report  # noqa: PLC0415
-
-            print_report(Console(), selected, report, verdict, login)
-            if remark:
-                typer.echo(f"\n{remark}")
+            _print_report(selected, report, verdict, login, remark)
     raise typer.Exit(code)
+
+
+def _print_json(target: Target, report: Report, verdict: Verdict, login: Login | None) -> None:
+    from exporter.web.pages.status_json import report_json  # noqa: PLC0415
+
+    typer.echo(json.dumps(report_json(target, report, verdict, login)))
+
+
+def _print_bug_report(target: Target, report: Report, verdict: Verdict, login: Login | None) -> None:
+    from exporter.verdict.bug_report import bug_report  # noqa: PLC0415
+
+    exporter = f"ibkr-exporter {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}"
+    typer.echo(bug_report(report, target, verdict, exporter, login=login), nl=False)
+
+
+def _print_report(target: Target, report: Report, verdict: Verdict, login: Login | None, remark: str | None) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from exporter.cli.report import print_report  # noqa: PLC0415
+
+    print_report(Console(), target, report, verdict, login)
+    if remark:
+        typer.echo(f"\n{remark}")
 
 
 @app.command("check-config")
