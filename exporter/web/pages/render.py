@@ -96,7 +96,6 @@ def status_chunks(
         judged.append((state, current_verdict(state, now)))
         if len(judged) % TURN == 0:
             yield ""  # nothing to send yet, but others may run
-    counts = Counter(verdict for _, verdict in judged)
     judged.sort(key=worst_first)
     chosen = [(state, verdict) for state, verdict in judged if selection.shows(state, verdict)]
     page = pager(selection, len(chosen))
@@ -104,13 +103,8 @@ def status_chunks(
     ill = [pair for pair in shown if pair[1] is not Verdict.HEALTHY]
     window = common_window([state for state, _ in shown], now)
     context = {
-        "title": _title(judged, len(judged) - counts[Verdict.HEALTHY]),
-        "summary": _summary(counts, selection),
-        "worst": (severity(judged[0][1]) if judged else Severity.UNKNOWN).value,
-        "total": len(judged),
+        **_survey(judged, selection),
         "selection": selection,
-        "verdicts": [(verdict.value, counts[verdict]) for verdict in Verdict if counts[verdict]],
-        "searchable": len(judged) > SEARCHABLE,
         "pager": page,
         "ill": len(ill),
         "well": len(shown) - len(ill),
@@ -222,6 +216,19 @@ def _render(template: str, root: str, context: Mapping[str, object]) -> str:
 def _context(root: str, context: Mapping[str, object]) -> dict[str, object]:
     """Links are relative, so that the pages work below any prefix of a reverse proxy."""
     return {"root": root, "style": _style_version(), **context}
+
+
+def _survey(judged: Sequence[Judgement], selection: Selection) -> dict[str, object]:
+    """Return what the head of the status page says about all targets, sorted with the worst first."""
+    counts = Counter(verdict for _, verdict in judged)
+    return {
+        "title": _title(judged, len(judged) - counts[Verdict.HEALTHY]),
+        "summary": _summary(counts, selection),
+        "worst": (severity(judged[0][1]) if judged else Severity.UNKNOWN).value,
+        "total": len(judged),
+        "verdicts": [(verdict.value, counts[verdict]) for verdict in Verdict if counts[verdict]],
+        "searchable": len(judged) > SEARCHABLE,
+    }
 
 
 def _title(judged: Sequence[Judgement], ill: int) -> str:
