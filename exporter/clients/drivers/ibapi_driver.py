@@ -100,62 +100,67 @@ class Session:
         self.observer.close(self.client.conn, seconds)
 
 
-def wrapper(observer, server_version):  # noqa: C901 - one small method for each callback
+class Callbacks:
+    """The callbacks of an EWrapper that report to the observer; `wrapper` puts them before the library's own."""
+
+    complaint = "EUR.USD is unknown to this gateway"
+
+    def __init__(self, observer, server_version):
+        super().__init__()
+        self.observer, self.server_version = observer, server_version
+        self.ended = defaultdict(threading.Event)  # the requests of the account download that were answered
+
+    def positionEnd(self):
+        self.ended["positions"].set()
+
+    def openOrderEnd(self):
+        self.ended["open_orders"].set()
+
+    def completedOrdersEnd(self):
+        self.ended["completed_orders"].set()
+
+    def accountDownloadEnd(self, accountName):
+        self.ended["account_updates"].set()
+
+    def execDetailsEnd(self, reqId):
+        self.ended["executions"].set()
+
+    def accountSummaryEnd(self, reqId):
+        self.ended["account_summary"].set()
+
+    def connectAck(self):
+        self.observer.reach("connected", self.server_version())
+
+    def nextValidId(self, orderId):
+        self.observer.reach("ready")
+
+    def currentTime(self, time):
+        self.observer.reach("time", time)
+
+    def managedAccounts(self, accountsList):
+        self.observer.reach("accounts", [name for name in accountsList.split(",") if name])
+
+    def contractDetails(self, reqId, contractDetails):
+        self.complaint = ""
+
+    def contractDetailsEnd(self, reqId):
+        self.observer.reach("contract", self.complaint)
+
+    def error(self, *arguments):
+        code, text = code_and_text(arguments)
+        if arguments[0] == REQUEST and code not in (502, 504):
+            self.observer.reach("contract", "EUR.USD: error %d: %s" % (code, text))
+        self.observer.error(code, text)
+
+
+def wrapper(observer, server_version):
     """Return an EWrapper whose callbacks report to the observer."""
     from ibapi.wrapper import EWrapper
 
-    class Wrapper(EWrapper):
-        """Reports to the observer."""
+    class Wrapper(Callbacks, EWrapper):
+        """The callbacks of a probe; all others do nothing."""
 
-        complaint = "EUR.USD is unknown to this gateway"
-
-        def __init__(self):
-            super().__init__()
-            self.ended = defaultdict(threading.Event)  # the requests of the account download that were answered
-
-        def positionEnd(self):
-            self.ended["positions"].set()
-
-        def openOrderEnd(self):
-            self.ended["open_orders"].set()
-
-        def completedOrdersEnd(self):
-            self.ended["completed_orders"].set()
-
-        def accountDownloadEnd(self, accountName):
-            self.ended["account_updates"].set()
-
-        def execDetailsEnd(self, reqId):
-            self.ended["executions"].set()
-
-        def accountSummaryEnd(self, reqId):
-            self.ended["account_summary"].set()
-
-        def connectAck(self):
-            observer.reach("connected", server_version())
-
-        def nextValidId(self, orderId):
-            observer.reach("ready")
-
-        def currentTime(self, time):
-            observer.reach("time", time)
-
-        def managedAccounts(self, accountsList):
-            observer.reach("accounts", [name for name in accountsList.split(",") if name])
-
-        def contractDetails(self, reqId, contractDetails):
-            self.complaint = ""
-
-        def contractDetailsEnd(self, reqId):
-            observer.reach("contract", self.complaint)
-
-        def error(self, *arguments):
-            code, text = code_and_text(arguments)
-            if arguments[0] == REQUEST and code not in (502, 504):
-                observer.reach("contract", "EUR.USD: error %d: %s" % (code, text))
-            observer.error(code, text)
-
-    return Wrapper()
+    return Wrapper(observer, server_version)
 
 
 def code_and_text(arguments):

@@ -69,49 +69,75 @@ def run_probe(driver, request, write_line, started):
     in seconds from `started`; a little of it is kept for closing in order.
     """
     observer = Observer(request.get("account"), downloads=bool(request.get("download")))
-    spacing = request.get("spacing", SPACING)
     if observer.downloads:  # a process that is killed has then said which request it waited for
         observer.on_sent = lambda number: number in REQUESTS and write_line({"request": REQUESTS[number][0]})
     margin = min(LINGER + 0.25, 0.25 * request["deadline"])
-    until = started + request["deadline"] - margin
-    session, mark, asked, stage = None, 0.0, 0.0, STAGES[0]
+    stages = Stages(observer, request.get("spacing", SPACING), started + request["deadline"] - margin, write_line)
     try:
-        session = driver.begin(request["host"], request["port"], request["client_id"], observer)
-        for stage in DOWNLOADING if observer.downloads else STAGES:
-            if stage in REQUESTED:
-                observer.paused += pause(asked + spacing, until)
-                mark = asked = observer.download.changed_at = time.monotonic()
-                ask(session, stage, spacing)
-            wait_for_stage(observer, stage, until)
-            mark = max(mark, observer.began)
-            if stage == "download":
-                mark = asked = time.monotonic()
-                write_download(observer, write_line)
-                continue
-            at, value = observer.reached[stage]
-            seconds, exchange = round(max(0.0, at - mark), 6), observer.exchange.lines()
-            write_line(dict({"stage": stage, "seconds": seconds, "exchange": exchange}, **_facts(stage, value)))
-            mark = max(mark, at)
-            if stage == "ready" and observer.downloads:
-                asked = at  # some libraries download from here on
-        detail = observer.reached["contract"][1] or ""
-        ending = {"end": "ok", "stage": None, "cause": None, "detail": detail, "code": None}
+        stages.session = driver.begin(request["host"], request["port"], request["client_id"], observer)
+        stages.pass_all()
+        ending, ended_at = stages.success(), stages.mark
     except Failure as failure:
-        ending, mark = dict(failure.ending, stage=stage_of_failure(observer, stage)), time.monotonic()
+        ending, ended_at = stages.failure(failure), time.monotonic()
     except Exception as error:
         traceback.print_exc()
         observer.fail(error)  # where the connection has ended, that is the reason: a send meets it as an exception
-        ending, mark = dict(ended(observer, stage).ending, stage=stage_of_failure(observer, stage)), time.monotonic()
+        ending, ended_at = stages.failure(ended(observer, stages.stage)), time.monotonic()
     if observer.downloads and "download" not in observer.reached:
         write_download(observer, write_line)
-    seconds = round(max(0.0, mark - observer.began - observer.paused), 6)
+    seconds = round(max(0.0, ended_at - observer.began - observer.paused), 6)
     exchange = observer.exchange
-    line = dict(ending, opened=observer.opened, seconds=seconds, exchange=exchange.lines(), hello=exchange.hello)
-    write_line(line)
+    write_line(dict(ending, opened=observer.opened, seconds=seconds, exchange=exchange.lines(), hello=exchange.hello))
     observer.closing = True
-    if session is not None:
-        session.close(min(LINGER, margin))
+    if stages.session is not None:
+        stages.session.close(min(LINGER, margin))
     write_line({"closed": True})
+
+
+class Stages:
+    """The stages of one probe, one after the other, each until the monotonic time `until` at the latest.
+
+    `stage` is the present one and `mark` is when it began; `asked` is when the last request was sent.
+    """
+
+    def __init__(self, observer, spacing, until, write_line):
+        self.observer, self.spacing, self.until, self.write_line = observer, spacing, until, write_line
+        self.session = None
+        self.stage, self.mark, self.asked = STAGES[0], 0.0, 0.0
+
+    def pass_all(self):
+        """Wait for every stage; raise Failure at the first that is not reached."""
+        for stage in DOWNLOADING if self.observer.downloads else STAGES:
+            self.stage = stage
+            if stage in REQUESTED:
+                self.observer.paused += pause(self.asked + self.spacing, self.until)
+                self.mark = self.asked = time.monotonic()
+                ask(self.session, stage, self.spacing)
+            wait_for_stage(self.observer, stage, self.until)
+            self.mark = max(self.mark, self.observer.began)
+            if stage == "download":
+                self.mark = self.asked = time.monotonic()
+                write_download(self.observer, self.write_line)
+            else:
+                self.write_stage(stage)
+
+    def write_stage(self, stage):
+        """Write the line of a stage that was reached; the next one begins there."""
+        at, value = self.observer.reached[stage]
+        seconds, exchange = round(max(0.0, at - self.mark), 6), self.observer.exchange.lines()
+        self.write_line(dict({"stage": stage, "seconds": seconds, "exchange": exchange}, **_facts(stage, value)))
+        self.mark = max(self.mark, at)
+        if stage == "ready" and self.observer.downloads:
+            self.asked = at  # some libraries download from here on
+
+    def success(self):
+        """Return how the probe ended that has reached every stage."""
+        detail = self.observer.reached["contract"][1] or ""
+        return {"end": "ok", "stage": None, "cause": None, "detail": detail, "code": None}
+
+    def failure(self, failure):
+        """Return how the probe ended that failed at the present stage."""
+        return dict(failure.ending, stage=stage_of_failure(self.observer, self.stage))
 
 
 def pause(until, limit):
