@@ -235,6 +235,9 @@ def simulate(
     clock_offset: Annotated[
         float, typer.Option(help="Seconds that its clock is ahead in the mode `clock_off`.")
     ] = 90.0,
+    connections: Annotated[
+        int, typer.Option(help="Connections that are served at a time in the mode `one_connection`.", min=1)
+    ] = 1,
     account: Annotated[list[str], typer.Option(help="A managed account; may be repeated.")] = ["DU1234567"],  # noqa: B006
     client_id_in_use: Annotated[list[int], typer.Option(help="A client id that is taken; may be repeated.")] = [],  # noqa: B006
 ) -> None:
@@ -254,6 +257,7 @@ def simulate(
         freeze_after=freeze_after,
         flap_period=flap_period,
         clock_offset=clock_offset,
+        connections=connections,
     )
     keyboard = sys.stdin if sys.stdin is not None and sys.stdin.isatty() else None
     code = command.run(
