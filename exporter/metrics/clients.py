@@ -20,7 +20,7 @@ from exporter.metrics.family import (
 from exporter.metrics.text_format import escaped, histogram_lines
 from exporter.model import LayerResult
 from exporter.state.exporter import ExporterState
-from exporter.state.target import CLIENT_BUCKETS, Histogram
+from exporter.state.histogram import CLIENT_BUCKETS, Histogram
 from exporter.verdict.client_blame import is_conclusive
 
 

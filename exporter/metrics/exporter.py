@@ -3,7 +3,7 @@
 from exporter.metrics.family import COUNTER, GAUGE, HISTOGRAM, Family, Metric, of_exporter
 from exporter.metrics.text_format import histogram_lines
 from exporter.state.exporter import ExporterState
-from exporter.state.target import LAG_BUCKETS
+from exporter.state.histogram import LAG_BUCKETS
 
 LAG = Metric(
     "ibkr_exporter_probe_lag_seconds", HISTOGRAM, "How late ticks started: the exporter's own load, no target's.", ()

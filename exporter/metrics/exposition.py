@@ -12,8 +12,9 @@ from exporter.maintenance import Window, names, open_windows
 from exporter.metrics.catalogue import EXPORTER_FAMILIES, TARGET_FAMILIES
 from exporter.metrics.family import Kind, Metric, Scrape, View
 from exporter.metrics.text_format import escaped
+from exporter.state.claims import claims, current_verdict
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, claims, current_verdict
+from exporter.state.target import TargetState
 
 CHUNK_TARGETS = 250  # a chunk of the widest family takes about a millisecond
 

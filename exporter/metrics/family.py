@@ -18,7 +18,8 @@ from exporter.maintenance import Window
 from exporter.metrics.text_format import escaped, histogram_lines, sample_line
 from exporter.model import Report, Verdict
 from exporter.state.exporter import ExporterState
-from exporter.state.target import Histogram, TargetState
+from exporter.state.histogram import Histogram
+from exporter.state.target import TargetState
 
 Shown = TypeVar("Shown")
 Sample = tuple[tuple[str, ...], object]  # the values of the labels (those after `target`), and the sample's value

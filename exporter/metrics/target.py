@@ -17,7 +17,7 @@ from exporter.metrics.family import (
 )
 from exporter.model import Layer, Report, Verdict
 from exporter.protocol.releases import release_of
-from exporter.state.target import CONNECT_BUCKETS, HANDSHAKE_BUCKETS
+from exporter.state.histogram import CONNECT_BUCKETS, HANDSHAKE_BUCKETS
 from exporter.verdict.rules import is_connectable
 
 

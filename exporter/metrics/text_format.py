@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 
-from exporter.state.target import Histogram
+from exporter.state.histogram import Histogram
 
 
 def escaped(value: str) -> str:

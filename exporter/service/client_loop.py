@@ -25,8 +25,8 @@ from exporter.model import Cause, Report, Target
 from exporter.probes.target import lowered_target
 from exporter.service import schedule
 from exporter.service.shared import Shared
+from exporter.state.claims import expired
 from exporter.state.falls import blocked_by, is_partial
-from exporter.state.target import expired
 from exporter.verdict.client_blame import CONVINCING, ClientProbe, answered, confirm, is_conclusive, repeats
 
 MARGIN = 1.0  # seconds of a client probe beside the client's own, at a gateway that answers quickly

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from exporter.state.target import LAG_BUCKETS, Histogram
+from exporter.state.histogram import LAG_BUCKETS, Histogram
 from exporter.verdict.client_blame import ClientStatus
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from exporter.model import LayerResult, Outcome, Report
-from exporter.state.target import CLIENT_BUCKETS, Histogram, TargetState, count, kept, revise
+from exporter.state.histogram import CLIENT_BUCKETS, Histogram
+from exporter.state.target import TargetState, count, kept, revise
 from exporter.verdict.client_blame import ClientProbe, with_clients
 from exporter.verdict.rules import WORKING, judge
 

@@ -3,7 +3,6 @@
 No clock here: `now` is a parameter. Nothing grows without bound: reports, failures and changes are limited in number.
 """
 
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,20 +10,12 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHel
 from exporter.protocol.launcher_log import Login
 from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import Falls
+from exporter.state.histogram import CONNECT_BUCKETS, HANDSHAKE_BUCKETS, Histogram
 from exporter.state.suspension import WatchRelease
 from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
 from exporter.verdict.client_blame import WIRE, ClientProbe
-from exporter.verdict.explanation import Explanation, explain
-from exporter.verdict.rules import CLAIMLESS, WORKING, judge
-
-# Seconds. A connect on loopback takes 50 microseconds, one across an ocean 150 milliseconds.
-CONNECT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# A gateway answers the hello in 1 to 20 milliseconds when idle, in seconds when it is about to freeze.
-HANDSHAKE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# A library gets through in some ten milliseconds, behind a slow gateway in seconds.
-CLIENT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
-LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+from exporter.verdict.rules import WORKING, judge
 
 KEPT_REPORTS = 8
 KEPT_FAILURES = 12  # more than successes: they are what people ask about
@@ -38,26 +29,6 @@ LEAST_DEADLINE = 1.0  # seconds of a probe that follows at once
 
 CounterKey = tuple[Layer, str]  # a layer, and a client or ""
 FailureKey = tuple[Layer, str, Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Observations counted by upper bound (seconds); the last count is of those above all bounds."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    total: float = 0.0
-
-    @classmethod
-    def empty(cls, bounds: tuple[float, ...]) -> "Histogram":
-        """Return a histogram of these bounds without observations."""
-        return cls(bounds, (0,) * (len(bounds) + 1))
-
-    def observe(self, seconds: float) -> "Histogram":
-        """The histogram with one observation more."""
-        at = bisect_left(self.bounds, seconds)
-        counts = (*self.counts[:at], self.counts[at] + 1, *self.counts[at + 1 :])
-        return Histogram(self.bounds, counts, self.total + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,50 +211,6 @@ def kept(report: Report, verdict: Verdict) -> Judged:
 def cut_short(report: Report, deadline: float) -> bool:
     """It timed out at a shorter deadline than this one (seconds): an answer might have come in the rest."""
     return report.seconds < deadline and any(result.outcome is Outcome.TIMEOUT for result in report.results)
-
-
-def heard_at(state: TargetState) -> float | None:
-    """The last sign of the target (unix seconds): its last report, or a later one that a connected watch has had."""
-    if state.last is None or state.watched.at is None or not state.watched.connected:
-        return None if state.last is None else state.last.at
-    return max(state.last.at, state.watched.at)
-
-
-def expires_at(state: TargetState) -> float | None:
-    """When the state stops claiming anything (unix seconds): three intervals after the last sign of the target."""
-    heard = heard_at(state)
-    return None if heard is None else heard + EXPIRY_INTERVALS * state.target.interval
-
-
-def expired(state: TargetState, now: float) -> bool:
-    """The last sign of the target is older than three intervals: the report claims nothing any more."""
-    ends = expires_at(state)
-    return ends is None or now > ends
-
-
-def current_verdict(state: TargetState, now: float) -> Verdict:
-    """The verdict as it may be shown now: unknown once the state has expired."""
-    return Verdict.UNKNOWN if expired(state, now) else state.verdict
-
-
-def claims(state: TargetState, now: float) -> Report | None:
-    """The report whose results may be shown as the target's health now; None if there is nothing to claim."""
-    return None if expired(state, now) or state.verdict in CLAIMLESS else state.last
-
-
-def failing_since(state: TargetState) -> float | None:
-    """When the target began to fail (unix seconds), whatever the verdicts since then; None if it works."""
-    since = None
-    for change in reversed(state.changes):
-        if change.verdict in WORKING:
-            break
-        since = change.at
-    return since
-
-
-def explanation(state: TargetState, report: Report) -> Explanation:
-    """The present verdict in words, for a report that led to it."""
-    return explain(report, state.target, state.verdict, state.login, failing_since(state))
 
 
 def _beginning(state: TargetState, report: Report) -> float:

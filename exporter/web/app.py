@@ -20,7 +20,8 @@ from exporter.config import Config, ConfigError, parse_endpoint, target_for_endp
 from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Report, Target
 from exporter.service.service import Service
-from exporter.state.target import TargetState, cut_short, explanation, fold
+from exporter.state.claims import explanation
+from exporter.state.target import TargetState, cut_short, fold
 from exporter.verdict.rules import is_connectable, judge
 from exporter.web import pages
 from exporter.web.streaming import Streamer

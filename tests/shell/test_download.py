@@ -23,8 +23,8 @@ from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings, Holding
+from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
-from exporter.state.target import explanation
 from exporter.web.pages import render_target, state_json, status_chunks
 from tests.shell.support import PATIENCE, until
 

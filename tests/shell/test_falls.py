@@ -16,9 +16,10 @@ from exporter.metrics.exposition import exposition
 from exporter.model import Cause, ClientSpec, Doubt, Layer, Mode, Outcome, Target, Verdict
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
+from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
 from exporter.state.falls import FallTimings
-from exporter.state.target import TargetState, explanation
+from exporter.state.target import TargetState
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import is_connectable, judge
 from tests.shell.clients_fakes import write_driver

@@ -11,8 +11,8 @@ from exporter.model import ClientSpec, Hello, Layer, Mode, Target, Verdict
 from exporter.service.service import Service
 from exporter.service.target_loop import LOWER_AFTER
 from exporter.simulator.gateway import Gateway
+from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
-from exporter.state.target import explanation
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import make_client

@@ -12,8 +12,9 @@ from exporter.metrics.exposition import exposition
 from exporter.model import Mode, Target, Verdict
 from exporter.protocol.launcher_log import LoginPhase, LogProblem
 from exporter.service.service import Service
+from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, explanation
+from exporter.state.target import TargetState
 from exporter.web import pages
 from tests.shell.support import PATIENCE
 

@@ -14,8 +14,9 @@ from exporter.service.watch import HeartbeatTimings
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
+from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, explanation
+from exporter.state.target import TargetState
 from exporter.verdict.rules import is_connectable
 from tests.shell.support import PATIENCE
 

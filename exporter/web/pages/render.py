@@ -17,8 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from exporter.model import Verdict
+from exporter.state.claims import current_verdict, failing_since
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, current_verdict, failing_since
+from exporter.state.target import TargetState
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.bug_report import bug_report

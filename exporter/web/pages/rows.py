@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
+from exporter.state.claims import claims, current_verdict, expired, expires_at
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState, claims, current_verdict, expired, expires_at
+from exporter.state.target import TargetState
 from exporter.text import duration, elapsed, joined, rfc3339, utc
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.rules import Severity, severity

@@ -23,16 +23,8 @@ from exporter.model import (
 )
 from exporter.protocol.launcher_log import Login
 from exporter.protocol.releases import release_of
-from exporter.state.target import (
-    EXPIRY_INTERVALS,
-    TargetState,
-    claims,
-    current_verdict,
-    expired,
-    expires_at,
-    explanation,
-    heard_at,
-)
+from exporter.state.claims import claims, current_verdict, expired, expires_at, explanation, heard_at
+from exporter.state.target import EXPIRY_INTERVALS, TargetState
 from exporter.text import rfc3339
 from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.evidence import shown

@@ -8,7 +8,9 @@ from itertools import accumulate
 from exporter.maintenance import open_windows, spelled
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stamp, Target
 from exporter.protocol.releases import release_of
-from exporter.state.target import Histogram, Judged, TargetState, claims
+from exporter.state.claims import claims
+from exporter.state.histogram import Histogram
+from exporter.state.target import Judged, TargetState
 from exporter.text import duration, elapsed
 from exporter.verdict.evidence import detail
 from exporter.verdict.rules import severity

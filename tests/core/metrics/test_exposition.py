@@ -16,7 +16,8 @@ from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase
 from exporter.state.exporter import ExporterState
-from exporter.state.target import Histogram, TargetState, fold
+from exporter.state.histogram import Histogram
+from exporter.state.target import TargetState, fold
 from exporter.verdict.client_blame import ClientStatus
 from exporter.verdict.rules import judge
 from tests.core.states import (

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import Cause, Farm, FarmKind, Layer, LayerResult, Outcome, SessionFacts, Stage, Target, Verdict
+from exporter.state.claims import current_verdict, expired
 from exporter.state.fold_watch import SEEN, discount_if_disconnected, fold_watch_event, merge_watch, probe_at_once
-from exporter.state.target import TargetState, current_verdict, expired, fold
+from exporter.state.target import TargetState, fold
 from exporter.state.watch_events import WatchEvent, WatchEventKind, WatchState
 from exporter.verdict.client_blame import ClientProbe, blamed
 from exporter.verdict.evidence import masked

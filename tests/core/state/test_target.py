@@ -5,19 +5,16 @@ from hypothesis import strategies as st
 
 from exporter.metrics.exposition import exposition
 from exporter.model import Cause, Layer, Outcome, Report, Verdict
+from exporter.state.claims import claims, current_verdict, expired
+from exporter.state.histogram import HANDSHAKE_BUCKETS, Histogram
 from exporter.state.target import (
-    HANDSHAKE_BUCKETS,
     KEPT_ACCOUNTS,
     KEPT_CHANGES,
     KEPT_FAILURES,
     KEPT_REPORTS,
     LEAST_DEADLINE,
     PAUSE,
-    Histogram,
     TargetState,
-    claims,
-    current_verdict,
-    expired,
     fold,
     missing_silence,
     reconfigured,

@@ -7,7 +7,8 @@ import pytest
 from exporter.maintenance import RESTART, WEEK, WEEKLY_LOGIN, Day, Window
 from exporter.model import Cause, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase, LogProblem
-from exporter.state.target import TargetState, explanation, failing_since, fold
+from exporter.state.claims import explanation, failing_since
+from exporter.state.target import TargetState, fold
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.context import AFTER_RESET, PHASES, PROBLEMS, Context, context
 from exporter.verdict.explanation import explain
