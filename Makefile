@@ -31,7 +31,7 @@ test: $(if $(args),$(ready),small-clients) ## all tests, six at a time; args="-k
 
 .PHONY: test-core
 test-core: $(ready) ## the tests that wait for nothing, in seconds
-	@$(bin)/python -m pytest -q tests/core $(args)
+	@$(bin)/python -m pytest -q tests/core -m 'not slow' $(args)
 
 .PHONY: coverage
 coverage: small-clients ## all tests, and which lines of the package they do not run

@@ -339,6 +339,7 @@ def test_a_control_character_is_one_complaint_with_its_line(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_five_thousand_targets_load(tmp_path: Path) -> None:
     targets = [
         {"name": f"t{number}", "host": f"10.0.{number // 250}.{number % 250}", "port": 4001} for number in range(5000)
@@ -401,6 +402,7 @@ def one_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any") / "exporter.yaml"
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(data=st.one_of(TARGETS, st.dictionaries(KEYS, VALUES), VALUES))
 def test_whatever_the_document_it_loads_or_is_complained_of(one_file: Path, data: Any) -> None:

@@ -320,6 +320,7 @@ def test_a_long_time_is_written_in_words(seconds: float, words: str) -> None:
     assert elapsed(seconds) == words
 
 
+@pytest.mark.slow
 def test_a_thousand_targets_come_in_small_pieces_and_a_page_of_at_most_200_kilobytes() -> None:
     well = [in_verdict(Verdict.HEALTHY, f"gateway-{number:04}") for number in range(900)]
     ill = [in_verdict(Verdict.API_SILENT, f"silent-{number:04}") for number in range(100)]
