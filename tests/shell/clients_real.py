@@ -1,9 +1,12 @@
 """The real libraries from PyPI, as `make clients` installs them, against the simulator. None is mocked."""
 
 import asyncio
+import fcntl
 import os
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
 
@@ -14,6 +17,7 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 
+T = TypeVar("T")
 CLIENTS = tuple(sorted(find_recipes()))
 CLIENT_ID = 9001
 AT_ONCE = 6
@@ -38,6 +42,19 @@ def make_client(name: str) -> Worker:
             pytest.fail(reason)
         pytest.skip(reason)
     return Worker(name, find_libraries()[recipe.library], str(environment.python))
+
+
+def played_once(tmp_path_factory: pytest.TempPathFactory, name: str, play: Callable[[], T]) -> T:
+    """What `play` gives, played once for all processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = shared / f"{name}.pickle"
+        if not path.exists():
+            path.write_bytes(pickle.dumps(play()))
+        played: T = pickle.loads(path.read_bytes())  # noqa: S301 - our own
+        return played
 
 
 async def play(worker: Worker, mode: str, deadline: float = DEADLINE, spacing: float | None = 0.0) -> Played:

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from exporter.clients.drivers import download as driver
-from exporter.clients.worker import WorkerResult
+from exporter.clients.worker import Worker, WorkerResult
 from exporter.model import DOWNLOAD_STAGES, Cause, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
@@ -21,8 +22,8 @@ from exporter.simulator.settings import GatewaySettings, Holding
 from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_fakes import make_worker
-from tests.shell.clients_real import CLIENT_ID, CLIENTS, make_client
-from tests.shell.support import PATIENCE
+from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client, played_once
+from tests.shell.support import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -44,26 +45,60 @@ DOWNLOADS: Mapping[str, tuple[str, ...]] = {
 }
 UNENDED = {f"{request.label}_unanswered": request.label for request in DownloadRequest}
 EDGES = {"ib_async": (157, 178), "ib_insync": (157, 176), "ibapi-9.81.1": (157,), "nautilus_trader-1.220.0": (176, 187)}
+NEWEST = GatewaySettings().server_version
 FRAMINGS = (200, 201, 204, 207, 213, 226)
 
 
-async def download(client: str, mode: str, settings: GatewaySettings = WIDE) -> tuple[WorkerResult, ConnectionRecord]:
+CANARY = GatewaySettings(
+    permitted=ALLOWED,
+    accounts=(ACCOUNT, "DU7654321"),
+    holdings=(Holding("CANARYSYM", 77001122, "CANARYEXCH", "31337", 4242.42, 2424.24),),
+    balance="98765432.10",
+)
+CANARY_MODES = ("ok", "positions_unanswered", "account_values_cut", "executions_unanswered")
+# The tests of one client run in one process: its downloads are played by the first of them.
+EACH = [pytest.param(client, marks=pytest.mark.xdist_group(f"downloads {client}")) for client in CLIENTS]
+Settings = tuple[str, int, bool]  # a mode, a server version, and whether the account has a content to be recognized
+Downloads = Mapping[Settings, tuple[WorkerResult, ConnectionRecord]]
+
+
+async def download(worker: Worker, mode: str, settings: GatewaySettings) -> tuple[WorkerResult, ConnectionRecord]:
     """One probe that downloads the account from a gateway of its own."""
-    worker = make_client(client)
+    async with Gateway(mode, setup=settings) as gateway:
+        deadline = DEADLINE if mode == "ok" else UNANSWERED
+        probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, deadline, 0.0, download=True, account=ACCOUNT)
+        await until(lambda: not gateway.recorder.open_now)
+        [record] = gateway.recorder
+        return probe, record
+
+
+async def play_downloads(client: str) -> Downloads:
+    """Every download that these tests look at, a few at a time, by one worker."""
+    worker, gate = make_client(client), asyncio.Semaphore(AT_ONCE)
+    wanted: list[Settings] = [("ok", version, False) for version in EDGES.get(client, FRAMINGS)]
+    wanted += [(mode, NEWEST, False) for mode in (*UNENDED, "account_values_cut")]
+    wanted += [(mode, NEWEST, True) for mode in CANARY_MODES]
+
+    async def one(mode: str, version: int, canary: bool) -> tuple[WorkerResult, ConnectionRecord]:  # noqa: FBT001
+        async with gate:
+            return await download(worker, mode, replace(CANARY if canary else WIDE, server_version=version))
+
     try:
         await worker.start()
-        async with Gateway(mode, setup=settings) as gateway:
-            deadline = DEADLINE if mode == "ok" else UNANSWERED
-            probe = await worker.probe(
-                "127.0.0.1", gateway.port, CLIENT_ID, deadline, 0.0, download=True, account=ACCOUNT
-            )
-            async with asyncio.timeout(PATIENCE):
-                while gateway.recorder.open_now:  # noqa: ASYNC110 - the recorder has no event
-                    await asyncio.sleep(0.005)
-            [record] = gateway.recorder
-            return probe, record
+        return dict(zip(wanted, await asyncio.gather(*(one(*each) for each in wanted)), strict=True))
     finally:
         await worker.stop()
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Downloads]:
+    """The downloads of a client, once for all processes of a test run."""
+
+    @cache
+    def of_client(client: str) -> Downloads:
+        return played_once(tmp_path_factory, f"downloads of {client}", lambda: asyncio.run(play_downloads(client)))
+
+    return of_client
 
 
 def of_download(result: LayerResult) -> tuple[str, ...]:
@@ -80,10 +115,12 @@ def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
     assert set(driver.REQUESTS) == {*DownloadRequest, 16, 76}
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_a_library_that_downloads_sends_read_only_requests_alone_at_every_framing(client: str) -> None:
+@pytest.mark.parametrize("client", EACH)
+def test_a_library_that_downloads_sends_read_only_requests_alone_at_every_framing(
+    downloads: Callable[[str], Downloads], client: str
+) -> None:
     for version in EDGES.get(client, FRAMINGS):
-        probe, record = await download(client, "ok", GatewaySettings(permitted=ALLOWED, server_version=version))
+        probe, record = downloads(client)["ok", version, False]
         assert probe.result.ok, (version, probe.result)
         assert set(of_download(probe.result)) == set(DOWNLOADS[client]), version
         assert (record.forbidden, record.complaint, record.client_id) == (0, "", CLIENT_ID), version
@@ -92,11 +129,11 @@ async def test_a_library_that_downloads_sends_read_only_requests_alone_at_every_
 
 
 @pytest.mark.parametrize("mode", UNENDED)
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_a_request_without_an_end_is_named_as_the_stage_at_which_the_library_hangs(
-    client: str, mode: str
+@pytest.mark.parametrize("client", EACH)
+def test_a_request_without_an_end_is_named_as_the_stage_at_which_the_library_hangs(
+    downloads: Callable[[str], Downloads], client: str, mode: str
 ) -> None:
-    probe, record = await download(client, mode)
+    probe, record = downloads(client)[mode, NEWEST, False]
     assert record.forbidden == 0
     result = probe.result
     if UNENDED[mode] not in DOWNLOADS[client]:
@@ -107,26 +144,24 @@ async def test_a_request_without_an_end_is_named_as_the_stage_at_which_the_libra
     assert UNENDED[mode] not in of_download(result)
 
 
-@pytest.mark.parametrize("client", [client for client in CLIENTS if "account_updates" in DOWNLOADS[client]])
-async def test_an_end_of_the_connection_within_the_account_values_is_named_so(client: str) -> None:
-    probe, _ = await download(client, "account_values_cut")
+@pytest.mark.parametrize("client", [each for each in EACH if "account_updates" in DOWNLOADS[str(each.values[0])]])
+def test_an_end_of_the_connection_within_the_account_values_is_named_so(
+    downloads: Callable[[str], Downloads], client: str
+) -> None:
+    probe, _ = downloads(client)["account_values_cut", NEWEST, False]
     assert (probe.result.outcome, probe.result.stage) == (Outcome.CLOSED, Stage.ACCOUNT_UPDATES), probe.result
     assert probe.result.detail == "the peer ended the connection before the end of the account updates"
 
 
-CANARY = GatewaySettings(
-    permitted=ALLOWED,
-    accounts=(ACCOUNT, "DU7654321"),
-    holdings=(Holding("CANARYSYM", 77001122, "CANARYEXCH", "31337", 4242.42, 2424.24),),
-    balance="98765432.10",
-)
 SECRETS = ("CANARYSYM", "77001122", "CANARYEXCH", "31337", "4242.42", "2424.24", "98765432", "DU7654321", ACCOUNT)
 
 
-@pytest.mark.parametrize("mode", ["ok", "positions_unanswered", "account_values_cut", "executions_unanswered"])
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_nothing_of_the_accounts_contents_leaves_the_librarys_process(client: str, mode: str) -> None:
-    probe, _ = await download(client, mode, CANARY)
+@pytest.mark.parametrize("mode", CANARY_MODES)
+@pytest.mark.parametrize("client", EACH)
+def test_nothing_of_the_accounts_contents_leaves_the_librarys_process(
+    downloads: Callable[[str], Downloads], client: str, mode: str
+) -> None:
+    probe, _ = downloads(client)[mode, NEWEST, True]
     text = json.dumps(asdict(probe.result), default=str) + probe.printed
     assert not [secret for secret in SECRETS if secret in text]
 
@@ -164,9 +199,7 @@ async def test_orders_and_changes_never_leave_whether_a_client_opted_in_or_not(
     try:
         async with Gateway("ok", setup=WIDE) as gateway:
             probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, DEADLINE, 0.0, download=opted_in)
-            async with asyncio.timeout(PATIENCE):
-                while gateway.recorder.open_now:  # noqa: ASYNC110 - the recorder has no event
-                    await asyncio.sleep(0.005)
+            await until(lambda: not gateway.recorder.open_now)
             [record] = gateway.recorder
     finally:
         await worker.stop()
@@ -227,14 +260,14 @@ def verdict(wire: Report, target: Target, results: Mapping[str, LayerResult]) ->
     return judge(with_clients(wire, results, probes, wire.at), target)
 
 
-async def test_no_library_is_accused_of_a_download_that_no_one_else_got() -> None:
+async def test_no_library_is_accused_of_a_download_that_no_one_else_got(downloads: Callable[[str], Downloads]) -> None:
     target, wire = await wire_of("positions_unanswered")
-    hung, _ = await download("ib_insync", "positions_unanswered")
+    hung, _ = (await asyncio.to_thread(downloads, "ib_insync"))["positions_unanswered", NEWEST, False]
     assert verdict(wire, target, {"ib_insync": hung.result}) is Verdict.DOWNLOAD_STALLED
 
 
-async def test_a_library_is_accused_of_a_download_that_another_one_got() -> None:
+async def test_a_library_is_accused_of_a_download_that_another_one_got(downloads: Callable[[str], Downloads]) -> None:
     target, wire = await wire_of("ok")
-    hung, _ = await download("ib_insync", "positions_unanswered")
-    answered, _ = await download("ibapi", "ok")
+    hung, _ = (await asyncio.to_thread(downloads, "ib_insync"))["positions_unanswered", NEWEST, False]
+    answered, _ = (await asyncio.to_thread(downloads, "ibapi"))["ok", NEWEST, False]
     assert verdict(wire, target, {"ib_insync": hung.result, "ibapi": answered.result}) is Verdict.CLIENT_FAULT

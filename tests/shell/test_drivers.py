@@ -1,9 +1,6 @@
 """What each broker library makes of each fault, and what it sends: every client times every mode of the simulator."""
 
 import asyncio
-import fcntl
-import os
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -20,7 +17,7 @@ from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
 from exporter.verdict.rules import judge
-from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all
+from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all, played_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -131,18 +128,14 @@ Matrix = Callable[[str], Mapping[str, Played]]
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     """All modes played with a client, once for all processes that run these tests."""
-    folder = tmp_path_factory.getbasetemp()
-    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
     @cache
     def playing(client: str) -> Mapping[str, Played]:
-        with (shared / f"{client}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            path = shared / f"{client}.pickle"
-            if not path.exists():
-                path.write_bytes(pickle.dumps(asyncio.run(play_all(client, partial(deadline_of, client)))))
-            played: Mapping[str, Played] = pickle.loads(path.read_bytes())  # noqa: S301 - our own
-            return played
+        return played_once(
+            tmp_path_factory,
+            f"modes of {client}",
+            lambda: asyncio.run(play_all(client, partial(deadline_of, client))),
+        )
 
     return playing
 
