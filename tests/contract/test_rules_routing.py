@@ -219,6 +219,13 @@ def test_no_inhibition_touches_an_alert_that_is_not_ours() -> None:
             assert any(re.match(r'alertname=~?"Ibkr', matcher) for matcher in rule[side]), rule
 
 
+def test_an_exporter_that_starts_again_and_again_is_one_message() -> None:
+    """Where each of its outages lasts longer than half a minute, both alerts fire: they must not silence each other."""
+    of = {rule["source_matchers"][0]: rule["target_matchers"] for rule in CONFIG["inhibit_rules"]}
+    assert of['alertname="IbkrExporterRestarting"'] == ['alertname="IbkrExporterDown"']
+    assert of['alertname="IbkrExporterDown"'][1] == 'alertname!~"IbkrExporterDown|IbkrExporterRestarting"'
+
+
 def test_a_fleet_silences_the_alerts_about_each_of_its_gateways() -> None:
     """The rules leave those out that begin later; these had begun."""
     sources = {rule["source_matchers"][0].split('"')[1]: rule for rule in CONFIG["inhibit_rules"]}
