@@ -45,7 +45,8 @@ def verdict(name: str, matcher: str = "") -> Recording:
 
 def paged_elsewhere(info_name: str) -> Recording:
     """Of these targets those whose gateway is paged about because of another target, or by another exporter."""
-    firing = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", gateway!=""}'
+    # What says only that nothing is known (layer="exporter") stands for no page about the gateway.
+    firing = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", layer!="exporter", gateway!=""}'
     return Recording(
         e.paged_elsewhere(info_name),
         "the targets that page for nothing although another target of the same gateway does: one gateway, one page",
