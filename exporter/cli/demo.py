@@ -90,9 +90,10 @@ def library_gateways(clients: Mapping[str, ClientSpec]) -> tuple[DemoGateway, ..
     everything = tuple(clients)
     small = tuple(name for name in SMALL if name in clients)
     gateways = []
-    if "ib_insync" in clients:  # 0.9.86 takes a notice before the version for a refusal; IBKR's client passes it over
-        beside = tuple(name for name in ("ib_insync", "ibapi") if name in clients)
-        gateways.append(DemoGateway("one-library-fails", "0s:notice_first", clients=beside))
+    if "ib_insync" in clients:  # 0.9.86 never gets past a protobuf message before the version; our own probe does
+        gateways.append(
+            DemoGateway("one-library-fails", "0s:protobuf_first", clients=("ib_insync",), interval=PATIENT_INTERVAL)
+        )
     if split := tuple(name for name in SPLIT_FAILS if name in clients):
         several = (*small, *split)
         gateways.append(
@@ -101,7 +102,9 @@ def library_gateways(clients: Mapping[str, ClientSpec]) -> tuple[DemoGateway, ..
     gateways.append(DemoGateway("libraries-all-well", "0s:ok", clients=everything))
     gateways.append(DemoGateway("silent-for-every-library", "0s:ok,12s:silent,80s:repeat", clients=everything))
     if len(small) > 1:
-        gateways.append(DemoGateway("libraries-fail-alike", "0s:notice_first", clients=small))
+        gateways.append(
+            DemoGateway("libraries-fail-alike", "0s:protobuf_first", clients=small, interval=PATIENT_INTERVAL)
+        )
     return tuple(gateways)
 
 
