@@ -23,6 +23,11 @@ RESTART = (
     "Else, with the second factor: File > Exit, wait 10 seconds, start it again, log in to the {mode} account, and see that the API "
     "settings were kept."
 )
+# The same steps within one action.
+GENTLY = (
+    "restart it without a second factor (TWS: File > Restart; IB Gateway: auto-restart to the next minute), and only "
+    "if that does not help with one (File > Exit, wait 10 seconds, start, log in to the {mode} account)"
+)
 NOT_THIS_MACHINE = "In WSL or a container 127.0.0.1 is not the machine that runs TWS: use that one's address (host.docker.internal), and trust ours there."
 TRUST = (
     'Add the probe\'s address to the trusted IPs (no ranges), Apply; or untick "Allow connections from localhost only".'
@@ -81,7 +86,9 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "after an hour of health. The exporter does not try it there again until the configuration is reloaded.",
         (
             "Keep every program that uses this library and version away from this gateway.",
-            "If the gateway does not answer now, restart it: File > Exit, wait 10 seconds, start it again, log in to the {mode} account.",
+            "If the gateway does not answer now: change its socket port and back (Apply each time), else "
+            + GENTLY
+            + ".",
             "Use another version of the library, or another library; or another build of the gateway (stable instead of latest, or the reverse).",
             "Report it to the library's project with the versions in the evidence; nautilus_trader#4796 is such a case.",
             "To have it tried again: reload the exporter's configuration (SIGHUP, or POST /-/reload).",
@@ -93,7 +100,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             "See that the host is up and reachable from here (ping, route, VPN).",
             "Let the firewall on both sides pass TCP port {port}.",
-            "If the host itself is well, the gateway is frozen with a full accept queue: restart the gateway.",
+            "If the host itself is well, the gateway is frozen with a full accept queue: " + GENTLY + ".",
             VERIFY,
         ),
     ),
@@ -127,9 +134,11 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "once disconnected it does not get in again. A restart ends every session that still works.",
         (
             "Do not restart the gateway now, and do not reconnect or restart a trading program that is connected: it would not get in again.",
-            "See in each program that its data still moves. Only if none of them gets any: restart the gateway at once.",
+            "See in each program that its data still moves. Only if none of them gets any is a restart due at once.",
             "Close what you can spare: programs that only look on, sessions left behind (a gateway serves at most 32 clients, some builds fewer). A place may be all that lacks.",
-            "When the market has closed and no order is working: stop the programs, restart the gateway (File > Exit, wait 10 seconds, start, log in to the {mode} account), then start the programs.",
+            "When the market has closed and no order is working: stop the programs. For the gateway: "
+            + GENTLY
+            + ". Then start the programs.",
             VERIFY,
         ),
     ),
@@ -174,7 +183,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             "See that no other program, and no second exporter, uses the client ids {ids} on this gateway.",
             "Give this target other ids in client_ids.",
-            "If nobody uses them, the gateway keeps a stale session: it ends after some minutes, or with a restart of the gateway.",
+            "If nobody uses them, the gateway keeps a stale session: it ends after some minutes. Do not restart the gateway for it: that ends every session.",
         ),
     ),
     Verdict.SESSION_REFUSED: Remedy(
@@ -219,7 +228,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             "Within IBKR's nightly reset: wait, it comes back by itself.",
             "Outside of it: look at IBKR's system status page and at the internet link of the gateway's machine.",
-            "Still down long after the reset: restart the gateway, it is stuck at its own login.",
+            "Still down long after the reset, it is stuck at its own login: " + GENTLY + ".",
         ),
     ),
     Verdict.DOWNLOAD_STALLED: Remedy(
@@ -228,7 +237,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             "Leave the sessions that work alone: only programs that connect now hang.",
             "Where your library can leave the request out, connect without it (ib_async: fetchFields; ib_insync: readonly=True leaves the orders out).",
-            "If it lasts, restart the gateway: by its own auto-restart if possible, which needs no second factor.",
+            "If it lasts: " + GENTLY + ".",
             "If it comes back after each restart, try another build of the gateway: stable instead of latest, or the reverse.",
             "Then verify: ibkr-exporter diagnose --download {endpoint}",
         ),
@@ -237,7 +246,9 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "The gateway at {endpoint} answers, but not requests for contract details",
         "Every client library that was tried got its session and the gateway's time, and waited in vain for the details of EUR.USD.",
         (
-            "Restart the gateway: in the reported cases, which began after a new login, that helped and waiting did not.",
+            "In the reported cases, which began after a new login, a restart of the gateway helped and waiting did not.",
+            SOFT_RESTART,
+            RESTART,
             "Look at its data farms and at IBKR's system status page: contract details come from IBKR's servers.",
             "If only one library was tried, try a second one: if that one is answered, the first is at fault.",
             VERIFY,
@@ -268,7 +279,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "The gateway is connected, but a market data, historical data or security definition farm is not.",
         (
             "Wait some minutes: farms flap, above all in the nightly reset.",
-            "If it lasts, look at IBKR's system status page, then restart the gateway.",
+            "If it lasts, look at IBKR's system status page. If IBKR has no trouble: " + GENTLY + ".",
         ),
     ),
     Verdict.SLOW: Remedy(

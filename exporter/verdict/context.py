@@ -56,6 +56,9 @@ MISSED = PhaseText(
     ),
 )
 
+SOFT_FIRST = (
+    "Restart it first in the way that needs no second factor: TWS: File > Restart; IB Gateway: its auto-restart."
+)
 AFTER_RESET = "Log in once more after the reset, before you change user name or password."
 # Sources: docs/facts.md: resets, and docs/facts.md: launcher log.
 PHASES: Mapping[LoginPhase, PhaseText] = {
@@ -152,7 +155,10 @@ def _by_calendar(verdict: Verdict, windows: Iterable[Window], since: float, at: 
     ago = elapsed(at - late.end)
     return Context(
         (f"The failure began in the maintenance window {late.name}, which ended {ago} ago: the recovery is overdue.",),
-        ("Do not wait any longer: the gateway may be stuck at its login. Look at its window, then restart it.",),
+        (
+            "Do not wait any longer: the gateway may be stuck at its login. Look at its window, then restart it.",
+            SOFT_FIRST,
+        ),
     )
 
 
