@@ -111,7 +111,7 @@ class Stages:
             self.stage = stage
             if stage in REQUESTED:
                 self.observer.paused += pause(self.asked + self.spacing, self.until)
-                self.mark = self.asked = time.monotonic()
+                self.mark = self.asked = self.observer.download.changed_at = time.monotonic()
                 ask(self.session, stage, self.spacing)
             wait_for_stage(self.observer, stage, self.until)
             self.mark = max(self.mark, self.observer.began)
