@@ -65,6 +65,14 @@ class Connection:
         """The time of the present wait is over."""
         return self._expired
 
+    @property
+    def own_address(self) -> str | None:
+        """Our end's IP address, while the connection is open."""
+        try:
+            return None if self._sock is None else str(self._sock.getsockname()[0])
+        except OSError:
+            return None
+
     async def connect(self, address: Address, give_up: float) -> Cause | float | None:
         """Connect by `give_up` (loop time). A cause, or the round trip in seconds, None if the kernel measured none."""
         try:

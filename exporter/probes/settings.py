@@ -17,7 +17,7 @@ from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import in_session
 from exporter.protocol import settings
-from exporter.protocol.settings import SettingsAnswer
+from exporter.protocol.settings import GatewayConfig, SettingsAnswer, compared
 
 DEADLINE = 5.0  # seconds
 
@@ -33,7 +33,7 @@ async def probe_settings(
     context = ProbeContext(
         target, Connection(asyncio.get_running_loop().time() + deadline), resolver, time.perf_counter
     )
-    outcome: dict[str, ApiSession] = {}
+    outcome: list[GatewayConfig | None] = []
     problem = ""
     try:
         try:
@@ -43,13 +43,12 @@ async def probe_settings(
     except asyncio.CancelledError:
         abandoned(context.opened)
         raise
-    answer = outcome["session"].config if outcome else None
-    config = None if answer is None else answer.config
+    config = outcome[-1] if outcome else None
     return SettingsAnswer(time.time(), context.opened, config, asked=bool(outcome), problem="" if config else problem)
 
 
-async def _ask(context: ProbeContext, outcome: dict[str, ApiSession]) -> str:
-    """Why no settings came, if none came; the session that asked is put into `outcome`."""
+async def _ask(context: ProbeContext, outcome: list[GatewayConfig | None]) -> str:
+    """Why no settings came, if none came; what came is appended to `outcome` once the request was sent."""
     port = await probe_port(context)
     handshake = await probe_handshake(context) if port.ok else port
     context.server = handshake.server
@@ -61,10 +60,11 @@ async def _ask(context: ProbeContext, outcome: dict[str, ApiSession]) -> str:
 
     async def use(session: ApiSession) -> None:
         nonlocal problem
-        outcome["session"] = session
         cause = session.send(settings.write_request(1))
         while cause is None and session.config is None and session.refusal is None:
             cause = await session.hear()
+        own = context.connection.own_address
+        outcome.append(None if session.config is None else compared(session.config.config, own))
         refusal = session.refusal
         problem = str(cause or "no answer") if refusal is None else f"error {refusal.code}"
 

@@ -36,6 +36,11 @@ def occurrences(message: bytes, number: int) -> int:
     return sum(1 for found, _ in _read_fields(message) if found == number)
 
 
+def every(message: bytes, number: int) -> Iterator[bytes]:
+    """Yield the bytes of each occurrence of a field. Raises ValueError if the bytes are no message."""
+    return (value for found, value in _read_fields(message) if found == number and isinstance(value, bytes))
+
+
 def _read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(message):

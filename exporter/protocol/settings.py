@@ -8,7 +8,8 @@ does not exist in this program. Never seen on a real TWS.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from exporter.protocol import protobuf
 from exporter.protocol.wire import LENGTH, PROTOBUF_OFFSET, frame
@@ -18,6 +19,7 @@ SETTINGS_FROM = 219  # server version
 NOT_AVAILABLE = 10357  # "Configuration access via API is not available"
 LOCK_AND_EXIT, API, API_SETTINGS = 2, 4, 2
 TRUSTED_ADDRESSES = 36
+TIME_ZONE_FORMAT = 29  # "Send instrument-specific attributes for dual-mode API client in"
 EXIT_TIME, EXIT_KIND = 1, 3
 # The fields of the API's settings that are read, by number.
 NUMBERS: Mapping[int, str] = {8: "socket_port", 18: "master_client_id", 19: "bulk_data_timeout"}
@@ -37,12 +39,16 @@ FLAGS: Mapping[int, str] = {
 class GatewayConfig:
     """What the gateway says of its settings: numbers, and 1 or 0, by name. `exit_time` is text of its own clock.
 
-    A setting that it does not mention is missing. Of the trusted addresses only their number is kept.
+    A setting that it does not mention is missing. `trusted` are its trusted addresses as it wrote them:
+    `compared` drops them, and only their number and `trusts_us` are kept.
     """
 
     values: Mapping[str, int]
     exit_time: str = ""
     exit_kind: str = ""
+    time_zone_format: str = ""
+    trusts_us: bool | None = None
+    trusted: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,30 @@ def read_response(body: bytes) -> GatewayConfig:
     }
     if settings:
         values["trusted_addresses"] = protobuf.occurrences(written, TRUSTED_ADDRESSES)
-    return GatewayConfig(values, _text(leaving, EXIT_TIME), _text(leaving, EXIT_KIND))
+    trusted = tuple(text.decode("latin-1") for text in protobuf.every(written, TRUSTED_ADDRESSES))
+    return GatewayConfig(
+        values, _text(leaving, EXIT_TIME), _text(leaving, EXIT_KIND), _text(settings, TIME_ZONE_FORMAT), trusted=trusted
+    )
+
+
+def compared(config: GatewayConfig, own: str | None) -> GatewayConfig:
+    """Return the settings without the trusted addresses; `trusts_us` says whether `own`, our address, is one of them.
+
+    It stays None where we connect from the gateway's own machine, which needs no trust, and where none is mentioned.
+    """
+    ours = None if own is None else _address(own)
+    known = ours is not None and not ours.is_loopback and "trusted_addresses" in config.values
+    trusts_us = ours in map(_address, config.trusted) if known else None
+    return replace(config, trusted=(), trusts_us=trusts_us)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address without its zone, an IPv4 address within IPv6 as what it is; None if it is none."""
+    try:
+        address = ip_address(text.strip().partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _text(fields: protobuf.Fields, number: int) -> str:

@@ -82,7 +82,14 @@ class GatewaySettings:
     redirect_to: str = "127.0.0.1:4000"
     holdings: tuple[Holding, ...] = (Holding(),)
     balance: str = "1000000.00"
-    api_settings: tuple[tuple[int, int], ...] = ((1, 0), (8, 4002), (18, 7), (26, 0), (27, 1), (35, 0))  # by number
+    api_settings: tuple[tuple[int, int | str], ...] = (
+        (1, 0),
+        (8, 4002),
+        (18, 7),
+        (26, 0),
+        (27, 1),
+        (35, 0),
+    )  # by number
     trusted_addresses: tuple[str, ...] = ("127.0.0.1",)
     permitted: frozenset[int] = frozenset(Request)  # messages that do not count as forbidden
     clock: Callable[[], float] = time

@@ -10,11 +10,13 @@ from exporter.metrics.exposition import exposition
 from exporter.model import Mode, Target, Verdict
 from exporter.probes.resolver import Resolver
 from exporter.probes.settings import probe_settings
-from exporter.protocol import settings
-from exporter.protocol.settings import SettingsAnswer
+from exporter.protocol import protobuf, settings
+from exporter.protocol.settings import SettingsAnswer, compared, read_response
 from exporter.protocol.wire import Request
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
+from exporter.simulator.gateway_config import answer
+from exporter.simulator.messages import Message
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
@@ -29,6 +31,12 @@ OPTED_IN = GatewaySettings(permitted=frozenset({*Request, settings.REQUEST}))
 def at(gateway: Gateway, **changes: object) -> Target:
     target = Target("gateway", gateway.host, gateway.port, Mode.PAPER, 0.3, 0.2, client_ids=(9001,), settings=True)
     return replace(target, **changes)  # type: ignore[arg-type]
+
+
+def response(setup: GatewaySettings) -> bytes:
+    """What the simulated gateway with these settings answers, without its length and id."""
+    request = Message(settings.REQUEST, body=protobuf.encode({1: 1}))
+    return answer(setup, request)[8:]
 
 
 async def asked(gateway: Gateway, deadline: float = 5.0) -> SettingsAnswer:
@@ -112,6 +120,40 @@ async def test_they_become_a_metric_and_a_target_that_has_not_opted_in_is_not_as
         await service.apply([at(gateway, settings=False)])
         assert service.states["gateway"].settings is None
         assert gateway.recorder.messages[settings.REQUEST] == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ((27, 0), "one malformed request (error 320) ends"),
+        ((26, 1), "rejects messages above its maximum rate"),
+        ((29, "operator time zone"), "times of instruments in operator time zone: UTC format cured"),
+    ],
+)
+def test_a_setting_that_ends_sessions_or_stalls_a_download_is_evidence(
+    setting: tuple[int, int | str], words: str
+) -> None:
+    config = read_response(response(replace(OPTED_IN, api_settings=(setting,))))
+    target = Target("t", "192.0.2.1", 4002, Mode.PAPER, download=True)
+    assert words in " ".join(remarks(SettingsAnswer(0.0, 1, config, asked=True), target))
+
+
+TRUSTING = (("192.0.2.7", True), ("::ffff:192.0.2.7", True), ("192.0.2.8", False), ("2001:db8::1%eth0", True))
+
+
+@pytest.mark.parametrize(("own", "trusted"), TRUSTING)
+def test_our_address_is_compared_with_the_trusted_ones_and_those_are_dropped(own: str, *, trusted: bool) -> None:
+    setup = replace(OPTED_IN, trusted_addresses=("192.0.2.7", "2001:db8::1", "192.0.2.0/24"))
+    config = compared(read_response(response(setup)), own)
+    assert (config.trusts_us, config.trusted, config.values["trusted_addresses"]) == (trusted, (), 3)
+    target = Target("t", "192.0.2.1", 4002, Mode.PAPER)
+    words = " ".join(remarks(SettingsAnswer(0.0, 1, config, asked=True), target))
+    assert ("not among its trusted addresses" in words) is not trusted
+
+
+@pytest.mark.parametrize("own", ["127.0.0.1", "::1", None])
+def test_the_gateways_own_machine_needs_no_trust(own: str | None) -> None:
+    assert compared(read_response(response(replace(OPTED_IN, trusted_addresses=()))), own).trusts_us is None
 
 
 def test_nothing_here_can_change_a_setting() -> None:
