@@ -28,7 +28,7 @@ TESTS = {
 }
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One result in words."""
 
     test: str
@@ -56,10 +56,10 @@ def print_report(
     _print_list(console, "Required actions", explanation.actions, numbered=True)
 
 
-def rows_of(results: Iterable[LayerResult]) -> list[Row]:
+def rows_of(results: Iterable[LayerResult]) -> list[ReportRow]:
     """Return each result in words."""
     return [
-        Row(
+        ReportRow(
             result.client or TESTS[result.layer.value],
             _library(result),
             _outcome(result),
@@ -70,13 +70,13 @@ def rows_of(results: Iterable[LayerResult]) -> list[Row]:
     ]
 
 
-def line_of(row: Row) -> Text:
+def line_of(row: ReportRow) -> Text:
     """Return a row as one line."""
     parts = [part for part in (row.library, row.took, row.details) if part]
     return Text.assemble((row.test, "bold"), ": ", row.outcome, printable("".join(f", {part}" for part in parts)))
 
 
-def _narrowest(rows: Iterable[Row]) -> int:
+def _narrowest(rows: Iterable[ReportRow]) -> int:
     """Return how wide a terminal must be for the table, in which only libraries and details are broken into lines."""
     words = [(row.test, _longest_word(row.library), row.outcome.plain, row.took) for row in rows]
     return sum(max(map(cell_len, column)) + GAP for column in zip(HEADINGS[:4], *words, strict=True)) + DETAILS
@@ -86,7 +86,7 @@ def _longest_word(text: str) -> str:
     return max(text.split(), key=cell_len, default="")
 
 
-def table_of(rows: Iterable[Row]) -> Table:
+def table_of(rows: Iterable[ReportRow]) -> Table:
     """Return the rows as a table."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in HEADINGS:
@@ -96,7 +96,7 @@ def table_of(rows: Iterable[Row]) -> Table:
     return table
 
 
-def _print_lines(console: Console, rows: Iterable[Row]) -> None:
+def _print_lines(console: Console, rows: Iterable[ReportRow]) -> None:
     """Print the rows one below the other, for a terminal too narrow for the table."""
     for row in rows:
         took = f", {row.took}" if row.took else ""

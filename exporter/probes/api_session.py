@@ -14,7 +14,7 @@ from typing import NamedTuple
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
 from exporter.probes.connection import READ_SIZE, Connection, Received
 from exporter.protocol import error_codes, messages, notices
-from exporter.protocol.messages import ApiError, Config, CurrentTime, Inbox, Message, Other, Unreadable
+from exporter.protocol.messages import ApiError, ConfigMessage, CurrentTime, Inbox, Message, Other, Unreadable
 
 ENDS = frozenset({Cause.EOF, Cause.RESET})
 FLOOD = READ_SIZE  # bytes in one read: more may be waiting
@@ -35,7 +35,7 @@ class ApiSession:
         self.facts = SessionFacts(client_id=client_id)
         self.stages: dict[Stage, float] = {}
         self.others: Counter[int] = Counter()  # messages of which only the id is read
-        self.config: Config | None = None
+        self.config: ConfigMessage | None = None
         self.refusal: ApiError | None = None  # the last error that is no notice
         self.seconds = 0.0  # from startApi to the last thing that was waited for
         self._connection = connection
@@ -152,7 +152,7 @@ class ApiSession:
                 return _cause_of_error(code)
             case ApiError(_, code) if code not in error_codes.NOTICES:
                 self.refusal = message
-            case Config():
+            case ConfigMessage():
                 self.config = message
             case CurrentTime(seconds) if self._asked:
                 self._note_clock_offset(seconds, received)

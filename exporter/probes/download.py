@@ -35,7 +35,7 @@ LIVENESS = 3.0  # seconds for the answer to reqCurrentTime
 FIRST_ID = 1  # of a request that carries one
 
 
-class Download(Protocol):
+class ProbeDownload(Protocol):
     """Probes the account download of a target."""
 
     def __call__(self, target: Target, resolver: Resolver, *, abandoned: Callable[[int], object]) -> Awaitable[Report]:

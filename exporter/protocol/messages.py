@@ -84,13 +84,13 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class ConfigMessage:
     """The gateway's settings, in answer to reqConfig."""
 
     config: GatewayConfig
 
 
-Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable | Config | Other
+Message = NextValidId | ManagedAccounts | CurrentTime | ApiError | Unreadable | ConfigMessage | Other
 
 
 def start_api(version: int, client_id: int) -> bytes:
@@ -256,7 +256,7 @@ _OF_TEXT: Mapping[int, Callable[[bytes], Message]] = {
 
 def _from_protobuf(identity: int, body: bytes) -> Message:
     if identity == settings.RESPONSE:
-        return Config(settings.read_response(body))
+        return ConfigMessage(settings.read_response(body))
     make = _OF_PROTOBUF.get(identity)
     return Other(identity) if make is None else make(protobuf.decode(body))
 

@@ -10,7 +10,7 @@ from typing import Self
 from exporter.clients.pool import ClientPool
 from exporter.model import ClientSpec, Report, Target
 from exporter.probes import timestamps
-from exporter.probes.download import Download, download
+from exporter.probes.download import ProbeDownload, download
 from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Resolver
 from exporter.service import schedule, watch
@@ -40,7 +40,7 @@ class Service:
         falls: FallTimings = FALL_TIMINGS,
         open_log: Callable[[str], LogFollower] = LogFollower,
         judge: Judge = judge,
-        download: Download = download,
+        download: ProbeDownload = download,
     ) -> None:
         """At most `max_probes` probes run at a time. `timings` are those of every watch's heartbeats."""
         self._exporter = exporter

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from exporter.protocol.wire import Request, split_frame
 from exporter.simulator import messages, responses
 from exporter.simulator.messages import ClientHello, Message
-from exporter.simulator.modes import MODES, AcceptBehaviour, HelloBehaviour, Mode, PortBehaviour, StartBehaviour
+from exporter.simulator.modes import MODES, AcceptBehaviour, GatewayMode, HelloBehaviour, PortBehaviour, StartBehaviour
 from exporter.simulator.passive_reader import PassiveReader
 from exporter.simulator.recorder import KEPT_BYTES, ClientEnd, ConnectionRecord, Recorder
 from exporter.simulator.responses import Ending, Script, Step
@@ -43,17 +43,17 @@ class SharedState:
     """What all connections of one gateway share."""
 
     setup: GatewaySettings
-    mode: Mode
+    mode: GatewayMode
     loop: asyncio.AbstractEventLoop
     recorder: Recorder = field(default_factory=Recorder)
-    connections: "set[Connection]" = field(default_factory=set)
-    client_ids: "dict[int, Connection]" = field(default_factory=dict)
+    connections: "set[ClientConnection]" = field(default_factory=set)
+    client_ids: "dict[int, ClientConnection]" = field(default_factory=dict)
 
     def now(self) -> float:
         """The gateway's own clock, unix seconds."""
         return self.setup.clock() + (self.setup.clock_offset if self.mode.clock_off else 0.0)
 
-    def change(self, mode: Mode) -> None:
+    def change(self, mode: GatewayMode) -> None:
         """Another mode from now on; live sessions are told what such a change means to them."""
         self.mode = mode
         for connection in tuple(self.connections):
@@ -65,7 +65,7 @@ class SharedState:
                 connection.freeze()
 
 
-class Connection:
+class ClientConnection:
     """One accepted connection; it lives on the event loop's callbacks, without a task of its own."""
 
     __slots__ = (
@@ -92,7 +92,7 @@ class Connection:
         self._phase = Phase.HELLO
         self._reading = self._writing = False
         self._timer: asyncio.TimerHandle | None = None
-        self._announced: Mode = shared.mode  # what the client knows about our links
+        self._announced: GatewayMode = shared.mode  # what the client knows about our links
         self.record: ConnectionRecord = shared.recorder.open(address, shared.mode.name, time.time_ns())
         shared.connections.add(self)
         if shared.mode.limited and sum(not each.deaf for each in shared.connections) > shared.setup.connections:

@@ -11,9 +11,9 @@ Every mode is a row of modes.py; what the gateway is beside that (version, accou
 import asyncio
 from typing import Self
 
-from exporter.simulator.connection import Connection, SharedState
+from exporter.simulator.connection import ClientConnection, SharedState
 from exporter.simulator.listener import Listener
-from exporter.simulator.modes import MODES, Mode, PortBehaviour, find_mode
+from exporter.simulator.modes import MODES, GatewayMode, PortBehaviour, find_mode
 from exporter.simulator.recorder import KEPT_CONNECTIONS, Recorder
 from exporter.simulator.responses import Ending
 from exporter.simulator.settings import GatewaySettings
@@ -66,7 +66,9 @@ class Gateway:
         """Take the port and begin to play. Raises OSError if the port is in use."""
         loop = asyncio.get_running_loop()
         shared = SharedState(self.setup, self._requested, loop, self.recorder)
-        self._listener = Listener(loop, self.host, self._wanted_port, lambda sock, peer: Connection(shared, sock, peer))
+        self._listener = Listener(
+            loop, self.host, self._wanted_port, lambda sock, peer: ClientConnection(shared, sock, peer)
+        )
         self._shared = shared
         try:
             await self.set_mode(self._requested.name)
@@ -111,7 +113,7 @@ class Gateway:
         elif mode.name == "flapping":
             self._after(self.setup.flap_period, find_mode(self.setup.flap_mode))
 
-    def _act(self, mode: Mode) -> None:
+    def _act(self, mode: GatewayMode) -> None:
         """Play this row: first the port, so that no connection is accepted into the old mode."""
         if self._listener is None or self._shared is None:
             return
@@ -123,10 +125,10 @@ class Gateway:
             self._listener.refuse()
         self._shared.change(mode)
 
-    def _after(self, seconds: float, mode: Mode) -> None:
+    def _after(self, seconds: float, mode: GatewayMode) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._turn, mode)
 
-    def _turn(self, mode: Mode) -> None:
+    def _turn(self, mode: GatewayMode) -> None:
         """The moment at which a mode changes by itself; flapping turns back later."""
         before = self.acting
         self._act(mode)

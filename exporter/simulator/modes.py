@@ -111,7 +111,7 @@ class Malformed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
+class GatewayMode:
     """One row: what a client sees, what a prober should conclude, and what the gateway does.
 
     `verdict` is due once `layer` is probed; before that layer all looks healthy. For modes that change by themselves
@@ -169,17 +169,19 @@ TLS_ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"  # fatal, unexpected message
 
 
 _TABLE = (
-    Mode("ok", "everything works", Verdict.HEALTHY),
+    GatewayMode("ok", "everything works", Verdict.HEALTHY),
     # the port
-    Mode("refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, port=PortBehaviour.REFUSED),
-    Mode(
+    GatewayMode(
+        "refused", "connection refused; live sessions are reset", Verdict.PORT_CLOSED, port=PortBehaviour.REFUSED
+    ),
+    GatewayMode(
         "backlog_full",
         "no answer to the TCP connect: the accept queue is full (Linux only)",
         Verdict.UNREACHABLE,
         port=PortBehaviour.FULL,
     ),
     # before the reply
-    Mode(
+    GatewayMode(
         "silent",
         "connected, then nothing at all; live sessions freeze too",
         Verdict.API_SILENT,
@@ -187,73 +189,75 @@ _TABLE = (
         start=StartBehaviour.NOTHING,
         answering=False,
     ),
-    Mode(
+    GatewayMode(
         "sessions_only",
         "new connections get no answer; live sessions go on",
         Verdict.API_SILENT,
         hello=HelloBehaviour.NOTHING,
     ),
-    Mode(
+    GatewayMode(
         "wedged_by_library",
         "works until a contract is asked for, which only libraries do; from then on it is `silent`",
         Verdict.HEALTHY,
         wedges=True,
     ),
-    Mode(
+    GatewayMode(
         "one_connection",
         "serves --connections at a time and never answers those beyond",
         Verdict.HEALTHY,
         limited=True,
     ),
-    Mode(
+    GatewayMode(
         "close_at_once",
         "connected, then end of stream before anything is read",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
         accept=AcceptBehaviour.CLOSE,
     ),
-    Mode(
+    GatewayMode(
         "reset_at_once",
         "connected, then reset by the peer",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
         accept=AcceptBehaviour.RESET,
     ),
-    Mode(
+    GatewayMode(
         "relay",
         "connected, then end of stream or reset: a relay like socat with no gateway behind it",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
         accept=AcceptBehaviour.RELAY,
     ),
-    Mode(
+    GatewayMode(
         "close_after_hello",
         "the hello is read, then end of stream without a byte",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
         hello=HelloBehaviour.CLOSE,
     ),
     # the reply
-    Mode("slow", "the reply comes after --slow seconds", Verdict.SLOW, hello=HelloBehaviour.SLOW),
-    Mode("bytewise", "everything comes one byte at a time", Verdict.HEALTHY, hello=HelloBehaviour.BYTEWISE),
-    Mode("split_reply", "the reply comes in two segments, 50 ms apart", Verdict.HEALTHY, hello=HelloBehaviour.SPLIT),
-    Mode("half_reply", "half a reply, then nothing more", Verdict.API_SILENT, hello=HelloBehaviour.HALF),
-    Mode(
+    GatewayMode("slow", "the reply comes after --slow seconds", Verdict.SLOW, hello=HelloBehaviour.SLOW),
+    GatewayMode("bytewise", "everything comes one byte at a time", Verdict.HEALTHY, hello=HelloBehaviour.BYTEWISE),
+    GatewayMode(
+        "split_reply", "the reply comes in two segments, 50 ms apart", Verdict.HEALTHY, hello=HelloBehaviour.SPLIT
+    ),
+    GatewayMode("half_reply", "half a reply, then nothing more", Verdict.API_SILENT, hello=HelloBehaviour.HALF),
+    GatewayMode(
         "eof_mid_reply",
         "half a reply, then end of stream",
         Verdict.API_SILENT,
         hello=HelloBehaviour.HALF_CLOSE,
     ),
-    Mode("garbage", "a well-framed reply of random bytes", Verdict.NOT_TWS_API, hello=HelloBehaviour.GARBAGE),
-    Mode(
+    GatewayMode("garbage", "a well-framed reply of random bytes", Verdict.NOT_TWS_API, hello=HelloBehaviour.GARBAGE),
+    GatewayMode(
         "huge_length", "a length of two gigabytes, then nothing", Verdict.NOT_TWS_API, hello=HelloBehaviour.HUGE_LENGTH
     ),
-    Mode("flood", "100 MB of the letter x", Verdict.NOT_TWS_API, hello=HelloBehaviour.FLOOD),
+    GatewayMode("flood", "100 MB of the letter x", Verdict.NOT_TWS_API, hello=HelloBehaviour.FLOOD),
     # other services
-    Mode(
+    GatewayMode(
         "http",
         "an HTTP server's 400, then end of stream",
         Verdict.NOT_TWS_API,
         hello=HelloBehaviour.FOREIGN,
         banner=HTTP_COMPLAINT,
     ),
-    Mode(
+    GatewayMode(
         "vnc",
         "a VNC server's banner, unasked",
         Verdict.NOT_TWS_API,
@@ -261,7 +265,7 @@ _TABLE = (
         banner=VNC_BANNER,
         hello=HelloBehaviour.NOTHING,
     ),
-    Mode(
+    GatewayMode(
         "ssh",
         "an SSH server's banner, unasked",
         Verdict.NOT_TWS_API,
@@ -269,7 +273,7 @@ _TABLE = (
         banner=SSH_BANNER,
         hello=HelloBehaviour.NOTHING,
     ),
-    Mode(
+    GatewayMode(
         "tls",
         "a TLS server's alert, then end of stream",
         Verdict.NOT_TWS_API,
@@ -277,62 +281,62 @@ _TABLE = (
         banner=TLS_ALERT,
     ),
     # clear refusals
-    Mode(
+    GatewayMode(
         "redirect",
         "a reply with version -1 and another address",
         Verdict.SERVER_REDIRECT,
         hello=HelloBehaviour.REDIRECT,
     ),
-    Mode("too_old", "a reply with server version 20", Verdict.SERVER_TOO_OLD, hello=HelloBehaviour.TOO_OLD),
-    Mode(
+    GatewayMode("too_old", "a reply with server version 20", Verdict.SERVER_TOO_OLD, hello=HelloBehaviour.TOO_OLD),
+    GatewayMode(
         "update_needed",
         "error 503 (the TWS is out of date) instead of a version, then end of stream",
         Verdict.SERVER_TOO_OLD,
         hello=HelloBehaviour.UPDATE_NEEDED,
     ),
-    Mode(
+    GatewayMode(
         "error_502",
         "error 502 instead of a version, then end of stream",
         Verdict.SESSION_REFUSED,
         hello=HelloBehaviour.ERROR,
         error=502,
     ),
-    Mode(
+    GatewayMode(
         "error_504",
         "error 504 instead of a version, then end of stream",
         Verdict.SESSION_REFUSED,
         hello=HelloBehaviour.ERROR,
         error=504,
     ),
-    Mode(
+    GatewayMode(
         "error_326",
         "error 326 instead of a version, then end of stream",
         Verdict.SESSION_REFUSED,
         hello=HelloBehaviour.ERROR,
         error=326,
     ),
-    Mode(
+    GatewayMode(
         "error_507",
         "error 507 instead of a version, then end of stream",
         Verdict.SESSION_REFUSED,
         hello=HelloBehaviour.ERROR,
         error=507,
     ),
-    Mode(
+    GatewayMode(
         "version_negative",
         "a reply with server version -5",
         Verdict.NOT_TWS_API,
         hello=HelloBehaviour.VERSION,
         reply=("-5", "20231021 13:28:15 EST"),
     ),
-    Mode(
+    GatewayMode(
         "version_zero",
         "a reply with server version 0",
         Verdict.NOT_TWS_API,
         hello=HelloBehaviour.VERSION,
         reply=("0", "20231021 13:28:15 EST"),
     ),
-    Mode(
+    GatewayMode(
         "redirect_to_date",
         "a reply with version -1 and a date instead of an address",
         Verdict.NOT_TWS_API,
@@ -340,18 +344,18 @@ _TABLE = (
         reply=("-1", "20231021 13:28:15 EST"),
     ),
     # messages before the reply
-    Mode("news_first", "a news bulletin before the reply", Verdict.HEALTHY, early=EarlyMessage.NEWS),
-    Mode("tick_first", "a tick before the reply", Verdict.HEALTHY, early=EarlyMessage.TICK),
-    Mode("notice_first", "error 2104 before the reply", Verdict.HEALTHY, early=EarlyMessage.NOTICE),
-    Mode("loss_first", "error 1100 before the reply", Verdict.HEALTHY, early=EarlyMessage.LOSS),
-    Mode("protobuf_first", "a protobuf message before the reply", Verdict.HEALTHY, early=EarlyMessage.PROTOBUF),
-    Mode(
+    GatewayMode("news_first", "a news bulletin before the reply", Verdict.HEALTHY, early=EarlyMessage.NEWS),
+    GatewayMode("tick_first", "a tick before the reply", Verdict.HEALTHY, early=EarlyMessage.TICK),
+    GatewayMode("notice_first", "error 2104 before the reply", Verdict.HEALTHY, early=EarlyMessage.NOTICE),
+    GatewayMode("loss_first", "error 1100 before the reply", Verdict.HEALTHY, early=EarlyMessage.LOSS),
+    GatewayMode("protobuf_first", "a protobuf message before the reply", Verdict.HEALTHY, early=EarlyMessage.PROTOBUF),
+    GatewayMode(
         "user_info_first",
         "a message before the reply whose id, 107, could be a version",
         Verdict.HEALTHY,
         early=EarlyMessage.USER_INFO,
     ),
-    Mode(
+    GatewayMode(
         "notice_only",
         "error 2104, and a reply never",
         Verdict.API_SILENT,
@@ -359,13 +363,13 @@ _TABLE = (
         early=EarlyMessage.NOTICE,
     ),
     # only the newest hello
-    Mode(
+    GatewayMode(
         "newest_hello_silent",
         "a hello that announces more than version 187 is not answered",
         Verdict.API_SILENT,
         newest_hello=187,
     ),
-    Mode(
+    GatewayMode(
         "newest_hello_closed",
         "end of stream after a hello that announces more than version 187",
         Verdict.CLOSED_BEFORE_HANDSHAKE,
@@ -374,7 +378,7 @@ _TABLE = (
         closes_newest=True,
     ),
     # startApi
-    Mode(
+    GatewayMode(
         "handshake_then_silence",
         "the hello is answered, startApi is not",
         Verdict.SESSION_SILENT,
@@ -382,56 +386,56 @@ _TABLE = (
         start=StartBehaviour.NOTHING,
         answering=False,
     ),
-    Mode(
+    GatewayMode(
         "id_in_use",
         "error 326, then end of stream",
         Verdict.CLIENT_ID_IN_USE,
         Layer.SESSION,
         start=StartBehaviour.ID_IN_USE,
     ),
-    Mode(
+    GatewayMode(
         "id_in_use_open",
         "error 326, and the connection stays open",
         Verdict.CLIENT_ID_IN_USE,
         Layer.SESSION,
         start=StartBehaviour.ID_IN_USE_OPEN,
     ),
-    Mode(
+    GatewayMode(
         "bad_message",
         "error 507, then end of stream",
         Verdict.SESSION_REFUSED,
         Layer.SESSION,
         start=StartBehaviour.BAD_MESSAGE,
     ),
-    Mode(
+    GatewayMode(
         "close_after_start_api",
         "end of stream after startApi",
         Verdict.SESSION_REFUSED,
         Layer.SESSION,
         start=StartBehaviour.CLOSE,
     ),
-    Mode(
+    GatewayMode(
         "reset_after_start_api",
         "reset after startApi",
         Verdict.SESSION_REFUSED,
         Layer.SESSION,
         start=StartBehaviour.RESET,
     ),
-    Mode(
+    GatewayMode(
         "no_accounts",
         "nextValidId comes, managedAccounts never",
         Verdict.SESSION_STALLED,
         Layer.SESSION,
         start=StartBehaviour.NO_ACCOUNTS,
     ),
-    Mode(
+    GatewayMode(
         "no_next_valid_id",
         "managedAccounts comes, nextValidId never",
         Verdict.SESSION_STALLED,
         Layer.SESSION,
         start=StartBehaviour.NO_NEXT_VALID_ID,
     ),
-    Mode(
+    GatewayMode(
         "empty_accounts",
         "managedAccounts lists no account",
         Verdict.SESSION_STALLED,
@@ -439,109 +443,109 @@ _TABLE = (
         empty_accounts=True,
     ),
     # the session
-    Mode(
+    GatewayMode(
         "malformed_error",
         "an error message without a number where its code belongs",
         Verdict.HEALTHY,
         Layer.SESSION,
         malformed=Malformed.ERROR,
     ),
-    Mode(
+    GatewayMode(
         "empty_frame",
         "a frame of no bytes within the session",
         Verdict.HEALTHY,
         Layer.SESSION,
         malformed=Malformed.EMPTY,
     ),
-    Mode(
+    GatewayMode(
         "contract_details_unanswered",
         "all is answered but reqContractDetails: only libraries see it",
         Verdict.HEALTHY,
         Layer.SESSION,
         contracts=False,
     ),
-    Mode(
+    GatewayMode(
         "requests_unanswered",
         "startApi is answered, requests are not",
         Verdict.SESSION_STALLED,
         Layer.SESSION,
         answering=False,
     ),
-    Mode(
+    GatewayMode(
         "upstream_lost",
         "1100: the gateway lost IBKR's servers (1102 when the mode ends)",
         Verdict.UPSTREAM_DOWN,
         Layer.SESSION,
         upstream=UpstreamBehaviour.LOST,
     ),
-    Mode(
+    GatewayMode(
         "upstream_broken",
         "2110: the gateway's link to IBKR's servers is broken (1102 when the mode ends)",
         Verdict.UPSTREAM_DOWN,
         Layer.SESSION,
         upstream=UpstreamBehaviour.BROKEN,
     ),
-    Mode(
+    GatewayMode(
         "farm_broken",
         "2103: one market data farm is disconnected (2104 when the mode ends)",
         Verdict.FARM_DOWN,
         Layer.SESSION,
         farm_broken=True,
     ),
-    Mode(
+    GatewayMode(
         "wrong_account",
         "another account than usual is managed",
         Verdict.ACCOUNT_MISSING,
         Layer.SESSION,
         wrong_account=True,
     ),
-    Mode(
+    GatewayMode(
         "clock_off", "the gateway's clock is --clock-offset seconds off", Verdict.HEALTHY, Layer.SESSION, clock_off=True
     ),
     # the account download
-    Mode(
+    GatewayMode(
         "positions_unanswered",
         "positions come, positionEnd never",
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         endless=DownloadRequest.POSITIONS,
     ),
-    Mode(
+    GatewayMode(
         "open_orders_unanswered",
         "openOrderEnd never comes",
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         unanswered=DownloadRequest.OPEN_ORDERS,
     ),
-    Mode(
+    GatewayMode(
         "completed_orders_unanswered",
         "completedOrdersEnd never comes",
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         unanswered=DownloadRequest.COMPLETED_ORDERS,
     ),
-    Mode(
+    GatewayMode(
         "account_updates_unanswered",
         "account values come, accountDownloadEnd never",
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         endless=DownloadRequest.ACCOUNT_UPDATES,
     ),
-    Mode(
+    GatewayMode(
         "executions_unanswered",
         "execDetailsEnd never comes",
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         unanswered=DownloadRequest.EXECUTIONS,
     ),
-    Mode(
+    GatewayMode(
         "account_summary_unanswered",
         "accountSummaryEnd never comes",
         Verdict.DOWNLOAD_STALLED,
         Layer.DOWNLOAD,
         unanswered=DownloadRequest.ACCOUNT_SUMMARY,
     ),
-    Mode(
+    GatewayMode(
         "account_values_cut",
         "end of stream in the middle of the account values",
         Verdict.DOWNLOAD_STALLED,
@@ -549,21 +553,21 @@ _TABLE = (
         values_cut=True,
     ),
     # the gateway's own settings
-    Mode(
+    GatewayMode(
         "settings_unanswered",
         "a request for the settings is not answered",
         Verdict.HEALTHY,
         Layer.SESSION,
         settings=SettingsBehaviour.NOTHING,
     ),
-    Mode(
+    GatewayMode(
         "settings_refused",
         "a request for the settings gets error 10357",
         Verdict.HEALTHY,
         Layer.SESSION,
         settings=SettingsBehaviour.REFUSED,
     ),
-    Mode(
+    GatewayMode(
         "settings_closed",
         "end of stream after a request for the settings",
         Verdict.HEALTHY,
@@ -571,14 +575,18 @@ _TABLE = (
         settings=SettingsBehaviour.CLOSE,
     ),
     # modes that change by themselves
-    Mode("freeze_after", "works for --freeze-after seconds, then is `silent`", Verdict.API_SILENT, changing=True),
-    Mode("flapping", "`ok` and `refused` in turn, --flap-period seconds each", Verdict.PORT_CLOSED, changing=True),
+    GatewayMode(
+        "freeze_after", "works for --freeze-after seconds, then is `silent`", Verdict.API_SILENT, changing=True
+    ),
+    GatewayMode(
+        "flapping", "`ok` and `refused` in turn, --flap-period seconds each", Verdict.PORT_CLOSED, changing=True
+    ),
 )
 
-MODES: Mapping[str, Mode] = MappingProxyType({mode.name: mode for mode in _TABLE})
+MODES: Mapping[str, GatewayMode] = MappingProxyType({mode.name: mode for mode in _TABLE})
 
 
-def find_mode(name: str) -> Mode:
+def find_mode(name: str) -> GatewayMode:
     """The mode of that name; hyphens count as underscores. Raises ValueError that names the nearest thing to do."""
     mode = MODES.get(name.strip().lower().replace("-", "_"))
     if mode is None:

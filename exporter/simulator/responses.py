@@ -13,9 +13,9 @@ from exporter.simulator.messages import Message
 from exporter.simulator.modes import (
     AcceptBehaviour,
     EarlyMessage,
+    GatewayMode,
     HelloBehaviour,
     Malformed,
-    Mode,
     SettingsBehaviour,
     StartBehaviour,
     UpstreamBehaviour,
@@ -77,7 +77,7 @@ CLOSE: Script = (Step(ending=Ending.CLOSE),)
 RESET: Script = (Step(ending=Ending.RESET),)
 
 
-def at_accept(mode: Mode) -> Script:
+def at_accept(mode: GatewayMode) -> Script:
     """What is said and done as soon as a connection is accepted."""
     match mode.accept:
         case AcceptBehaviour.CLOSE:
@@ -92,7 +92,7 @@ def at_accept(mode: Mode) -> Script:
             return SILENCE
 
 
-def at_hello(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
+def at_hello(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Script:
     """The answer to a hello with which `version` was negotiated. `now` is the gateway's clock in unix seconds."""
     steps = _reply(mode, setup, version, now)
     if mode.early is None:
@@ -101,7 +101,7 @@ def at_hello(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Sc
     return (replace(steps[0], data=early + steps[0].data), *steps[1:]) if steps else (Step(early),)
 
 
-def _reply(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
+def _reply(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Script:
     whole = messages.reply(version, setup.time_text(now))
     half = len(whole) // 2
     steps: Script
@@ -123,7 +123,7 @@ def _reply(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Scri
     return steps
 
 
-def _unusable_reply(mode: Mode, setup: GatewaySettings) -> Script:
+def _unusable_reply(mode: GatewayMode, setup: GatewaySettings) -> Script:
     steps: Script
     match mode.hello:
         case HelloBehaviour.GARBAGE:
@@ -166,7 +166,7 @@ def _early(early: EarlyMessage, setup: GatewaySettings, now: float) -> bytes:
             return _error(version, now, setup.farms[0].notice(broken=False))
 
 
-def at_start(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
+def at_start(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Script:
     """The answer to a startApi whose client id is free."""
     steps: Script
     match mode.start:
@@ -192,7 +192,7 @@ def refusal(version: int, now: float) -> Script:
     return (Step(_error(version, now, ID_IN_USE), ending=Ending.CLOSE),)
 
 
-def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Message, now: float) -> Script:
+def at_request(mode: GatewayMode, setup: GatewaySettings, version: int, message: Message, now: float) -> Script:
     """The answer to a request within a session; silence for what this gateway does not know.
 
     Raises ValueError if the request cannot be read.
@@ -212,14 +212,14 @@ def at_request(mode: Mode, setup: GatewaySettings, version: int, message: Messag
             return _rest(mode, Question(version, message, setup, now))
 
 
-def _rest(mode: Mode, question: Question) -> Script:
+def _rest(mode: GatewayMode, question: Question) -> Script:
     """The answer to a request for the settings or of the account download."""
     if question.message.id == settings.REQUEST and question.version >= settings.SETTINGS_FROM:
         return _settings(mode, question)
     return _download(mode, question)
 
 
-def _settings(mode: Mode, question: Question) -> Script:
+def _settings(mode: GatewayMode, question: Question) -> Script:
     match mode.settings:
         case SettingsBehaviour.ANSWERED:
             return (Step(gateway_config.answer(question.setup, question.message)),)
@@ -231,7 +231,7 @@ def _settings(mode: Mode, question: Question) -> Script:
             return SILENCE
 
 
-def _download(mode: Mode, question: Question) -> Script:
+def _download(mode: GatewayMode, question: Question) -> Script:
     """The answer to a request of the account download, as far as the mode lets it come; silence for any other."""
     identity = question.message.id
     request = DownloadRequest.OPEN_ORDERS if identity == account.ALL_OPEN_ORDERS else identity
@@ -245,7 +245,7 @@ def _download(mode: Mode, question: Question) -> Script:
     return steps
 
 
-def at_change(before: Mode, after: Mode, setup: GatewaySettings, version: int, now: float) -> Script:
+def at_change(before: GatewayMode, after: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Script:
     """What a live session is told when the gateway's mode changes: links lost and restored."""
     messages = []
     if before.upstream is not after.upstream:
@@ -266,7 +266,7 @@ def bytewise(script: Script, pause: float) -> Script:
     )
 
 
-def _opening(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
+def _opening(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
     """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links.
 
     A malformed message comes in one segment with all of that: what a library makes of it then depends on no timing.
@@ -282,13 +282,13 @@ def _opening(mode: Mode, setup: GatewaySettings, version: int, now: float) -> It
     yield from _notices(mode, setup, version, now)
 
 
-def _accounts(mode: Mode, setup: GatewaySettings) -> tuple[str, ...]:
+def _accounts(mode: GatewayMode, setup: GatewaySettings) -> tuple[str, ...]:
     if mode.empty_accounts:
         return ()
     return setup.other_accounts if mode.wrong_account else setup.accounts
 
 
-def _notices(mode: Mode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
+def _notices(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
     if mode.upstream is not UpstreamBehaviour.CONNECTED:
         yield _error(version, now, LOST if mode.upstream is UpstreamBehaviour.LOST else BROKEN)
         return

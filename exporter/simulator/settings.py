@@ -9,7 +9,7 @@ from time import time
 from exporter.protocol.wire import Request
 
 
-class FarmKind(Enum):
+class FarmCodes(Enum):
     """A kind of data farm, with the codes that announce it as broken and as working (docs/facts.md: codes)."""
 
     MARKET = (2103, 2104, "Market data farm connection is {}:{}")
@@ -18,10 +18,10 @@ class FarmKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Farm:
+class SimulatedFarm:
     """One of IBKR's data farms; clients are told its state with a notice."""
 
-    kind: FarmKind
+    kind: FarmCodes
     name: str
 
     def notice(self, *, broken: bool) -> tuple[int, str]:
@@ -31,12 +31,12 @@ class Farm:
 
 
 FARMS = (
-    Farm(FarmKind.MARKET, "usfarm.nj"),
-    Farm(FarmKind.MARKET, "usfarm"),
-    Farm(FarmKind.HISTORICAL, "euhmds"),
-    Farm(FarmKind.HISTORICAL, "fundfarm"),
-    Farm(FarmKind.HISTORICAL, "ushmds"),
-    Farm(FarmKind.DEFINITIONS, "secdefil"),
+    SimulatedFarm(FarmCodes.MARKET, "usfarm.nj"),
+    SimulatedFarm(FarmCodes.MARKET, "usfarm"),
+    SimulatedFarm(FarmCodes.HISTORICAL, "euhmds"),
+    SimulatedFarm(FarmCodes.HISTORICAL, "fundfarm"),
+    SimulatedFarm(FarmCodes.HISTORICAL, "ushmds"),
+    SimulatedFarm(FarmCodes.DEFINITIONS, "secdefil"),
 )
 
 
@@ -74,7 +74,7 @@ class GatewaySettings:
     freeze_after: float = 60.0
     flap_period: float = 15.0
     flap_mode: str = "refused"
-    farms: tuple[Farm, ...] = FARMS
+    farms: tuple[SimulatedFarm, ...] = FARMS
     broken_farm: str = "usfarm"
     zone_text: str = "EST"
     utc_offset: float = -5 * 3600.0

@@ -28,7 +28,7 @@ PERMITTED = frozenset(REQUESTS) | CANCELS
 ENDS = {end: name for name, end in REQUESTS.values()}
 
 
-class Download:
+class DownloadRecord:
     """The requests of one connection in the order in which the library sent them."""
 
     def __init__(self):

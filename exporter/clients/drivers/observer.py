@@ -31,7 +31,7 @@ class Observer:
     def __init__(self, account=None, *, downloads=False):
         """`downloads`: the library may also send the read-only requests of the account download, for `account`."""
         self.account, self.downloads = account, downloads
-        self.download = download.Download()
+        self.download = download.DownloadRecord()
         self.on_sent = lambda number: None
         self.events = queue.Queue()
         self.began = time.monotonic()

@@ -61,7 +61,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class GridLine:
     """A line across the plot at `y`, with its text."""
 
     y: float
@@ -101,7 +101,7 @@ class Plot:
     verdicts: Strip
     series: Mapping[str, tuple[Bucket, ...]]
     scale: Scale
-    ticks: tuple[Tick, ...]
+    ticks: tuple[GridLine, ...]
     clock: tuple[str, ...]
     span: str
 
@@ -132,7 +132,7 @@ def plot(state: TargetState, now: float) -> Plot:
         verdicts=strip(spans(state, now), now, seconds),
         series=series,
         scale=scale,
-        ticks=tuple(Tick(scale.height(10.0**decade), _tick(decade)) for decade in range(scale.low, scale.high + 1)),
+        ticks=tuple(GridLine(scale.height(10.0**decade), _tick(decade)) for decade in range(scale.low, scale.high + 1)),
         clock=tuple(_clock(now - seconds * (TICKS - 1 - place) / (TICKS - 1)) for place in range(TICKS)),
         span="24 h" if seconds == DAY else elapsed(seconds),
     )
