@@ -101,4 +101,4 @@ def remaining(progress: Progress) -> str:
 
 
 def _done(progress: Progress, client: str | None) -> bool:
-    return client not in (progress.running, *progress.importing, *progress.waiting)
+    return client is None or client not in (progress.running, *progress.importing, *progress.waiting)

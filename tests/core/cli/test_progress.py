@@ -52,6 +52,7 @@ def test_the_table_holds_what_is_done_and_names_what_is_left(progress: Progress)
     to.print(table)
     text = "\n".join(printed(to))
     assert "So far: " in text
+    assert "TCP connect" in text  # the wire's rows stay also while no library is being probed
     assert ("ib_insync 0.9.86" in text) is (progress in (SECOND, END))
     for client in (progress.running, *progress.importing, *progress.waiting):
         assert client is None or client in text.splitlines()[-1]
