@@ -44,10 +44,10 @@ def install_all(names: Sequence[str]) -> bool:
     if unknown := [name for name in names if name not in recipes]:
         msg = f"there is no environment {', '.join(unknown)}; known are {', '.join(recipes)}"
         raise ValueError(msg)
-    wanted = [recipes[name] for name in names] or list(recipes.values())
-    failed = install_environments(wanted, root, console)
-    left = f"{bad(console)} {len(failed)} of {len(wanted)} are not ready: {', '.join(failed)}"
-    ready = f"{good(console)} all {len(wanted)} are ready in {root}"
+    chosen_recipes = [recipes[name] for name in names] or list(recipes.values())
+    failed = install_environments(chosen_recipes, root, console)
+    left = f"{bad(console)} {len(failed)} of {len(chosen_recipes)} are not ready: {', '.join(failed)}"
+    ready = f"{good(console)} all {len(chosen_recipes)} are ready in {root}"
     console.print(Text(left, "red") if failed else Text(ready, "green"), soft_wrap=True)
     return not failed
 
@@ -56,8 +56,8 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
     """Check these clients, or all configured and installed; return whether all are usable. Raises ValueError."""
     available = {spec.name: spec for spec in installed()} | dict(configured)
     if unknown := [name for name in names if name not in available]:
-        found = ", ".join(available) or "none"
-        msg = f"there is no client {', '.join(unknown)}, configured or installed; known are {found}"
+        environments = ", ".join(available) or "none"
+        msg = f"there is no client {', '.join(unknown)}, configured or installed; known are {environments}"
         raise ValueError(msg)
     console, libraries, checked = Console(), find_libraries(), []
     for spec in [available[name] for name in names] or list(available.values()):

@@ -230,13 +230,13 @@ class Diagnosis:
     def _take(self, wire: Report) -> None:
         """Keep the latest report of the wire, which counts the connections of all."""
         self._connections += wire.connections
-        known = self._wire
+        previous = self._wire
         self._wire = replace(
             wire,
-            at=known.at,
-            lower_hello=None if answered(wire) else known.lower_hello,
-            fall=None if answered(wire) else known.fall,
-            remarks=known.remarks,
+            at=previous.at,
+            lower_hello=None if answered(wire) else previous.lower_hello,
+            fall=None if answered(wire) else previous.fall,
+            remarks=previous.remarks,
         )
 
     def _report(self) -> Report:

@@ -107,15 +107,15 @@ def available_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = CGROUP
     """Return the megabytes that are free for new processes, within the container's limit; None where unknown."""
     if not sys.platform.startswith("linux"):
         return None
-    found = []
+    megabytes = []
     with suppress(OSError, ValueError, IndexError):
         line = next(line for line in meminfo.read_text("ascii").splitlines() if line.startswith("MemAvailable:"))
-        found.append(int(line.split()[1]) * 1024 // MEGABYTE)
+        megabytes.append(int(line.split()[1]) * 1024 // MEGABYTE)
     with suppress(OSError, ValueError):
-        found.append(
+        megabytes.append(
             (int(limit.read_text("ascii")) - int(limit.with_name("memory.current").read_text("ascii"))) // MEGABYTE
         )
-    return min(found, default=None)
+    return min(megabytes, default=None)
 
 
 def select_clients(
@@ -133,12 +133,12 @@ def select_clients(
             **{name: ClientSpec(name, recipe.library) for name, recipe in find_recipes().items()},
             **configured,
         }
-        wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-        if unknown := [name for name in wanted if name not in available]:
+        client_names = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+        if unknown := [name for name in client_names if name not in available]:
             listed = ", ".join(sorted(available))
             msg = f"--clients: there is no client {', '.join(unknown)}; known are {listed}, and none"
             raise ValueError(msg)
-        specs: Sequence[ClientSpec] = [available[name] for name in wanted]
+        specs: Sequence[ClientSpec] = [available[name] for name in client_names]
     elif target.clients:
         specs = [configured[name] for name in target.clients if name in configured]
     else:

@@ -120,13 +120,15 @@ def _wrong_ibapi(packages: InstalledPackages, library: Library, pip: str) -> Seq
     version = packages.distributions["nautilus-trader"]
     remedy = f"{pip} install 'nautilus_trader[ib]=={version}'"
     requirements = (re.sub(r"[ ()]", "", want) for want in packages.requires.get("nautilus-trader", ()))
-    wanted = next((want for want in requirements if "==" in want), None)
+    requirement = next((want for want in requirements if "==" in want), None)
     installed = packages.distributions.get("nautilus-ibapi")
     if not packages.owners.get("ibapi"):
         return [Conflict(f"nautilus_trader {version} was installed without its extra `ib`: ibapi is missing", remedy)]
-    if wanted is None or f"nautilus-ibapi=={installed}" == wanted:
+    if requirement is None or f"nautilus-ibapi=={installed}" == requirement:
         return ()
-    return [Conflict(f"nautilus_trader {version} was made for {wanted}, and there is {_editions(packages)}", remedy)]
+    return [
+        Conflict(f"nautilus_trader {version} was made for {requirement}, and there is {_editions(packages)}", remedy)
+    ]
 
 
 def _editions(packages: InstalledPackages) -> str:

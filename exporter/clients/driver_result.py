@@ -111,7 +111,7 @@ def describe_status(status: int | None) -> str:
         return "ended"
     if status & 0x7F:
         number = status & 0x7F
-        name = next((known.name for known in signal.Signals if known.value == number), f"signal {number}")
+        name = next((each.name for each in signal.Signals if each.value == number), f"signal {number}")
         return f"killed by {name}"
     return f"exited with {status >> 8}"
 

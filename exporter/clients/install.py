@@ -93,8 +93,8 @@ def _make(recipe: Recipe, environment: Environment, on_step: OnStep, uv: str | N
         on_step(f"making an environment with {_describe(python)}")
     environment.path.parent.mkdir(parents=True, exist_ok=True)
     if uv:  # it may fetch a Python itself where it has the internet
-        wanted = str(python.path) if python else version_text(recipe.pythons[0])
-        _run([uv, "venv", "--python", wanted, str(environment.path)], recipe)
+        interpreter = str(python.path) if python else version_text(recipe.pythons[0])
+        _run([uv, "venv", "--python", interpreter, str(environment.path)], recipe)
         return
     if python is None:
         versions = ", ".join(version_text(version) for version in recipe.pythons)

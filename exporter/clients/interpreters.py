@@ -26,9 +26,9 @@ class Interpreter:
     version: tuple[int, int, int]
 
 
-def find_interpreter(wanted: Sequence[Version], modules: str = WITH_VENV) -> Interpreter | None:
+def find_interpreter(versions: Sequence[Version], modules: str = WITH_VENV) -> Interpreter | None:
     """The first Python of the wanted versions, in their order, that starts and can import `modules`."""
-    for version in wanted:
+    for version in versions:
         for candidate in candidates(version, os.environ, Path.home()):
             interpreter = ask_version(candidate, modules)
             if interpreter is not None and interpreter.version[:2] == version:

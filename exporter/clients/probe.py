@@ -55,14 +55,14 @@ class EndpointLease:
 
     async def work(self, task: asyncio.Task[ClientProbe]) -> ClientProbe | None:
         """The task's result; None if the lease was asked for first, and the task cancelled."""
-        wanted = asyncio.create_task(self._wanted.wait())
+        requested = asyncio.create_task(self._wanted.wait())
         try:
-            await asyncio.wait({task, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, requested}, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in (task, wanted):
+            for one in (task, requested):
                 one.cancel()
-            await asyncio.gather(task, wanted, return_exceptions=True)
+            await asyncio.gather(task, requested, return_exceptions=True)
 
 
 async def probe_client(

@@ -86,18 +86,18 @@ class ApiSession:
     async def hear(self) -> Cause | None:
         """Wait for the next bytes and take in what they say. None, or why no more will come."""
         received = await self._connection.receive()
-        told: Cause | None = None
+        ending: Cause | None = None
         for message in self._inbox.feed(received.data):
             if isinstance(message, Other):
                 self.others[message.id] += 1
             else:
-                told = self._take(message, received) or told
-        if told is None and received.cause in ENDS and self._refused():
+                ending = self._take(message, received) or ending
+        if ending is None and received.cause in ENDS and self._refused():
             return Cause.API_ERROR  # it said why, then it ended the session
         if len(received.data) >= FLOOD:
             await asyncio.sleep(0)  # a gateway that never stops talking stops neither the others nor the deadline
-            told = told or (Cause.SILENCE if self._connection.expired else None)
-        return told or received.cause
+            ending = ending or (Cause.SILENCE if self._connection.expired else None)
+        return ending or received.cause
 
     def result(self) -> LayerResult:
         """The session as one that answered."""
@@ -116,16 +116,16 @@ class ApiSession:
             cause = Cause.UNFINISHED
         since = self._asked[0] if stage is Stage.CURRENT_TIME and self._asked else self._began
         waited = self._clock() - since.at
-        said = [told for told in (error_codes.spelled(self.facts.errors), self._unreadable) if told]
+        reasons = [reason for reason in (error_codes.spelled(self.facts.errors), self._unreadable) if reason]
         stages = tuple((self.stages | {stage: waited}).items())
-        said_why = "; ".join(said)
+        detail = "; ".join(reasons)
         return LayerResult(
             layer=Layer.SESSION,
             outcome=OUTCOME[cause],
             seconds=waited,
             stage=stage,
             cause=cause,
-            detail=said_why,
+            detail=detail,
             stages=stages,
             session=self.facts,
             code=next((code for code in self.facts.errors if code in error_codes.FATAL), None),

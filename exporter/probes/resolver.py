@@ -77,11 +77,11 @@ def look_up_name(query: Query, flags: int = 0) -> list[Address]:
     """Ask the system's resolver. Raises UnresolvedError, and OSError for what is our own machine's fault."""
     host, port, family = query
     try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags)
+        answers = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags)
     except socket.gaierror as error:
         temporary = error.errno == socket.EAI_AGAIN
         cause = Cause.NAME_TIMEOUT if temporary else Cause.NAME_UNKNOWN
         raise UnresolvedError(cause, error.strerror or str(error)) from None
     except UnicodeError as error:  # a label that is empty or too long
         raise UnresolvedError(Cause.NAME_UNKNOWN, f"not a valid host name: {error}") from None
-    return [Address(kind, sockaddr) for kind, _, _, _, sockaddr in found]  # type: ignore[arg-type]
+    return [Address(kind, sockaddr) for kind, _, _, _, sockaddr in answers]  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ RELEASES: Mapping[int, str] = {
 
 def release_of(version: int, announced: int) -> str:
     """The release for people and labels: `10.45`, `10.50 or newer`, `after 10.30`, `before 9.81`."""
-    older = [known for known in RELEASES if known <= version]
+    older = [release for release in RELEASES if release <= version]
     if not older:
         return f"before {RELEASES[min(RELEASES)]}"
     latest = max(older)

@@ -91,8 +91,8 @@ def compared(config: GatewayConfig, own: str | None) -> GatewayConfig:
     It stays None where we connect from the gateway's own machine, which needs no trust, and where none is mentioned.
     """
     ours = None if own is None else _address(own)
-    known = ours is not None and not ours.is_loopback and "trusted_addresses" in config.values
-    trusts_us = ours in map(_address, config.trusted) if known else None
+    checkable = ours is not None and not ours.is_loopback and "trusted_addresses" in config.values
+    trusts_us = ours in map(_address, config.trusted) if checkable else None
     return replace(config, trusted=(), trusts_us=trusts_us)
 
 

@@ -108,22 +108,22 @@ class Service:
         `not_installed` are libraries that would be probed if they were installed.
         """
         self._exporter = replace(self._exporter, not_installed=not_installed)
-        wanted = {target.name: target for target in targets}
+        by_name = {target.name: target for target in targets}
         clients = clients or {}
         other = {name for name in {**clients, **self._clients} if clients.get(name) != self._clients.get(name)}
         changed = [
             name
             for name, state in self._states.items()
-            if wanted.get(name) != state.target or not other.isdisjoint(state.target.clients) or has_suspensions(state)
+            if by_name.get(name) != state.target or not other.isdisjoint(state.target.clients) or has_suspensions(state)
         ]
         await self._stop(changed)
         await self._pool.configure(clients)
         self._clients = clients
         for name in changed:
             state = self._states.remove(name)
-            if name in wanted and wanted[name].endpoint == state.target.endpoint:
-                self._states.put(reconfigured(state, wanted[name], other))
-        self._start(wanted)
+            if name in by_name and by_name[name].endpoint == state.target.endpoint:
+                self._states.put(reconfigured(state, by_name[name], other))
+        self._start(by_name)
 
     async def probe(self, target: Target, deadline: float | None = None) -> Report:
         """Probe a target now, or share the report of an equal probe of its endpoint that is under way already."""
@@ -140,15 +140,15 @@ class Service:
         """Count a report that a short timeout cut short; return the state that it alone would lead to."""
         return self._states.record_partial(report)
 
-    def _start(self, wanted: Mapping[str, Target]) -> None:
+    def _start(self, by_name: Mapping[str, Target]) -> None:
         """Start the loops of the targets that have none."""
         now = asyncio.get_running_loop().time()
-        for index, (name, target) in enumerate(wanted.items()):
+        for index, (name, target) in enumerate(by_name.items()):
             if name not in self._states:
                 self._states.put(TargetState(target))
             if name not in self._loops:
-                first = schedule.first_tick(now, index, len(wanted), target.interval)
-                grid = schedule.grid_origin(now, index, len(wanted), target.interval)
+                first = schedule.first_tick(now, index, len(by_name), target.interval)
+                grid = schedule.grid_origin(now, index, len(by_name), target.interval)
                 clients = [client for client in map(self._pool.member, target.clients) if client is not None]
                 loop = self._target_loops[name] = TargetLoop(target, clients, self._shared, first, grid)
                 self._loops[name] = asyncio.create_task(loop.run(), name=f"target {name}")
@@ -163,5 +163,5 @@ class Service:
         await asyncio.gather(*loops, return_exceptions=True)
 
     def _on_tick(self, lag: float, skipped: int) -> None:
-        known = self._exporter
-        self._exporter = replace(known, lag=known.lag.observe(lag), skipped_ticks=known.skipped_ticks + skipped)
+        before = self._exporter
+        self._exporter = replace(before, lag=before.lag.observe(lag), skipped_ticks=before.skipped_ticks + skipped)

@@ -64,7 +64,7 @@ class TargetLoop:
         self._examining = asyncio.Lock()
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run the tasks of the target until cancelled; then end the watch in order."""
         target = self._target
         try:
             async with asyncio.TaskGroup() as group:

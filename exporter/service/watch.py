@@ -175,17 +175,17 @@ class WatchSession:
         """Read messages, send heartbeats, and return the failure that ends the session."""
         context, timings, now = self._context, self._timings, asyncio.get_running_loop().time
         deadlines = timings.deadlines(self._usual, context.target.deadline)
-        asked, step = now(), 0  # when the last request was answered or, from step 1 on, the unanswered one was sent
+        since, step = now(), 0  # when the last request was answered or, from step 1 on, the unanswered one was sent
         while True:
             cause = None
-            if now() >= asked + deadlines[step]:
+            if now() >= since + deadlines[step]:
                 self._emit_news(api, at_once=True)
                 if step == len(deadlines) - 1:
                     return api.failure(Cause.SILENCE, Stage.CURRENT_TIME)
                 cause = self._take_step(api, step)
-                asked, step = (now() if step == 0 else asked), step + 1
+                since, step = (now() if step == 0 else since), step + 1
             if cause is None:
-                due = asked + deadlines[step]
+                due = since + deadlines[step]
                 context.connection.prolong(min(due, self._quiet_until) if self._has_news(api) else due)
                 cause = await api.hear()
             if cause not in (None, Cause.SILENCE):
@@ -193,8 +193,8 @@ class WatchSession:
             answered = step and not api.waiting
             self._emit_news(api, at_once=bool(answered))
             if answered:
-                late = now() - asked > timings.late  # then the next request waits a whole heartbeat
-                asked, step = (now() if late else asked), 0  # never two requests within 1.1 s
+                late = now() - since > timings.late  # then the next request waits a whole heartbeat
+                since, step = (now() if late else since), 0  # never two requests within 1.1 s
                 self._observe_answer(api)
                 deadlines = timings.deadlines(self._usual, context.target.deadline)
                 self.emit(WatchEventKind.ANSWERED)

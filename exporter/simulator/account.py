@@ -85,14 +85,14 @@ def _account_updates(question: Question) -> list[bytes]:
     account, balance = question.account, question.setup.balance
     values = [("AccountCode", account, "")]
     values += [(key, balance, "USD") for key in ("NetLiquidation", "TotalCashBalance", "BuyingPower")]
-    said = [
+    answers = [
         question.say(ACCOUNT_VALUE, (2, *value, account), {1: value[0], 2: value[1], 3: value[2], 4: account})
         for value in values
     ]
-    said += [_portfolio(question, holding, account) for holding in question.setup.holdings]
+    answers += [_portfolio(question, holding, account) for holding in question.setup.holdings]
     clock = f"{datetime.fromtimestamp(question.now, UTC):%H:%M}"
-    said.append(question.say(ACCOUNT_TIME, (1, clock), {1: clock}))
-    return [*said, question.say(End.ACCOUNT_UPDATES, (1, account), {1: account})]
+    answers.append(question.say(ACCOUNT_TIME, (1, clock), {1: clock}))
+    return [*answers, question.say(End.ACCOUNT_UPDATES, (1, account), {1: account})]
 
 
 def _portfolio(question: Question, holding: Holding, account: str) -> bytes:

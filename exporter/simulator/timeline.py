@@ -44,7 +44,7 @@ def read_timeline(text: str) -> tuple[ModeChange, ...]:
 
 
 async def play_timeline(
-    turns: Sequence[ModeChange],
+    changes: Sequence[ModeChange],
     set_mode: Callable[[str], Awaitable[None]],
     *,
     now: Callable[[], float] | None = None,
@@ -53,12 +53,12 @@ async def play_timeline(
     """Set each mode at its moment; returns after the last, or never if the timeline repeats. `now` is in seconds."""
     now = now or asyncio.get_running_loop().time
     start = now()
-    while turns:
-        for turn in turns:
-            await sleep(max(0.0, start + turn.at - now()))
-            if turn.mode == REPEAT:
-                start += turn.at
+    while changes:
+        for change in changes:
+            await sleep(max(0.0, start + change.at - now()))
+            if change.mode == REPEAT:
+                start += change.at
                 break
-            await set_mode(turn.mode)
+            await set_mode(change.mode)
         else:
             return

@@ -203,7 +203,7 @@ def _find_cause(falls: Falls, report: Report, timings: FallTimings, alive_at: fl
 
 
 def _with_recent(falls: Falls, at: float, timings: FallTimings, *, answered: bool) -> Falls:
-    recent = [known for known in falls.recent if known[0] > at - timings.recent]
+    recent = [each for each in falls.recent if each[0] > at - timings.recent]
     return replace(falls, recent=(*recent, (at, answered))[-KEPT_CONNECTIONS:])
 
 

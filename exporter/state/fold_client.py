@@ -12,25 +12,25 @@ from exporter.verdict.rules import WORKING, judge
 
 def fold_client(state: TargetState, probe: ClientProbe) -> TargetState:
     """The state after one more client probe, judged again where there is a report to put it beside."""
-    known = _counted(state, probe)
+    counted = _counted(state, probe)
     last = state.last
     if last is None or last.fault is not None:
-        return known
-    report = with_clients(last, state.target.clients, known.client_probes, probe.at)
+        return counted
+    report = with_clients(last, state.target.clients, counted.client_probes, probe.at)
     verdict = judge(report, state.target)
     if verdict is not state.verdict:
-        return revise(known, replace(report, at=max(last.at, probe.at), seconds=0.0, connections=0), verdict)
+        return revise(counted, replace(report, at=max(last.at, probe.at), seconds=0.0, connections=0), verdict)
     judged = kept(report, verdict)
     failures = state.failures
     if verdict not in WORKING and failures and failures[-1].report.at == report.at:
         failures = (*failures[:-1], judged)
-    return replace(known, last=report, recent=(*state.recent[:-1], judged), failures=failures)
+    return replace(counted, last=report, recent=(*state.recent[:-1], judged), failures=failures)
 
 
 def _counted(state: TargetState, probe: ClientProbe) -> TargetState:
     """The client probe and the handshake before it, kept and counted."""
     name, result = probe.result.client or "", probe.result
-    known = replace(
+    counted = replace(
         state,
         client_probes={**state.client_probes, name: probe} if probe.expires > probe.at else state.client_probes,
         connections=state.connections + probe.connections,
@@ -38,10 +38,10 @@ def _counted(state: TargetState, probe: ClientProbe) -> TargetState:
         client_times=_observed(state.client_times, name, result),
     )
     if probe.before is not None:
-        known = count(known, probe.before, probe.before.results)
+        counted = count(counted, probe.before, probe.before.results)
     if result.outcome is Outcome.SKIPPED:
-        return known
-    return count(known, Report(target=state.target.name, at=probe.at, seconds=0.0, results=(result,)), (result,))
+        return counted
+    return count(counted, Report(target=state.target.name, at=probe.at, seconds=0.0, results=(result,)), (result,))
 
 
 def _observed(times: Mapping[str, Histogram], name: str, result: LayerResult) -> Mapping[str, Histogram]:

@@ -12,20 +12,20 @@ def fold_download(state: TargetState, report: Report) -> TargetState:
     """The state after one more probe of the account download, judged again with the latest report of the wire."""
     results = report.results
     conclusive = bool(results) and results[0].outcome is not Outcome.UNAVAILABLE
-    known = count(state, report, results if conclusive else ())
+    counted = count(state, report, results if conclusive else ())
     if not results:  # our own fault, in the log
-        return known
+        return counted
     ended = report.at + report.seconds
     probe = DownloadProbe(results[0], ended, ended + EXPIRY_INTERVALS * state.target.download_interval)
-    known = replace(known, download=probe)
+    counted = replace(counted, download=probe)
     last = state.last
     if last is None or last.fault is not None:
-        return known
-    beside = with_download(last, known, ended)
+        return counted
+    beside = with_download(last, counted, ended)
     verdict = judge(beside, state.target)
     if verdict is state.verdict:
-        return replace(known, last=beside)
-    return revise(known, replace(beside, at=max(last.at, ended), seconds=0.0, connections=0), verdict)
+        return replace(counted, last=beside)
+    return revise(counted, replace(beside, at=max(last.at, ended), seconds=0.0, connections=0), verdict)
 
 
 def with_download(report: Report, state: TargetState, now: float) -> Report:

@@ -32,14 +32,14 @@ NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the t
 def fold_watch_event(state: TargetState, event: WatchEvent) -> TargetState:
     """The state after one more watch event, judged again where that changes the report."""
     refused = event.result is not None and event.result.cause is Cause.CLIENT_ID_IN_USE
-    known = replace(
+    merged = replace(
         state,
         watched=apply_event(state.watched, event),
         connections=state.connections + event.opened,
         conflicts=state.conflicts + refused,
     )
     report = _revised(state, event)
-    return known if report is None else revise(known, report, judge(report, state.target))
+    return merged if report is None else revise(merged, report, judge(report, state.target))
 
 
 def merge_watch(report: Report, before: TargetState) -> Report:
@@ -51,8 +51,8 @@ def merge_watch(report: Report, before: TargetState) -> Report:
     if session.session is None or not watched.connected:
         return report
     last = working_session(before.last)
-    known = last.session if last is not None and last.session is not None else watched.facts
-    facts = fill_gaps(session.session, known)
+    earlier = last.session if last is not None and last.session is not None else watched.facts
+    facts = fill_gaps(session.session, earlier)
     if watched.news_at is not None and watched.news_at >= report.at:  # the probe's session may have been over by then
         facts = merge_newer(facts, SessionFacts(), watched.facts)
     return _with_facts(report, session, facts, COMPLETED) or report

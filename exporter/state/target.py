@@ -162,7 +162,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     """
     kept = {"", *target.clients}
     client_probes = {name: probe for name, probe in state.client_probes.items() if name in kept and name not in other}
-    known = replace(
+    renewed = replace(
         state,
         target=target,
         login=None,
@@ -178,7 +178,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
         trends={name: trend for name, trend in state.trends.items() if name in kept},
     )
     if state.last is None:
-        return known
+        return renewed
     results = tuple(
         result
         for result in state.last.results
@@ -188,7 +188,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     )
     report = replace(state.last, results=results)
     verdict = judge(report, target)
-    return replace(known, last=report) if verdict is state.verdict else revise(known, report, verdict)
+    return replace(renewed, last=report) if verdict is state.verdict else revise(renewed, report, verdict)
 
 
 def has_suspensions(state: TargetState) -> bool:
@@ -246,11 +246,11 @@ def _trended(trends: Mapping[str, Trend], probed: list[LayerResult], at: float) 
     timed = [result for result in probed if result.layer in TIMED and result.outcome is not Outcome.UNAVAILABLE]
     if not timed:
         return trends
-    known = dict(trends)
+    observed = dict(trends)
     for result in timed:
         name = result.client or ""
-        known[name] = known.get(name, Trend()).observe(at, result.seconds if result.ok else None)
-    return known
+        observed[name] = observed.get(name, Trend()).observe(at, result.seconds if result.ok else None)
+    return observed
 
 
 def _counted(probes: Mapping[CounterKey, int], probed: list[LayerResult]) -> Mapping[CounterKey, int]:

@@ -269,7 +269,7 @@ def _signature(file: WebFile) -> Signature:
 
 def _stat(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - follows the links of a Kubernetes volume
+        status = os.stat(path)  # noqa: PTH116 - follows the links of a Kubernetes volume
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size

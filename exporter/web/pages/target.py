@@ -169,8 +169,8 @@ def _server(result: LayerResult, target: Target) -> str:
     """The server's version, and the release of the API that it belongs to where our own hello was answered."""
     if result.server is None:
         return ""
-    known = "" if result.client else f" (API {release_of(result.server.version, target.hello.maximum)})"
-    return f"server version {result.server.version}{known}"
+    release = "" if result.client else f" (API {release_of(result.server.version, target.hello.maximum)})"
+    return f"server version {result.server.version}{release}"
 
 
 def _library(result: LayerResult) -> str:
