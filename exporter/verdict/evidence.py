@@ -53,7 +53,7 @@ def sentence(result: LayerResult, target: Target) -> str:
             offer=f"v{target.hello.minimum}..{target.hello.maximum}",
             took=took,
             request=REQUESTS.get(stage, "startApi"),
-            missing=NO_ACCOUNT if _no_account(result) else MISSING.get(stage, "no answer came"),
+            missing=NO_ACCOUNT if no_account(result) else MISSING.get(stage, "no answer came"),
         )
     return text + (f" ({detail(result)})" if detail(result) else "")
 
@@ -71,7 +71,7 @@ def _not_downloaded(result: LayerResult) -> str:
     return f"The account download has no end: {_requests(result)}{ended}{why}"
 
 
-def _no_account(result: LayerResult) -> bool:
+def no_account(result: LayerResult) -> bool:
     """ManagedAccounts came, and its list is empty."""
     return result.session is not None and result.session.accounts == () and result.stage is Stage.MANAGED_ACCOUNTS
 

@@ -32,7 +32,7 @@ from exporter.verdict.client_blame import (
     wire_ok,
 )
 from exporter.verdict.context import context
-from exporter.verdict.evidence import MISSING, exchange, release, sentence
+from exporter.verdict.evidence import MISSING, NO_ACCOUNT, exchange, no_account, release, sentence
 
 BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)  # stages before a session exists
 PORT_VERDICTS = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})
@@ -127,7 +127,8 @@ def _stalled_session(report: Report) -> str:
     if session is not None and session.outcome is Outcome.REJECTED:
         return "begins the session, then refuses the first request"
     if session is not None and session.stage in BEGINNING:
-        return f"begins the session only in part: {MISSING[session.stage]}"
+        missing = NO_ACCOUNT if no_account(session) else MISSING[session.stage]
+        return f"begins the session only in part: {missing}"
     return "begins the session, but answers no request"
 
 

@@ -398,3 +398,11 @@ async def test_probes_leave_no_descriptor_behind() -> None:
                 await probe(at(gateway.port))
         await settled(gateway)
         assert descriptors() == before
+
+
+async def test_an_empty_list_of_accounts_is_named_so_in_the_headline_too() -> None:
+    async with Gateway("empty_accounts") as gateway:
+        target = Target("paper", gateway.host, gateway.port, Mode.PAPER, deadline=2.0, client_ids=(9001,))
+        report = await probe_target(target, Resolver())
+    words = explain(report, target, judge(report, target))
+    assert words.headline.endswith("begins the session only in part: managedAccounts lists no account")
