@@ -1,6 +1,7 @@
 """What users reported in public threads, and what the exporter says where the simulator does the same.
 
-One row for each report that one look can show. `scripts/generate.py` writes docs/reports.md from it.
+One row for each report that one look can show, one for each that a test of the service or the core shows, and those that no
+probe can show. `scripts/generate.py` writes docs/reports.md from it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from exporter.model import Verdict
 class UserReport:
     """A report: its threads, what happened, the simulator's mode, the verdict, and words of the action that helped.
 
-    `download`: the account download is probed. `clients` are the libraries that are tried.
+    `download`: the account download is probed. `clients` are the libraries that are tried. With a `setting` of the gateway
+    (number and value) its settings are asked for, and the words are evidence.
     """
 
     threads: str
@@ -22,6 +24,24 @@ class UserReport:
     action: str
     download: bool = False
     clients: tuple[str, ...] = ()
+    setting: tuple[int, int] | None = None
+
+    @property
+    def probed_with(self) -> str:
+        """What the look at the gateway consists of, beside the wire."""
+        if self.setting is not None:
+            return "the gateway's settings"
+        return ", ".join(self.clients) or ("the account download" if self.download else "the wire")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportElsewhere:
+    """A report that one look cannot show, and the test that does."""
+
+    threads: str
+    happened: str
+    shown: str
+    test: str
 
 
 def _download(threads: str, happened: str, mode: str, action: str) -> UserReport:
@@ -124,6 +144,37 @@ REPORTS = (
         "nightly reset",
     ),
     UserReport("nautilus#4412, IBC#143", "a data farm flaps", "farm_broken", Verdict.FARM_DOWN, "flap"),
+    UserReport(
+        "deephaven-ib#126",
+        "2104, 2106 and 2158 are taken for errors: they say that a farm is connected",
+        "ok",
+        Verdict.HEALTHY,
+        "",
+    ),
+    UserReport(
+        "ib_insync#7, extrange#119",
+        "Read-Only API stops libraries that ask for orders",
+        "ok",
+        Verdict.HEALTHY,
+        "the API is read-only",
+        setting=(1, 1),
+    ),
+    UserReport(
+        "vnpy#2076, vnpy_ib#42",
+        "one malformed request (error 320) ends the session",
+        "ok",
+        Verdict.HEALTHY,
+        "one malformed request",
+        setting=(27, 0),
+    ),
+    UserReport(
+        "rib#23, Jib#38, ib_insync#201",
+        "too many requests a second end the session",
+        "ok",
+        Verdict.HEALTHY,
+        "above its maximum rate",
+        setting=(26, 1),
+    ),
     UserReport("nautilus PR#1191", "news before the version", "news_first", Verdict.HEALTHY, ""),
     UserReport("nautilus PR#1191", "a message before the version", "user_info_first", Verdict.HEALTHY, ""),
     _download(
@@ -165,6 +216,49 @@ REPORTS = (
 )
 
 
+ELSEWHERE = (
+    ReportElsewhere(
+        "nautilus#4796",
+        "a library's connect wedges the gateway for all",
+        "`client_breaks_gateway` at the second time; the library is kept away",
+        "shell/test_falls.py::"
+        "test_a_library_that_wedges_the_gateway_is_named_at_once_rests_and_is_kept_away_at_the_second_time",
+    ),
+    ReportElsewhere(
+        "extrange#76",
+        "connecting to the API at all logs TWS out",
+        "sessions of our own are suspended",
+        "shell/test_falls.py::"
+        "test_a_gateway_that_falls_silent_after_our_own_session_twice_in_a_row_gets_no_more_of_them",
+    ),
+    ReportElsewhere(
+        "ml4t/live#87",
+        "new connections are never answered, sessions that exist work on",
+        "`new_connections_silent`: do not restart now",
+        "shell/test_silence.py::test_silent_new_connections_beside_an_answered_session_are_named_and_need_no_restart",
+    ),
+    ReportElsewhere(
+        "Lean#4480, IBAutomater#17, IBC#264",
+        "right logins are rejected within IBKR's reset",
+        "log in once more before the password is changed",
+        "core/verdict/test_context.py::"
+        "test_a_login_rejected_within_a_reset_of_ibkr_is_tried_again_before_the_password_is_changed",
+    ),
+    ReportElsewhere(
+        "nautilus#4026",
+        "a program fails only when it connects again",
+        "`simulate --script` with `ok`, `refused`, `ok` plays the outage to a program of yours",
+        "shell/test_simulate_command.py::test_a_timeline_changes_it",
+    ),
+)
+NOT_SHOWN = (
+    (
+        "ib_async#101, ib_insync#126",
+        "the program never sent the request: only a look between program and gateway tells",
+    ),
+)
+
+
 def as_markdown() -> str:
     """Return the table as docs/reports.md holds it."""
     lines = [
@@ -172,14 +266,24 @@ def as_markdown() -> str:
         "",
         "From public threads about TWS, IB Gateway and the client libraries; repositories by their usual short names. Each",
         "row is a test: the simulator does what was reported, one look gives the verdict, and among its actions is the one",
-        "that helped. None of this was seen on a real TWS by us. What takes time to show (a library after whose connect the",
-        "gateway falls silent, sessions that go on while new connections are not answered) has tests of the service.",
+        "that helped. None of this was seen on a real TWS by us.",
         "",
-        "| reported in | what happened | simulated by | probed with | verdict | the action has the words |",
+        "| reported in | what happened | simulated by | probed with | verdict | the action, or of settings the evidence, has the words |",
         "|---|---|---|---|---|---|",
     ]
     for row in REPORTS:
-        probed = ", ".join(row.clients) or ("the account download" if row.download else "the wire")
         action = f"`{row.action}`" if row.action else "none is needed"
-        lines.append(f"| {row.threads} | {row.happened} | `{row.mode}` | {probed} | `{row.verdict.value}` | {action} |")
+        lines.append(
+            f"| {row.threads} | {row.happened} | `{row.mode}` | {row.probed_with} | `{row.verdict.value}` | {action} |"
+        )
+    lines += [
+        "",
+        "What takes more than one look:",
+        "",
+        "| reported in | what happened | shown as | test |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {row.threads} | {row.happened} | {row.shown} | `{row.test}` |" for row in ELSEWHERE]
+    lines += ["", "What no probe can show:", "", "| reported in | what happened |", "|---|---|"]
+    lines += [f"| {threads} | {happened} |" for threads, happened in NOT_SHOWN]
     return "\n".join(lines) + "\n"
