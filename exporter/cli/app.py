@@ -214,6 +214,17 @@ def check_config(file: Annotated[Path, typer.Argument(help="The configuration (Y
         )
 
 
+ControlPort = Annotated[
+    int | None,
+    typer.Option(help="A loopback HTTP port to change the mode by; 0 takes a free one.", min=0, max=65535),
+]
+FreezeAfter = Annotated[float, typer.Option(help="Seconds to the freeze in the mode `freeze_after`.", min=0.0)]
+ClockOffset = Annotated[float, typer.Option(help="Seconds that its clock is ahead in the mode `clock_off`.")]
+Connections = Annotated[
+    int, typer.Option(help="Connections that are served at a time in the mode `one_connection`.", min=1)
+]
+
+
 @app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 7497,
@@ -221,23 +232,14 @@ def simulate(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     list_modes: Annotated[bool, typer.Option("--list", help="List the modes.")] = False,
-    control: Annotated[
-        int | None,
-        typer.Option(help="A loopback HTTP port to change the mode by; 0 takes a free one.", min=0, max=65535),
-    ] = None,
+    control: ControlPort = None,
     script: Annotated[str | None, typer.Option(help="Modes over time: 0s:ok,30s:silent,60s:repeat.")] = None,
     server_version: Annotated[int, typer.Option(help="The API version of the gateway.", min=1, max=999)] = 226,
     slow: Annotated[float, typer.Option(help="Seconds to an answer in the mode `slow`.", min=0.0)] = 2.0,
-    freeze_after: Annotated[
-        float, typer.Option(help="Seconds to the freeze in the mode `freeze_after`.", min=0.0)
-    ] = 60.0,
+    freeze_after: FreezeAfter = 60.0,
     flap_period: Annotated[float, typer.Option(help="Seconds of each turn in the mode `flapping`.", min=0.1)] = 15.0,
-    clock_offset: Annotated[
-        float, typer.Option(help="Seconds that its clock is ahead in the mode `clock_off`.")
-    ] = 90.0,
-    connections: Annotated[
-        int, typer.Option(help="Connections that are served at a time in the mode `one_connection`.", min=1)
-    ] = 1,
+    clock_offset: ClockOffset = 90.0,
+    connections: Connections = 1,
     account: Annotated[list[str], typer.Option(help="A managed account; may be repeated.")] = ["DU1234567"],  # noqa: B006
     client_id_in_use: Annotated[list[int], typer.Option(help="A client id that is taken; may be repeated.")] = [],  # noqa: B006
 ) -> None:

@@ -155,7 +155,7 @@ def exchange(result: LayerResult) -> str:
     parts = []
     for direction, entries in groupby(result.exchange, key=lambda entry: entry.direction):
         run = list(entries)
-        names = ", ".join(f"{entry.name} ×{entry.count}" if entry.count > 1 else entry.name for entry in run)  # noqa: RUF001
+        names = ", ".join(f"{entry.name} ×{entry.count}" if entry.count > 1 else entry.name for entry in run)  # noqa: RUF001 - the sign of multiplication
         verb = "closed by the" if direction is Direction.CLOSED else direction.value
         parts.append(f"{verb} {names} after {duration(run[-1].seconds)}")
     return "; ".join(parts)

@@ -60,7 +60,7 @@ def parse_selection(query: Mapping[str, str]) -> Selection:
         name=query.get("name", "").strip()[:100],
         verdict=Verdict(verdict) if verdict in set(Verdict) else None,
         severity=Severity(tone) if tone in set(Severity) else None,
-        page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 and int(page) else 1,  # noqa: PLR2004
+        page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 and int(page) else 1,  # noqa: PLR2004 - digits
         refresh=query.get("refresh") != "off",
     )
 
