@@ -32,6 +32,7 @@ SPACING = 1.1  # seconds; Gateway 10.45 ignores the second of two requests withi
 PATIENCE = 10.0  # seconds to the end of an answer; libraries give up after 4 to 60
 DEADLINE = 30.0  # seconds for all of it: no other probe of ours goes to the gateway meanwhile
 LIVENESS = 3.0  # seconds for the answer to reqCurrentTime
+NO_TIME = "its time was over before every request was sent"
 FIRST_ID = 1  # of a request that carries one
 
 
@@ -109,7 +110,7 @@ class DownloadSession:
             if self._context.connection.remaining <= 0:
                 break
         if all(result.seconds is not None for result in self._results):
-            return self._result(began, None)
+            return self._result(began, None) if len(self._results) == len(DownloadRequest) else _unavailable(NO_TIME)
         return await self._check_liveness() or self._result(began, Cause.SILENCE)
 
     async def _ask(self, request: DownloadRequest, number: int) -> Cause | None:

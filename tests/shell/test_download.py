@@ -121,6 +121,12 @@ async def test_a_client_id_in_use_costs_one_more_connection_for_the_next() -> No
     assert result.ok
 
 
+async def test_a_download_whose_time_is_over_before_every_request_is_sent_says_nothing() -> None:
+    async with Gateway(setup=OPTED_IN) as gateway:
+        result = await downloaded(at(gateway), spacing=0.7, patience=5.0, deadline=2.0)
+    assert (result.outcome, result.detail) == (Outcome.UNAVAILABLE, "its time was over before every request was sent")
+
+
 async def test_requests_keep_their_distance() -> None:
     async with Gateway(setup=OPTED_IN) as gateway:
         await downloaded(at(gateway), spacing=0.2, patience=5.0)
