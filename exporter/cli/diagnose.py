@@ -44,7 +44,7 @@ from exporter.verdict.client_blame import (
 from exporter.verdict.gateway_settings import remarks
 
 HEAD_START = 0.5  # seconds for the wire alone: one that works has been probed by then, and importing disturbs nothing
-FAILING_BUDGET = 6.0  # seconds for all libraries together, on a gateway that failed our own probe
+FAILING_BUDGET = 4.0  # seconds for all libraries together on a gateway that failed our own probe; LEAST for each
 WIRE_SHARE = 0.5  # of the limit
 OWN_SHARE = 0.25  # of a library's time under a limit: for our handshake before it, and as much for the wire after it
 LEAST = 0.5  # seconds; a library that would get less is not probed
@@ -221,7 +221,7 @@ class Diagnosis:
 
     def _time_for(self, spec: ClientSpec, *, bad: bool) -> float:
         if bad:
-            return min(spec.deadline, self._target.deadline, FAILING_BUDGET / len(self._clients))
+            return min(spec.deadline, self._target.deadline, max(LEAST, FAILING_BUDGET / len(self._clients)))
         return min(spec.deadline, max(CONVINCING, 1.5 * PATIENT * self._wire.seconds))
 
     def _left(self) -> float:
