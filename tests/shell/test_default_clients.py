@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from exporter import log
 from exporter.cli.select_clients import (
     Memory,
     announce,
@@ -127,6 +128,7 @@ def test_libraries_that_are_not_installed_are_unusable_and_named_on_the_page() -
 
 def test_the_start_says_what_is_tried_what_is_not_installed_and_the_memory(root: Path) -> None:
     install(root, "nautilus_trader", "ib_async")
+    log.configure("info")
     with capture_logs() as entries:
         announce(environment())
     first = entries[0]
