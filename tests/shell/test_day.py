@@ -35,8 +35,9 @@ DAY = (
     (5.0, "refused"),  # the gateway's own restart: sessions are reset
     (5.4, "relay"),  # its relay is up, no gateway behind it
     (5.8, "silent"),
-    (6.2, "handshake_then_silence"),
-    (6.6, "ok"),
+    (6.2, "ok"),
+    (7.0, "handshake_then_silence"),
+    (8.2, "ok"),
     (9.0, "requests_unanswered"),
     (10.0, "ok"),
     (11.5, "silent"),

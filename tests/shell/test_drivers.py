@@ -74,6 +74,10 @@ EXPECTED: Mapping[str, Ending] = {
     "protobuf_first": LOST_REPLY,
     "notice_only": (Outcome.TIMEOUT, Stage.CONNECT, Cause.UNFINISHED, None),
     **dict.fromkeys((mode for mode in MODES if mode.startswith(DOWNLOADED)), OK),  # without `download`, not asked
+    "sessions_only": (Outcome.TIMEOUT, Stage.CONNECT, Cause.SILENCE, None),
+    "wedged_by_library": (Outcome.TIMEOUT, Stage.CONTRACT, Cause.SILENCE, None),
+    **dict.fromkeys(("one_connection", "settings_unanswered", "settings_refused", "settings_closed"), OK),
+    **dict.fromkeys(("newest_hello_silent", "newest_hello_closed"), OK),  # announced by some, below
     "upstream_lost": OK,
     "upstream_broken": OK,
     "farm_broken": OK,
@@ -88,17 +92,25 @@ IBAPI_ALSO = {"bytewise": LOST_REPLY, "split_reply": LOST_REPLY, **dict.fromkeys
 CRASHED: Ending = (Outcome.CRASHED, Stage.CONNECT, None, None)
 OWN_FAULT = (LOST_REPLY, CRASHED)  # while the gateway is well
 STOPPED: Ending = (Outcome.TIMEOUT, Stage.READY, Cause.SILENCE, None)
+# How those end that announce a version above 187.
+NEW_HELLO: Mapping[str, Ending] = {
+    "newest_hello_silent": (Outcome.TIMEOUT, Stage.CONNECT, Cause.SILENCE, None),
+    "newest_hello_closed": (Outcome.CLOSED, Stage.CONNECT, Cause.EOF, None),
+}
+OLD_HELLO = dict.fromkeys(NEW_HELLO, OK)
 DIFFERENT: Mapping[str, Mapping[str, Ending]] = {
     "ib_async": {"empty_frame": STOPPED},
     "ib_insync": {"empty_frame": STOPPED},
     "ibapi": {
         **IBAPI_ALSO,
+        **NEW_HELLO,
         "no_accounts": (Outcome.TIMEOUT, Stage.ACCOUNTS, Cause.SILENCE, None),
         "empty_accounts": OK,
         "malformed_error": (Outcome.CRASHED, Stage.READY, None, None),
     },
-    "ibapi-9.81.1": {"news_first": CRASHED, "protobuf_first": CRASHED},
-    "nautilus_trader": {**IBAPI_ALSO, "malformed_error": STOPPED},
+    "ibapi-9.81.1": {**OLD_HELLO, "news_first": CRASHED, "protobuf_first": CRASHED},
+    "nautilus_trader": {**IBAPI_ALSO, **NEW_HELLO, "malformed_error": STOPPED},
+    "nautilus_trader-1.220.0": OLD_HELLO,
 }
 # A close that meets bytes on their way becomes a reset: which of the two is seen is the network's choice.
 EITHER = (
@@ -184,7 +196,11 @@ def of_wire(mode: str) -> Verdict:
 
 def of_clients(mode: str) -> Verdict:
     """What libraries add to that: we ask for no contract ourselves."""
-    return Verdict.CONTRACT_DETAILS_STALLED if mode == "contract_details_unanswered" else of_wire(mode)
+    return (
+        Verdict.CONTRACT_DETAILS_STALLED
+        if mode in ("contract_details_unanswered", "wedged_by_library")
+        else of_wire(mode)
+    )
 
 
 async def wire_of(mode: str) -> tuple[Target, Report]:
