@@ -32,6 +32,7 @@ SPACING = 1.1  # seconds; Gateway 10.45 ignores the second of two requests withi
 PATIENCE = 10.0  # seconds to the end of an answer; libraries give up after 4 to 60
 DEADLINE = 30.0  # seconds for all of it: no other probe of ours goes to the gateway meanwhile
 LIVENESS = 3.0  # seconds for the answer to reqCurrentTime
+MOST_OF = 0.9  # of the patience: a request that the whole deadline cut shorter says nothing
 NO_TIME = "its time was over before every request was sent"
 FIRST_ID = 1  # of a request that carries one
 
@@ -127,7 +128,8 @@ class DownloadSession:
         answered, code = session.others[end] > 0, self._refused(number)
         seconds = clock() - began if answered or code else None
         messages = sum(session.others[identity] for identity in {*ids, end})
-        self._results.append(RequestResult(Stage(request.label), seconds, messages, code))
+        if cause is not Cause.SILENCE or clock() - began >= MOST_OF * self._patience:
+            self._results.append(RequestResult(Stage(request.label), seconds, messages, code))
         cancel = write_cancel(self._version, request, self._account, number)
         if cause in (None, Cause.SILENCE) and cancel is not None:
             self._sent_at = clock()

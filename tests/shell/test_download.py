@@ -127,6 +127,12 @@ async def test_a_download_whose_time_is_over_before_every_request_is_sent_says_n
     assert (result.outcome, result.detail) == (Outcome.UNAVAILABLE, "its time was over before every request was sent")
 
 
+async def test_a_request_that_the_whole_deadline_cuts_short_is_not_called_unanswered() -> None:
+    async with Gateway("executions_unanswered", setup=OPTED_IN) as gateway:
+        result = await downloaded(at(gateway), spacing=0.2, patience=5.0, deadline=3.0)
+    assert (result.outcome, result.requests) == (Outcome.UNAVAILABLE, ())
+
+
 async def test_requests_keep_their_distance() -> None:
     async with Gateway(setup=OPTED_IN) as gateway:
         await downloaded(at(gateway), spacing=0.2, patience=5.0)
