@@ -35,11 +35,10 @@ DAY = (
     (5.0, "refused"),  # the gateway's own restart: sessions are reset
     (5.4, "relay"),  # its relay is up, no gateway behind it
     (5.8, "silent"),
-    (6.2, "ok"),
-    (7.0, "handshake_then_silence"),
-    (8.2, "ok"),
-    (9.0, "requests_unanswered"),
-    (10.0, "ok"),
+    (6.2, "ok"),  # a hello that was silent is followed by a lower one, of its own deadline
+    (9.0, "handshake_then_silence"),
+    (9.6, "requests_unanswered"),
+    (10.4, "ok"),
     (11.5, "silent"),
     (12.0, "reset_at_once"),
     (12.8, "ok"),
