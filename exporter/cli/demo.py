@@ -100,7 +100,7 @@ def library_gateways(clients: Mapping[str, ClientSpec]) -> tuple[DemoGateway, ..
             DemoGateway("reply-in-two-segments", "0s:split_reply", clients=several, interval=PATIENT_INTERVAL)
         )
     gateways.append(DemoGateway("libraries-all-well", "0s:ok", clients=everything))
-    gateways.append(DemoGateway("silent-for-every-library", "0s:ok,12s:silent,80s:repeat", clients=everything))
+    gateways.append(DemoGateway("silent-for-every-library", "0s:silent", clients=everything))
     if len(small) > 1:
         gateways.append(
             DemoGateway("libraries-fail-alike", "0s:protobuf_first", clients=small, interval=PATIENT_INTERVAL)
