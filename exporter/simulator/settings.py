@@ -70,7 +70,7 @@ class GatewaySettings:
     connections: int = 1  # served at a time, in the mode `one_connection`
     slow: float = 2.0
     byte_pause: float = 0.01  # between the bytes of the reply, in the mode `bytewise`
-    split_pause: float = 0.05
+    split_pause: float = 0.3
     freeze_after: float = 60.0
     flap_period: float = 15.0
     flap_mode: str = "refused"
