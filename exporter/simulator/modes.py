@@ -235,7 +235,7 @@ _TABLE = (
     GatewayMode("slow", "the reply comes after --slow seconds", Verdict.SLOW, hello=HelloBehaviour.SLOW),
     GatewayMode("bytewise", "everything comes one byte at a time", Verdict.HEALTHY, hello=HelloBehaviour.BYTEWISE),
     GatewayMode(
-        "split_reply", "the reply comes in two segments, 50 ms apart", Verdict.HEALTHY, hello=HelloBehaviour.SPLIT
+        "split_reply", "the reply comes in two segments, 0.3 s apart", Verdict.HEALTHY, hello=HelloBehaviour.SPLIT
     ),
     GatewayMode("half_reply", "half a reply, then nothing more", Verdict.API_SILENT, hello=HelloBehaviour.HALF),
     GatewayMode(
