@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from exporter.model import Target
 
 if sys.platform != "win32":
@@ -40,6 +42,20 @@ def shortfall(shares: FileBudget, targets: Sequence[Target]) -> int:
     """How many more open files it would take to watch all these targets and to probe them all at once."""
     watched = sum(target.watch_id is not None for target in targets)
     return max(0, len(targets) - shares.places) + max(0, watched - shares.watches)
+
+
+def warn_if_scarce(shares: FileBudget, targets: Sequence[Target]) -> None:
+    """Log it where the files that may be open are too few for these targets."""
+    missing = shortfall(shares, targets)
+    if missing:
+        structlog.get_logger(__name__).warning(
+            "too few open files",
+            permitted=shares.permitted,
+            needed=shares.permitted + missing,
+            probes_at_once=shares.places,
+            targets_watched=shares.watches,
+            remedy="raise the hard limit: ulimit -Hn, LimitNOFILE= of systemd, ulimits: nofile of Docker",
+        )
 
 
 def limit_watches(targets: Sequence[Target], watches: int) -> tuple[Target, ...]:

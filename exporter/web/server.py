@@ -18,8 +18,9 @@ import structlog
 from aiohttp import web
 
 from exporter import __version__
-from exporter.config import Config, ConfigError
-from exporter.service.open_files import FileBudget, budget, limit_watches, raise_limit, shortfall
+from exporter.config import Config
+from exporter.service.open_files import budget, raise_limit, warn_if_scarce
+from exporter.service.reload import Load, Reloader
 from exporter.service.service import Service
 from exporter.signals import ending_signals, hang_up_ignored
 from exporter.state.exporter import ExporterState
@@ -34,8 +35,6 @@ TLS_HANDSHAKE = 10.0  # seconds; as long as a first request may take
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
 
 ADVICE = "set web.listen (or IBKR_EXPORTER_LISTEN) to another address"
-
-Load = Callable[[], Config]
 
 
 class ListenError(Exception):
@@ -80,41 +79,6 @@ async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
             structlog.get_logger(__name__).exception("reload failed")
 
 
-class Reloader:
-    """The configuration in force, in `config`; a call reads it again and puts all of it in force, or nothing."""
-
-    def __init__(self, service: Service, load: Load, shares: FileBudget, config: Config) -> None:
-        self.config = config
-        self._service = service
-        self._load = load
-        self._shares = shares
-        self._lock = asyncio.Lock()
-
-    async def apply(self, config: Config) -> None:
-        """Watch the targets of the configuration."""
-        targets = limit_watches(config.targets, self._shares.watches)
-        await self._service.apply(targets, config.clients, config.not_installed)
-        self.config = config
-
-    async def __call__(self) -> list[str]:
-        """Give the problems of a configuration that is refused; none if the new one is in force."""
-        log = structlog.get_logger(__name__)
-        async with self._lock:  # two at once would leave the targets of the one with the settings of the other
-            try:
-                config = self._load()
-            except ConfigError as error:
-                self._service.reloaded(None)
-                problems = [str(problem) for problem in error.problems]
-                log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
-                return problems
-            if len(config.targets) != len(self.config.targets):
-                _warn_if_scarce(self._shares, config)
-            await self.apply(config)
-            self._service.reloaded(time.time())
-            log.info("configuration reloaded", targets=len(config.targets))
-            return []
-
-
 @asynccontextmanager
 async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIterator[tuple[str, Reload]]:
     """The service on its port: gives its URL and its reload.
@@ -125,7 +89,7 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
     web_config = _web_config(config)
     listening = _listen(config.listen_host, config.listen_port, advice)
     shares = budget(raise_limit())
-    _warn_if_scarce(shares, config)
+    warn_if_scarce(shares, config.targets)
     service = Service(
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
         max_probes=shares.places,
@@ -192,19 +156,6 @@ async def _open(listening: socket.socket, runner: web.AppRunner, most: int, tls:
         ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE,
     )
     listening.listen(BACKLOG)
-
-
-def _warn_if_scarce(shares: FileBudget, config: Config) -> None:
-    missing = shortfall(shares, config.targets)
-    if missing:
-        structlog.get_logger(__name__).warning(
-            "too few open files",
-            permitted=shares.permitted,
-            needed=shares.permitted + missing,
-            probes_at_once=shares.places,
-            targets_watched=shares.watches,
-            remedy="raise the hard limit: ulimit -Hn, LimitNOFILE= of systemd, ulimits: nofile of Docker",
-        )
 
 
 def settle_memory() -> None:
