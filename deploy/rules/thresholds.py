@@ -3,17 +3,18 @@
 From freeze to page at most 30 seconds, the sum of the worst cases (seconds):
 
                                                      with the watch    without
-    the first request that stays unanswered                2             15
+    a heartbeat (2) is late (1), or the next tick          3             15
+    a client probe is stopped                              0.5            0
     silence until it is no pause any more                  8.5            8.5
     Prometheus scrapes                                     3              3
     the rules about silence are evaluated                  1              1
     Alertmanager waits for the rest of the group           2              2
                                                           ----           ----
-                                                          16.5           29.5
+                                                          18             29.5
 
 The verdict and the status page do not wait for that: they say api_silent after one probe, or two unanswered heartbeats.
-A target with client libraries and without a watch may first have to stop a client probe (3 s): give such a target a
-second reserved client id, and so a watch.
+A tick waits for no client probe, and an answer that was broken off counts as silence: the rest of a pause passes, and
+then a whole probe must fail too. tests/contract/test_freeze_to_page.py adds up what is shipped.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,8 @@ IN_USE = 326
 class EndpointLease:
     """One client's exclusive use of a target, from its creation to `end`."""
 
-    def __init__(self) -> None:
+    def __init__(self, until: float = math.inf) -> None:
+        self.until = until  # loop time; who waits for the endpoint then ends it
         self.opened = 0  # TCP connections of the client
         self.looked = 0  # our own connections, of the handshake right before
         self._wanted = asyncio.Event()

@@ -53,12 +53,10 @@ def last_success(view: View) -> float:
 
 
 def silence(view: View) -> float | None:
-    """How long handshakes have stayed unanswered; 0 where they are, None where an answer was broken off."""
+    """How long handshakes have got no whole answer; 0 where the last one did."""
     if view.claim is None:
         return None
-    if view.state.silence is None:
-        return None if view.verdict is Verdict.API_SILENT else 0.0
-    return view.state.silence.seconds
+    return 0.0 if view.state.silence is None else view.state.silence.seconds
 
 
 def server_release(view: View) -> Iterator[Sample]:
@@ -123,7 +121,7 @@ FAMILIES = (
         Metric(
             "ibkr_api_silence_seconds",
             GAUGE,
-            "From the first handshake that stayed unanswered to the end of the last; 0 if the last one did not.",
+            "From the first handshake without a whole answer to the end of the last; 0 if the last one had one.",
         ),
         of_view(silence),
     ),

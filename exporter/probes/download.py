@@ -5,8 +5,9 @@
     server  to each its contents, then the message that ends them
 
 Contents are never decoded, kept, logged or shown: message ids are counted, and the seconds to the end are measured. A
-request follows SPACING seconds after our last message, and each subscription is cancelled at once. Where a request had
-no end, reqCurrentTime shows whether the gateway still answers; if not, the result says nothing about the download.
+request follows SPACING seconds after our last message, and each subscription is cancelled at once. After a request
+without an end, reqCurrentTime shows whether the gateway still answers; if not, the probe ends, and its result says
+nothing about the download. So a gateway that freezes meanwhile has its endpoint free again within 15 seconds.
 """
 
 import asyncio
@@ -57,14 +58,15 @@ async def download(
 
     `abandoned` gets the connections of a probe that is cancelled.
     """
-    at, began = time.time(), time.perf_counter()
-    connection = Connection(asyncio.get_running_loop().time() + deadline)
+    at, began, now = time.time(), time.perf_counter(), asyncio.get_running_loop().time()
+    end = now + deadline
+    connection = Connection(min(end, now + target.deadline))  # until the session has begun
     context = ProbeContext(target, connection, resolver, time.perf_counter)
     results: tuple[LayerResult, ...] = ()
     fault = None
     try:
         try:
-            results = (await _probe(context, patience, spacing),)
+            results = (await _probe(context, end, patience, spacing),)
         finally:
             await context.connection.close()
     except asyncio.CancelledError:
@@ -78,20 +80,21 @@ async def download(
     return Report(target=target.name, at=at, seconds=seconds, results=results, connections=context.opened, fault=fault)
 
 
-async def _probe(context: ProbeContext, patience: float, spacing: float) -> LayerResult:
+async def _probe(context: ProbeContext, end: float, patience: float, spacing: float) -> LayerResult:
     port = await probe_port(context)
     handshake = await probe_handshake(context) if port.ok else port
     if not handshake.ok:
         return _inconclusive(handshake)
     context.server = handshake.server
-    result = await in_session(context, lambda session: DownloadSession(context, session, patience, spacing).run())
+    result = await in_session(context, lambda session: DownloadSession(context, session, end, patience, spacing).run())
     return result if result.layer is Layer.DOWNLOAD else _inconclusive(result)
 
 
 class DownloadSession:
-    """The requests within one session."""
+    """The requests within one session, until `end` (loop time)."""
 
-    def __init__(self, context: ProbeContext, session: ApiSession, patience: float, spacing: float) -> None:
+    def __init__(self, context: ProbeContext, session: ApiSession, end: float, patience: float, spacing: float) -> None:
+        self._end = end
         self._context = context
         self._session = session
         self._patience = patience
@@ -103,16 +106,22 @@ class DownloadSession:
 
     async def run(self) -> LayerResult:
         """Send each request and wait for its end; then say which had none."""
-        began = self._context.clock()
+        began, connection = self._context.clock(), self._context.connection
         for number, request in enumerate(DownloadRequest, FIRST_ID):
+            connection.prolong(self._end)
             cause = await self._pause() or await self._ask(request, number)
             if cause is not None:
                 return self._result(began, cause)
-            if self._context.connection.remaining <= 0:
+            over = connection.remaining <= 0
+            if self._results and self._results[-1].seconds is None:
+                inconclusive = await self._check_liveness()
+                if inconclusive is not None:
+                    return inconclusive
+            if over:
                 break
-        if all(result.seconds is not None for result in self._results):
-            return self._result(began, None) if len(self._results) == len(DownloadRequest) else _unavailable(NO_TIME)
-        return await self._check_liveness() or self._result(began, Cause.SILENCE)
+        if any(result.seconds is None for result in self._results):
+            return self._result(began, Cause.SILENCE)
+        return self._result(began, None) if len(self._results) == len(DownloadRequest) else _unavailable(NO_TIME)
 
     async def _ask(self, request: DownloadRequest, number: int) -> Cause | None:
         """One request, its end, and the end of its subscription. Why the connection ended, if it did."""

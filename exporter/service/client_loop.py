@@ -4,7 +4,7 @@ A client whose failure does not count yet is probed again one interval of the ta
 A library that is being imported delays no probe of the wire.
 
 A client probe begins where its deadline ends before the next tick, if there is such a time. Else it has the time until
-that tick, which waits for half its own deadline and then takes the endpoint.
+that tick, and where the interval is short a little more (schedule.grace_seconds).
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class ClientLoop:
         lease = None
         started = partial(shared.states.begin_client, target.name, client.spec.name, client.installed)
         try:
-            async with shared.endpoints.lease((target.host, target.port)) as lease:
+            async with shared.endpoints.lease((target.host, target.port), until) as lease:
                 probing = probe_client(
                     target, client, shared.resolver, client.spec.deadline, lease, until=until, on_start=started
                 )
@@ -142,7 +142,8 @@ class ClientLoop:
 
         Less than the full deadline will do, but not less than CONVINCING seconds.
         """
-        now, grace, clock = asyncio.get_running_loop().time, self._target.deadline / 2, self._clock
+        now, clock = asyncio.get_running_loop().time, self._clock
+        grace = schedule.grace_seconds(self._target.interval, self._target.deadline)
         if clock.due + grace - now() < max(deadline, min(deadline, CONVINCING) + MARGIN):
             with contextlib.suppress(TimeoutError):
                 async with (

@@ -4,6 +4,7 @@ Several may want the same gateway at once: the clocks of targets that share an e
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -54,15 +55,16 @@ class EndpointLock:
     async def _wait_for_lease(self, endpoint: Endpoint, deadline: float) -> "asyncio.Future[Report | None] | None":
         """The probe of the endpoint that is under way, if any, once no client has the endpoint.
 
-        A client probe is asked to end after half the deadline.
+        A client probe is asked to end after half the deadline, or when its time is over.
         """
+        now = asyncio.get_running_loop().time
         while (lease := self._leases.get(endpoint)) is not None:
-            await lease.wait(deadline / 2)
+            await lease.wait(min(deadline / 2, max(0.0, lease.until - now())))
         return self._probes.get(endpoint)
 
     @asynccontextmanager
-    async def lease(self, endpoint: Endpoint) -> AsyncIterator[EndpointLease]:
-        """The endpoint for one client probe alone, once it is free."""
+    async def lease(self, endpoint: Endpoint, until: float = math.inf) -> AsyncIterator[EndpointLease]:
+        """The endpoint for one client probe alone, once it is free; others may have it from `until` (loop time) on."""
         while True:
             if (other := self._leases.get(endpoint)) is not None:
                 await other.wait(None)
@@ -70,7 +72,7 @@ class EndpointLock:
                 await asyncio.shield(under_way)
             else:
                 break
-        lease = self._leases[endpoint] = EndpointLease()
+        lease = self._leases[endpoint] = EndpointLease(until)
         try:
             yield lease
         finally:

@@ -6,6 +6,7 @@ Pure arithmetic on seconds; the loop that waits is in service.py.
 from typing import NamedTuple
 
 WATCHED_SPACING = 4  # intervals between two probes of a target whose watch is connected: it sees what they would
+LONGEST = 15.0  # seconds from one handshake to the next beside client probes, where the interval is no longer
 WARM_UP = 2.0  # seconds over which the first probes are spread, so that a restart shows every target at once
 
 # Seconds. Targets due in the same slot start together: with a thousand of them the process wakes ten times a second
@@ -55,3 +56,11 @@ def soon_enough(tick: Tick, interval: float, last: float) -> Tick:
 def spacing(interval: float, *, watched: bool) -> float:
     """Seconds between two probes of a target."""
     return interval * WATCHED_SPACING if watched else interval
+
+
+def grace_seconds(interval: float, deadline: float) -> float:
+    """How long a tick waits for a client probe: half its own deadline, as long as the handshakes stay close enough.
+
+    A freeze must be seen in time for its page (deploy/rules/thresholds.py).
+    """
+    return min(deadline / 2, max(0.0, LONGEST - interval))

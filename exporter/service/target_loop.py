@@ -30,7 +30,7 @@ from exporter.service import download_loop, schedule, silence, watch
 from exporter.service.client_loop import ClientLoop
 from exporter.service.shared import Shared
 from exporter.state.fold_watch import probe_at_once, working_session
-from exporter.state.target import TargetState, missing_silence
+from exporter.state.target import FollowUp, TargetState, missing_silence
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import (
     hello_unanswered,
@@ -101,9 +101,7 @@ class TargetLoop:
             tick = schedule.soon_enough(schedule.next_tick(self._grid, interval, now(), last), interval, last)
             self.due, skipped = max(now(), tick.due), tick.skipped
             shared.on_tick(lag, skipped)
-            missing = missing_silence(state)
-            if missing is not None:
-                self._probe_at_once(missing)
+            self._follow_up(missing_silence(state))
             async with self.ticked:
                 self.ticked.notify_all()
 
@@ -138,6 +136,15 @@ class TargetLoop:
         if self._download is not None:
             self._download.cancel()
         self._wake()
+
+    def _follow_up(self, probe: FollowUp | None) -> None:
+        """Probe before the next tick where that is asked for."""
+        if probe is None:
+            return
+        if probe.deadline is None:
+            self.due = min(self.due, asyncio.get_running_loop().time() + probe.delay)
+        else:
+            self._probe_at_once(probe.deadline)
 
     def _wake(self) -> None:
         if self._sleeper is not None and not self._sleeper.done():

@@ -5,6 +5,7 @@ No clock here: `now` is a parameter. Nothing grows without bound: reports, failu
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHello, Target, Verdict
 from exporter.protocol.launcher_log import Login
@@ -23,7 +24,8 @@ KEPT_CHANGES = 40
 KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
 TIMED = (Layer.HANDSHAKE, Layer.CLIENT)  # the layers of which a day's times are kept
-UNANSWERED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # causes of a probe that waited for its whole deadline
+WAITED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # causes of a probe that waited for its whole deadline
+UNANSWERED = WAITED | {Cause.BROKEN_OFF}  # half an answer is none
 PAUSE = 8.5  # seconds of silence that may be a pause: a page waits for them (deploy/rules/thresholds.py)
 LEAST_DEADLINE = 1.0  # seconds of a probe that follows at once
 
@@ -49,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Handshakes that stayed unanswered one after the other: from the first to the end of the last (unix seconds)."""
+    """Handshakes without a whole answer, one after the other: from the first to the end of the last (unix seconds)."""
 
     began: float
     until: float
@@ -58,6 +60,13 @@ class Silence:
     def seconds(self) -> float:
         """How long, as far as was probed."""
         return self.until - self.began
+
+
+class FollowUp(NamedTuple):
+    """A probe that does not wait for the next tick: seconds until it begins, and its deadline (None: the target's)."""
+
+    delay: float
+    deadline: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +136,21 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
     )
 
 
-def missing_silence(state: TargetState) -> float | None:
-    """The deadline (seconds) of a probe that is to follow at once; None: the schedule goes on.
+def missing_silence(state: TargetState) -> FollowUp | None:
+    """The probe that is to follow before the next tick; None: the schedule goes on.
 
-    A target that has just fallen silent may only pause, and a page must not wait for the next tick to know. One whose
-    next ticks come soon anyway gets none.
+    A target that has just fallen silent may only pause, and a page must not wait for the next tick to know. The next
+    probe waits on for the rest of a pause. Where an answer was broken off nothing has waited yet: the rest of the pause
+    passes without a connection, and then comes a whole probe. One whose next ticks come soon anyway gets none.
     """
     silence, interval = state.silence, state.target.interval
     if silence is None or silence.seconds >= PAUSE or interval <= PAUSE / 2:
         return None
-    return max(LEAST_DEADLINE, PAUSE - silence.seconds)
+    rest = PAUSE - silence.seconds
+    handshake = None if state.last is None else state.last.layer(Layer.HANDSHAKE)
+    if handshake is not None and handshake.cause is Cause.BROKEN_OFF:
+        return FollowUp(rest, None)
+    return FollowUp(0.0, max(LEAST_DEADLINE, rest))
 
 
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import pytest
 import yaml
 
 from deploy.rules.__main__ import contents
-from deploy.rules.thresholds import PAUSE
-from exporter.model import Target, Verdict
-from exporter.state.target import PAUSE as LONGEST_PAUSE
+from exporter.model import Verdict
 from exporter.web.pages import OTHER_RUNBOOKS
 
 ROOT = Path(__file__).parents[2]
@@ -165,20 +162,6 @@ def test_the_rules_pass_their_unit_tests(path: Path) -> None:
         [promtool, "test", "rules", path.name], cwd=path.parent, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_from_freeze_to_page_is_at_most_thirty_seconds_in_the_worst_case() -> None:
-    """The sum of what is configured, for a target without a watch: the timings in four files, added up."""
-    defaults = {field.name: field.default for field in fields(Target) if isinstance(field.default, float)}
-    scrape = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
-    job = next(job for job in scrape["scrape_configs"] if job["job_name"] == "ibkr")
-    (group,) = (group for group in GROUPS if group["name"] == "ibkr-silence")
-    waits = next(rule["for"] for rule in ALERTS if rule["alert"] == "IbkrHandshakeTimeout")
-    route = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))["route"]
-    pager = next(each for each in route["routes"] if each["matchers"] == ['severity="critical"'])
-    configured = [job["scrape_interval"], group["interval"], waits, pager["group_wait"]]
-    assert defaults["interval"] + LONGEST_PAUSE + sum(map(seconds, configured)) <= 30
-    assert float(PAUSE.value) < LONGEST_PAUSE
 
 
 def seconds(text: str) -> float:

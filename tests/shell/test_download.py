@@ -77,7 +77,8 @@ async def test_a_request_that_is_left_unanswered_is_named_and_the_others_go_on(
     assert (result.outcome, result.cause, result.stage) == (Outcome.TIMEOUT, Cause.SILENCE, Stage(request_.label))
     assert [request.stage for request in result.requests if request.seconds is None] == [Stage(request_.label)]
     assert len(result.requests) == len(DownloadRequest)
-    assert record.ids == (*SENT, Request.REQ_CURRENT_TIME)  # the gateway still answers
+    asked = record.ids.index(Request.REQ_CURRENT_TIME)  # the gateway still answers
+    assert record.ids[:asked] + record.ids[asked + 1 :] == SENT
     assert record.client_end is ClientEnd.FIN
 
 
@@ -91,7 +92,10 @@ async def test_an_end_of_stream_in_the_middle_of_the_account_values_is_named() -
 async def test_a_session_that_no_longer_answers_says_nothing_about_the_download() -> None:
     async with Gateway("requests_unanswered", setup=OPTED_IN) as gateway:
         result = await downloaded(at(gateway), patience=0.05)
+        await ended(gateway)
+        [record] = gateway.recorder
     assert (result.outcome, result.detail) == (Outcome.UNAVAILABLE, "the session itself no longer answered")
+    assert record.ids == (71, 61, 64, Request.REQ_CURRENT_TIME), "the endpoint is free after the first request"
 
 
 async def test_a_gateway_that_loses_ibkrs_servers_meanwhile_says_nothing_about_the_download() -> None:
@@ -101,6 +105,13 @@ async def test_a_gateway_that_loses_ibkrs_servers_meanwhile_says_nothing_about_t
         await gateway.set_mode("upstream_lost")
         result = await probing
     assert (result.outcome, result.detail) == (Outcome.UNAVAILABLE, "the gateway has lost IBKR's servers")
+
+
+async def test_a_gateway_that_is_silent_from_the_start_keeps_the_endpoint_no_longer_than_a_probe_of_the_wire() -> None:
+    async with Gateway("silent", setup=OPTED_IN) as gateway:
+        async with asyncio.timeout(PATIENCE):
+            report = await download(at(gateway, deadline=0.3), Resolver(), deadline=600.0)
+    assert report.results[0].outcome is Outcome.UNAVAILABLE
 
 
 @pytest.mark.parametrize("mode", ["refused", "silent", "id_in_use", "handshake_then_silence"])

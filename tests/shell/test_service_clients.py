@@ -13,11 +13,14 @@ import pytest
 from exporter.clients.pool import ClientPool
 from exporter.clients.worker import Worker
 from exporter.model import Cause, ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
+from exporter.probes.resolver import Resolver
+from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
+from exporter.verdict.client_blame import ClientProbe, answered
 from exporter.verdict.explanation import explain
 from tests.shell.clients_fakes import write_driver
 from tests.shell.support import PATIENCE, alive, descendants, descriptors, until
@@ -228,6 +231,21 @@ async def test_a_client_that_hangs_lets_the_wire_be_probed_in_time(tmp_path: Pat
             assert state.probes[Layer.PORT, ""] >= 5
             assert state.verdict is Verdict.HEALTHY  # a timeout after so short a time does not count
             assert gateway.recorder.open_most == 1
+
+
+async def test_a_probe_of_the_wire_waits_for_no_client_whose_time_is_over() -> None:
+    async with Gateway("ok") as gateway, asyncio.timeout(PATIENCE):
+        lock, target = EndpointLock(Resolver()), at(gateway, deadline=1000.0)
+        now = asyncio.get_running_loop().time()
+        async with lock.lease((target.host, target.port), now) as lease:
+            probing = asyncio.create_task(lock.probe(target, None, lambda _: None))
+            assert await lease.work(asyncio.create_task(hang())) is None
+        assert answered(await probing)
+
+
+async def hang() -> ClientProbe:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(tmp_path: Path) -> None:

@@ -78,3 +78,13 @@ def test_a_probe_off_the_grid_is_followed_within_the_interval(interval: float, o
 def test_a_tick_that_is_late_because_the_probe_before_overran_stays_where_it_is() -> None:
     tick = schedule.next_tick(3.0, 15.0, now=18.0 + 31.0, last=18.0)
     assert schedule.soon_enough(tick, 15.0, 18.0) == tick
+
+
+@pytest.mark.parametrize(
+    ("interval", "deadline", "grace"),
+    [(15.0, 5.0, 0.0), (60.0, 5.0, 0.0), (14.0, 5.0, 1.0), (6.0, 5.0, 2.5), (6.0, 1.0, 0.5)],
+)
+def test_a_tick_waits_for_a_client_only_where_the_handshakes_stay_close(
+    interval: float, deadline: float, grace: float
+) -> None:
+    assert schedule.grace_seconds(interval, deadline) == grace

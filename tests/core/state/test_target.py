@@ -196,10 +196,24 @@ def test_the_last_handshake_that_worked_is_remembered_through_the_failures_after
 
 
 def test_a_target_that_falls_silent_is_to_be_probed_at_once_until_it_is_no_pause() -> None:
-    assert missing_silence(folded(silent(T0, 5.0))) == PAUSE - 5.0
-    assert missing_silence(folded(silent(T0, 1.0))) == PAUSE - 1.0
-    assert missing_silence(folded(silent(T0, PAUSE - 0.1))) == LEAST_DEADLINE
+    assert missing_silence(folded(silent(T0, 5.0))) == (0.0, PAUSE - 5.0)
+    assert missing_silence(folded(silent(T0, 1.0))) == (0.0, PAUSE - 1.0)
+    assert missing_silence(folded(silent(T0, PAUSE - 0.1))) == (0.0, LEAST_DEADLINE)
     assert missing_silence(folded(silent(T0, 5.0), silent(T0 + 5.0, PAUSE - 5.0))) is None
+
+
+def broken_off(at: float, seconds: float) -> Report:
+    return replace(report(handshake_failed(Cause.BROKEN_OFF, Outcome.CLOSED)), at=at, seconds=seconds)
+
+
+def test_after_half_an_answer_a_whole_probe_follows_once_the_rest_of_a_pause_is_over() -> None:
+    once = folded(broken_off(T0, 0.5))
+    assert missing_silence(once) == (PAUSE - 0.5, None)
+    again = folded(broken_off(T0, 0.5), broken_off(T0 + PAUSE, 0.1))
+    assert again.silence is not None
+    assert again.silence.seconds >= PAUSE
+    assert missing_silence(again) is None
+    assert missing_silence(folded(silent(T0, 5.0), broken_off(T0 + 5.0, 0.5))) == (PAUSE - 5.5, None)
 
 
 def test_a_target_that_answers_or_is_probed_often_anyway_is_not_probed_at_once() -> None:
