@@ -29,7 +29,7 @@ What a change touches:
 
     a client     clients/drivers/NAME_driver.py, deploy/clients/NAME.txt
     a verdict    model/enums.py, a rule in verdict/rules.py, its text in verdict/actions.py, runbooks/NAME.md,
-                 a mode in simulator/modes.py, an alert in deploy/rules/verdict_alerts.py
+                 a mode in simulator/modes/, an alert in deploy/rules/verdict_alerts.py
     a layer      model/enums.py, a probe in probes/ and its row in probes/target.py, then as a verdict
     a metric     its row and its function in one file of metrics/, a panel or an alert that shows it
 

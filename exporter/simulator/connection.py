@@ -15,7 +15,14 @@ from enum import Enum, auto
 from exporter.protocol.wire import Request, split_frame
 from exporter.simulator import messages, responses
 from exporter.simulator.messages import ClientHello, Message
-from exporter.simulator.modes import MODES, AcceptBehaviour, GatewayMode, HelloBehaviour, PortBehaviour, StartBehaviour
+from exporter.simulator.modes import MODES
+from exporter.simulator.modes.behaviour import (
+    AcceptBehaviour,
+    GatewayMode,
+    HelloBehaviour,
+    PortBehaviour,
+    StartBehaviour,
+)
 from exporter.simulator.passive_reader import PassiveReader
 from exporter.simulator.recorder import KEPT_BYTES, ClientEnd, ConnectionRecord, Recorder
 from exporter.simulator.responses import Ending, Script, Step

@@ -13,7 +13,8 @@ from typing import Self
 
 from exporter.simulator.connection import ClientConnection, SharedState
 from exporter.simulator.listener import Listener
-from exporter.simulator.modes import MODES, GatewayMode, PortBehaviour, find_mode
+from exporter.simulator.modes import MODES, find_mode
+from exporter.simulator.modes.behaviour import GatewayMode, PortBehaviour
 from exporter.simulator.recorder import KEPT_CONNECTIONS, Recorder
 from exporter.simulator.responses import Ending
 from exporter.simulator.settings import GatewaySettings

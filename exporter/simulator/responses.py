@@ -10,7 +10,7 @@ from exporter.protocol.wire import Answer, Request, frame
 from exporter.simulator import account, contract_details, gateway_config, messages
 from exporter.simulator.account import Question
 from exporter.simulator.messages import Message
-from exporter.simulator.modes import (
+from exporter.simulator.modes.behaviour import (
     AcceptBehaviour,
     EarlyMessage,
     GatewayMode,
