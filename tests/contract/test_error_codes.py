@@ -1,6 +1,6 @@
 """The drivers run in foreign interpreters and import nothing of the exporter: what they repeat must stay equal."""
 
-from exporter.clients.drivers import probe as driver
+from exporter.clients.drivers import failures as driver
 from exporter.protocol import error_codes
 
 OF_THE_LIBRARIES = {504}  # "not connected": a library may report it where a wire session cannot
