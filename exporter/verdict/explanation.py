@@ -22,7 +22,7 @@ from exporter.model import (
 from exporter.protocol.error_codes import PORT_RESET
 from exporter.protocol.hello import lower_offer
 from exporter.protocol.launcher_log import Login
-from exporter.verdict.actions import DOWNLOAD_CURES, MOVED, REMEDIES, VERIFY, format_for
+from exporter.verdict.actions import REMEDIES, format_for
 from exporter.verdict.client_blame import (
     blamed,
     failures,
@@ -33,6 +33,7 @@ from exporter.verdict.client_blame import (
 )
 from exporter.verdict.context import context
 from exporter.verdict.evidence import MISSING, NO_ACCOUNT, exchange, no_account, release, sentence
+from exporter.verdict.steps import DOWNLOAD_CURES, MOVED, VERIFY
 
 BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)  # stages before a session exists
 PORT_VERDICTS = frozenset({Verdict.UNREACHABLE, Verdict.PORT_CLOSED})

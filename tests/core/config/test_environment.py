@@ -5,7 +5,8 @@ import pytest
 
 from exporter.config import ConfigError, from_environment, parse_endpoint, parse_listen, target_for_endpoint
 from exporter.model import Mode
-from exporter.verdict.actions import RESTART, format_for
+from exporter.verdict.actions import format_for
+from exporter.verdict.steps import RESTART
 
 
 def complaints(environ: dict[str, str]) -> list[str]:
