@@ -85,7 +85,7 @@ class Gateway:
             self._listener = None
         if self._shared is not None:
             for connection in tuple(self._shared.connections):
-                connection.end(Ending.DROP)
+                connection.socket.end(Ending.DROP)
             self._shared = None
 
     async def __aenter__(self) -> Self:

@@ -679,7 +679,7 @@ async def test_a_client_that_asks_and_never_reads_does_not_fill_the_memory() -> 
             await asyncio.sleep(0)
         assert gateway._shared is not None
         (connection,) = gateway._shared.connections
-        assert len(connection._outbox) < 10_000
+        assert len(connection.socket.outbox) < 10_000
         assert len(connection.record.messages) == KEPT_MESSAGES
         raw.close()
         async with client(gateway) as c:  # and it still serves others
