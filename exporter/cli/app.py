@@ -16,8 +16,23 @@ from typing import Annotated
 import typer
 
 from exporter import __version__, log
+from exporter.cli.client_commands import clients_app
 from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
-from exporter.cli.target import configured, load_config, select_target
+from exporter.cli.options import (
+    AsJson,
+    AsText,
+    ClientNames,
+    ClockOffset,
+    ConfigFile,
+    Connections,
+    ControlPort,
+    FreezeAfter,
+    TargetArgument,
+    Timeout,
+    WithDownload,
+    WithSettings,
+)
+from exporter.cli.target import load_config, select_target
 from exporter.config import Config, ConfigError, load, parse_listen
 from exporter.model import Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
@@ -28,12 +43,7 @@ app = typer.Typer(
     help="Says whether TWS / IB Gateway or the client library is at fault.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-clients_app = typer.Typer(no_args_is_help=True, help="The client libraries: install, list and check them.")
 app.add_typer(clients_app, name="clients")
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", help="The configuration (YAML).", metavar="FILE", envvar="IBKR_EXPORTER_CONFIG"),
-]
 
 
 def main() -> None:
@@ -105,32 +115,6 @@ def demo(
         run(demonstration.show(host, port, typer.echo, libraries=libraries))
     except server.ListenError as error:
         fail(str(error), UNHEALTHY)
-
-
-TargetArgument = Annotated[
-    str | None,
-    typer.Argument(
-        help="A configured target, or HOST:PORT; not needed where one alone is configured.", show_default=False
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-AsText = Annotated[
-    bool, typer.Option("--report", help="Print a block of text for a bug report, account numbers masked.")
-]
-ClientNames = Annotated[
-    str | None,
-    typer.Option(
-        help="The clients to try: names, or none. By default those of the target, without a file all installed.",
-        metavar="a,b|none",
-    ),
-]
-WithDownload = Annotated[
-    bool, typer.Option("--download", help="Probe the account download too: read-only requests, contents unread.")
-]
-WithSettings = Annotated[
-    bool, typer.Option("--settings", help="Ask the gateway for its own settings too; nothing is changed.")
-]
-Timeout = Annotated[float | None, typer.Option(help="Seconds for all of it, clients included.", min=0.1, max=300.0)]
 
 
 @app.command()
@@ -214,17 +198,6 @@ def check_config(file: Annotated[Path, typer.Argument(help="The configuration (Y
         )
 
 
-ControlPort = Annotated[
-    int | None,
-    typer.Option(help="A loopback HTTP port to change the mode by; 0 takes a free one.", min=0, max=65535),
-]
-FreezeAfter = Annotated[float, typer.Option(help="Seconds to the freeze in the mode `freeze_after`.", min=0.0)]
-ClockOffset = Annotated[float, typer.Option(help="Seconds that its clock is ahead in the mode `clock_off`.")]
-Connections = Annotated[
-    int, typer.Option(help="Connections that are served at a time in the mode `one_connection`.", min=1)
-]
-
-
 @app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 7497,
@@ -279,47 +252,6 @@ def metrics(
         fail(f"--format {style}: must be md or json", USAGE)
     with output(0):
         typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
-
-
-@clients_app.command("list")
-def clients_list(config: ConfigFile = None) -> None:
-    """Every environment that can be installed, and the configured clients: where they are and in what state."""
-    from exporter.cli.clients import show_list  # noqa: PLC0415
-
-    specs = {} if config is None else configured(config).clients
-    with output(0):
-        show_list(specs)
-
-
-@clients_app.command("install")
-def clients_install(
-    names: Annotated[list[str] | None, typer.Argument(help="The environments; by default all.")] = None,
-) -> None:
-    """Make an environment for each library, with pinned versions. May be stopped and started again."""
-    from exporter.cli.clients import install_all  # noqa: PLC0415
-
-    try:
-        made = install_all(names or [])
-    except ValueError as error:
-        fail(str(error), USAGE)
-    raise typer.Exit(0 if made else UNHEALTHY)
-
-
-@clients_app.command("check")
-def clients_check(
-    names: Annotated[list[str] | None, typer.Argument(help="The clients; by default all that are there.")] = None,
-    *,
-    config: ConfigFile = None,
-) -> None:
-    """Import every library in its own interpreter, and name conflicts with their remedies."""
-    from exporter.cli.clients import check_all  # noqa: PLC0415
-
-    specs = {} if config is None else configured(config).clients
-    try:
-        usable = run(check_all(names or [], specs))
-    except ValueError as error:
-        fail(str(error), USAGE)
-    raise typer.Exit(0 if usable else UNHEALTHY)
 
 
 def _counted(number: int, noun: str) -> str:
