@@ -1,11 +1,13 @@
 """What is wrong with a configuration: every fault at once, each with its place and what to do about it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter.config.checks import quoted
+from exporter.config.stamps import Stamp
 from exporter.text import printable
 
 if TYPE_CHECKING:
@@ -43,10 +45,14 @@ def _shortened(text: str) -> str:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. `problems` has every fault, in the order of the lines."""
+    """A configuration that cannot be used. `problems` has every fault, in the order of the lines.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `files` are those that were read, with what each was like before.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Mapping[Path, Stamp] | None = None) -> None:
         """Keep the problems; the text of the error is one line for each."""
+        self.files = files or {}
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
         super().__init__("\n".join(map(str, self.problems)))
 

@@ -5,32 +5,46 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
+from exporter.config.checks import InvalidValue
 from exporter.config.endpoint import parse_listen
 from exporter.config.environment import LISTEN, read_clients, read_listen
 from exporter.config.errors import ConfigError, Problem
-from exporter.config.resolve import resolve_calendar, resolve_clients, resolve_defaults, resolve_targets
+from exporter.config.resolve import Complain, resolve_calendar, resolve_clients, resolve_defaults, resolve_targets
 from exporter.config.schema import Settings
+from exporter.config.stamps import Stamp, stamp
 from exporter.config.types import Config, Listen
-from exporter.config.validate import client_names, validate
+from exporter.config.validate import Sound, client_names, validate
+from exporter.config.value_files import read_account
 from exporter.config.web_file import read_web_file
-from exporter.config.yaml_source import Loc, read
+from exporter.config.yaml_source import Loc, dotted, read
 from exporter.model import ClientSpec
 
 
 def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collection[str]) -> Config:
     """Read the file as `exporter.config.load` documents it. Raises ConfigError with every problem."""
-    document = read(path)
+    files: dict[Path, Stamp] = {Path(path): stamp(Path(path))}
+    try:
+        return _read(Path(path), environ, libraries, files)
+    except ConfigError as error:
+        raise ConfigError(error.problems, files) from None
+
+
+def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], files: dict[Path, Stamp]) -> Config:
+    """Read the file, and the files that it names, which are put into `files`."""
+    document = read(path, environ=environ)
     problems = list(document.faults)
     sound = validate(document, problems)
-    settings = sound.settings
 
     def complain(loc: Loc, message: str, remedy: str) -> None:
-        problems.append(document.problem(loc, message, remedy))
+        if not document.unset(dotted(loc)):
+            problems.append(document.problem(loc, message, remedy))
 
+    sound = _read_accounts(sound, path.parent, files, complain)
+    settings = sound.settings
     listen = _listen(settings, environ, problems)
     if settings.web.config_file is not None:
         try:
-            read_web_file(Path(path).parent / settings.web.config_file)
+            read_web_file(path.parent / settings.web.config_file)
         except ConfigError as error:
             problems.extend(error.problems)
     calendar = resolve_calendar(sound, complain)
@@ -53,8 +67,28 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
         defaults=defaults,
         web_config_file=settings.web.config_file,
         source=str(path),
+        files=files,
     )
     return config if settings.clients is not None else _by_default(config, settings, environ)
+
+
+def _read_accounts(sound: Sound, folder: Path, files: dict[Path, Stamp], complain: Complain) -> Sound:
+    """The sections, with the accounts that are in files of their own."""
+    targets = []
+    for index, target in zip(sound.targets, sound.settings.targets, strict=True):
+        account = target.account
+        if target.account_file is not None:
+            file = folder / target.account_file
+            files[file] = stamp(file)
+            try:
+                account = read_account(file)
+            except InvalidValue as fault:
+                complain(("targets", index, "account_file"), fault.message, fault.remedy)
+            if target.account is not None:
+                message = "account and account_file are both written"
+                complain(("targets", index, "account_file"), message, "Keep one of them")
+        targets.append(target if account is None else target.model_copy(update={"account": account}))
+    return sound._replace(settings=sound.settings.model_copy(update={"targets": targets}))
 
 
 def _by_default(config: Config, settings: Settings, environ: Mapping[str, str]) -> Config:

@@ -25,6 +25,7 @@ from exporter.config.fields import (
     Versions,
     Zone,
 )
+from exporter.config.variables import PATTERN
 from exporter.model import CLIENT_DEADLINE, CLIENT_INTERVAL, DEADLINE, DOWNLOAD_INTERVAL, INTERVAL
 
 Family = Literal["any", "ipv4", "ipv6"]
@@ -40,6 +41,9 @@ OFFER = "The lowest and the highest API version that our hello announces"
 REGION = "Whose reset windows apply: where IBKR's servers for the account are"
 RESTART = "When the gateway restarts itself; without it no restart is expected"
 FAMILY = "Which addresses of a host name are tried"
+
+
+ABOUT = ("default", "description", "title", "examples")
 
 
 class Section(BaseModel):
@@ -109,6 +113,10 @@ class TargetSection(Section):
         list[UsedId], Field(description="Client ids of the trading programs; refused in client_ids")
     ] = []
     account: Annotated[Account | None, Field(description="An account that the gateway must manage")] = None
+    account_file: Annotated[
+        str | None,
+        Field(description="A file that holds the account; the path is relative to this file", min_length=1),
+    ] = None
     clients: Annotated[
         list[str] | None,
         Field(description="Which of the `clients` are tried against this target. By default all; [] is none"),
@@ -259,4 +267,26 @@ def json_schema() -> dict[str, Any]:
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema = head | Settings.model_json_schema()
     schema["title"] = "ibkr-exporter configuration"
+    for section in (schema, *schema["$defs"].values()):
+        section["properties"] = {name: _or_variable(value) for name, value in section["properties"].items()}
     return schema
+
+
+def _or_variable(value: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that may also be text with a variable in it, where that is no mapping and no plain text."""
+    members = value.get("anyOf", [value])
+    if any("$ref" in member or member.get("type") == "object" or _is_plain_text(member) for member in members):
+        return value
+    if any("items" in member for member in members):
+        members = [
+            member | {"items": _or_variable(member["items"])} if "items" in member else member for member in members
+        ]
+        return value | {"anyOf": members} if "anyOf" in value else members[0]
+    about: dict[str, Any] = {key: value[key] for key in ABOUT if key in value}
+    if "anyOf" not in value:
+        members = [{key: part for key, part in value.items() if key not in about}]
+    return {"anyOf": [*members, {"type": "string", "pattern": PATTERN}], **about}
+
+
+def _is_plain_text(member: dict[str, Any]) -> bool:
+    return member.get("type") == "string" and not {"pattern", "enum"} & member.keys()

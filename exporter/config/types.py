@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
+from exporter.config.stamps import Stamp
 from exporter.maintenance import Window
 from exporter.model import DEADLINE, INTERVAL, SLOW_AFTER, AddressFamily, ClientSpec, Hello, Target
 
@@ -57,6 +58,8 @@ class Config:
     HOST:PORT that is no configured target; such a target gets `defaults`. `web_config_file` is a path as it is written,
     relative to the directory of `source`, which is the configuration file, or the word `environment`.
 
+    `files` are all that was read, with what each was like before: a change of one calls for a reload.
+
     Where no clients are configured, `default_clients` says which are tried, and `open_targets` by which targets: the
     names of those that list none themselves. Config knows no environments; `with_default_clients` puts the clients in,
     and `not_installed` are the libraries that would be tried too if they were installed.
@@ -75,6 +78,7 @@ class Config:
     default_clients: DefaultClients = ()
     open_targets: frozenset[str] = frozenset()
     not_installed: tuple[str, ...] = ()
+    files: Mapping[Path, Stamp] = field(default_factory=dict, compare=False)
 
 
 def with_default_clients(config: Config, specs: Iterable[ClientSpec]) -> Config:

@@ -23,7 +23,7 @@ from exporter.config.schema import (
     WebSection,
     WindowSection,
 )
-from exporter.config.yaml_source import Document, Loc
+from exporter.config.yaml_source import Document, Loc, dotted
 
 SECTIONS: Mapping[str, type[Section]] = {
     "targets": TargetSection,
@@ -34,6 +34,9 @@ SECTIONS: Mapping[str, type[Section]] = {
     "probe": ProbeSection,
     "log": LogSection,
 }
+
+
+TYPED = ("int_type", "float_type", "bool_type")  # complaints of text where a typed value belongs
 
 
 class Sound(NamedTuple):
@@ -53,11 +56,12 @@ def validate(document: Document, problems: list[Problem]) -> Sound:
         raise ConfigError([document.problem((), message, "Begin with targets: and put the targets below, one an item")])
     faulty: set[tuple[str | int, ...]] = set()
     try:
-        settings = Settings.model_validate(data)
+        settings = _settings(document)
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             loc = _written(fault)
-            problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
+            if not document.unset(dotted(loc)):
+                problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
             faulty.add(tuple(loc[: 2 if loc[0] in ("targets", "clients", "maintenance") else 1]))
         settings = Settings.model_validate(
             {key: _sound(key, data[key], faulty) for key in data if (key,) not in faulty}
@@ -65,6 +69,17 @@ def validate(document: Document, problems: list[Problem]) -> Sound:
     return Sound(
         settings, _places("targets", data, faulty), _places("maintenance", data, faulty), ("defaults",) not in faulty
     )
+
+
+def _settings(document: Document) -> Settings:
+    """The sections; text from a variable is typed where the key takes no text. Raises pydantic's ValidationError."""
+    try:
+        return Settings.model_validate(document.data)
+    except ValidationError as error:
+        typed = [document.retype(fault["loc"]) for fault in error.errors(include_url=False) if fault["type"] in TYPED]
+        if not any(typed):
+            raise
+    return Settings.model_validate(document.data)
 
 
 def client_names(document: Document) -> tuple[str, ...] | None:

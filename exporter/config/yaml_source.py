@@ -1,24 +1,28 @@
 """YAML with places: plain values, and for every path the line where it is written.
 
 Only null, true and false, whole and decimal numbers have a type; all else (dates, octal, 1:30) stays text. Tags and
-second documents are refused.
+second documents are refused. Variables are replaced in values (variables.py), never in keys.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from exporter.config.checks import InvalidValue
 from exporter.config.errors import ConfigError, Problem
+from exporter.config.variables import expand
 
 # libyaml is some ten times faster; the wheels of PyYAML have it, a build from source may not.
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 DECIMAL = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}")
+BOOLEAN = re.compile(r"yes|no|true|false|on|off", re.IGNORECASE)
+TYPES = {"int": WHOLE, "float": DECIMAL, "bool": BOOLEAN}
 DEEP = re.compile(r"(?:[\[{?-]\s*){1000}")  # libyaml's composer recurses in C, where no RecursionError ends it
 TAG = "tag:yaml.org,2002:"
 KINDS = ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value")
@@ -32,19 +36,45 @@ Loc = Sequence[str | int]
 class Document:
     """One YAML document: its plain values, and the nodes that know where they are written.
 
-    `faults` are those that leave the rest readable: a key written twice, of which the last counts, or one that is no
-    text, which is left out.
+    `faults` are those that leave the rest readable: a key written twice, of which the last counts, one that is no
+    text, which is left out, or a variable that is unset. `expanded` has the value and the written text of each scalar
+    with a variable; the two are the same where a variable is unset.
     """
 
     file: str
     data: Any
     root: yaml.Node
     faults: tuple[Problem, ...] = ()
+    expanded: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def problem(self, loc: Loc, message: str, remedy: str) -> Problem:
-        """A fault of the value at `loc`, with the place of the deepest part of `loc` that is written."""
+        """A fault of the value at `loc`, with the place of the deepest part of `loc` that is written.
+
+        A value from a variable may be a secret: the message shows how it is written.
+        """
         mark = _mark(self.root, loc)
-        return Problem(self.file, mark.line + 1, mark.column + 1, dotted(loc), message, remedy)
+        path = dotted(loc)
+        value, written = self.expanded.get(path, ("", ""))
+        if value:
+            message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: written, message)
+        return Problem(self.file, mark.line + 1, mark.column + 1, path, message, remedy)
+
+    def retype(self, loc: Loc) -> bool:
+        """Type the text that a variable gave, as if it were written there; returns whether it has a type."""
+        text, written = self.expanded.get(dotted(loc), ("", ""))
+        kind = next((kind for kind, pattern in TYPES.items() if pattern.fullmatch(text)), None)
+        if text == written or kind is None:
+            return False
+        parent = self.data
+        for part in loc[:-1]:
+            parent = parent[part]
+        parent[loc[-1]] = _typed(TAG + kind, text)
+        return True
+
+    def unset(self, path: str) -> bool:
+        """The value at this path has a variable that is not set: a fault that has been reported."""
+        value, written = self.expanded.get(path, ("", ""))
+        return bool(written) and value == written
 
 
 def dotted(loc: Loc) -> str:
@@ -56,26 +86,34 @@ CONFIG_OPTION = "Give the path of the configuration with --config"
 FIRST_TARGET = "Write at least one target: targets: [{name, host, port}]"
 
 
-def read(path: str | Path, when_empty: str = FIRST_TARGET, when_missing: str = CONFIG_OPTION) -> Document:
-    """Read and parse the file; the two remedies are for an empty and for a missing one. Raises ConfigError."""
+def read(
+    path: str | Path,
+    when_empty: str = FIRST_TARGET,
+    when_missing: str = CONFIG_OPTION,
+    environ: Mapping[str, str] | None = None,
+) -> Document:
+    """Read and parse the file; the two remedies are for an empty and for a missing one. Raises ConfigError.
+
+    Variables are those of `environ`; None: a dollar sign means nothing.
+    """
     try:
         raw = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(str(path), None, None, "", *unreadable(error, when_missing))]) from None
     try:
-        return parse(raw.decode("utf-8"), str(path), when_empty)
+        return parse(raw.decode("utf-8"), str(path), when_empty, environ)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
         raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
 
 
-def parse(text: str, file: str, when_empty: str = FIRST_TARGET) -> Document:
+def parse(text: str, file: str, when_empty: str = FIRST_TARGET, environ: Mapping[str, str] | None = None) -> Document:
     """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read."""
-    faults: list[Problem] = []
+    reader = _Reader(file, environ)
     try:
         root = _compose(text)
-        data = _value(root, (), file, faults) if root else None
+        data = reader.value(root, ()) if root else None
     except yaml.YAMLError as error:
         raise ConfigError([_syntax_problem(error, text, file)]) from None
     except RecursionError:
@@ -85,7 +123,7 @@ def parse(text: str, file: str, when_empty: str = FIRST_TARGET) -> Document:
         ) from None
     if root is None or data is None:
         raise ConfigError([Problem(file, 1, 1, "", "the file is empty", when_empty)])
-    return Document(file, data, root, tuple(faults))
+    return Document(file, data, root, tuple(reader.faults), reader.expanded)
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -132,42 +170,66 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     return Problem(file, mark.line + 1, mark.column + 1, "", f"this is not YAML: {what}", remedy)
 
 
-def _value(node: yaml.Node, loc: tuple[str | int, ...], file: str, faults: list[Problem]) -> Any:
-    if node.tag not in TAGS:
-        line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        message = f"the tag {node.tag} is not read here"
-        faults.append(Problem(file, line, column, dotted(loc), message, "Remove the tag, and put text in quotes"))
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, (*loc, index), file, faults) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, loc, file, faults)
-    return _scalar(node)
+class _Reader:
+    """From nodes to plain values; collects the faults and where variables are written."""
+
+    def __init__(self, file: str, environ: Mapping[str, str] | None) -> None:
+        self._file = file
+        self._environ = environ
+        self.faults: list[Problem] = []
+        self.expanded: dict[str, tuple[str, str]] = {}
+
+    def value(self, node: yaml.Node, loc: tuple[str | int, ...]) -> Any:
+        """The plain value of a node."""
+        if node.tag not in TAGS:
+            self._complain(node, loc, f"the tag {node.tag} is not read here", "Remove the tag, and put text in quotes")
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*loc, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, loc)
+        if self._environ is not None and "$" in node.value:
+            return self._expanded(node, loc, self._environ)
+        return _typed(node.tag, node.value)
+
+    def _mapping(self, node: yaml.MappingNode, loc: tuple[str | int, ...]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._complain(key, loc, "a key is not plain text", "Write key: value")
+                continue
+            name = key.value
+            here = (*loc, name)
+            if not isinstance(_typed(key.tag, name), str):
+                self._complain(key, here, f"YAML does not read the key {name} as text", "Put the key in quotes")
+                continue
+            if name in first:
+                message = f"this key is written twice, first on line {first[name]}"
+                self._complain(key, here, message, "Keep one of them")
+            first.setdefault(name, key.start_mark.line + 1)
+            values[name] = self.value(value, here)
+        return values
+
+    def _expanded(self, node: yaml.Node, loc: tuple[str | int, ...], environ: Mapping[str, str]) -> Any:
+        path, text = dotted(loc), node.value
+        try:
+            value = expand(text, environ)
+        except InvalidValue as fault:
+            self._complain(node, loc, fault.message, fault.remedy)
+            self.expanded[path] = (text, text)
+            return text
+        if "${" not in text.replace("$$", ""):
+            return value
+        self.expanded[path] = (value, text)
+        return value
+
+    def _complain(self, node: yaml.Node, loc: tuple[str | int, ...], message: str, remedy: str) -> None:
+        mark = node.start_mark
+        self.faults.append(Problem(self._file, mark.line + 1, mark.column + 1, dotted(loc), message, remedy))
 
 
-def _mapping(node: yaml.MappingNode, loc: tuple[str | int, ...], file: str, faults: list[Problem]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    first: dict[str, int] = {}
-    for key, value in node.value:
-        line, column = key.start_mark.line + 1, key.start_mark.column + 1
-        if not isinstance(key, yaml.ScalarNode):
-            faults.append(Problem(file, line, column, dotted(loc), "a key is not plain text", "Write key: value"))
-            continue
-        name = key.value
-        here = (*loc, name)
-        if not isinstance(_scalar(key), str):
-            message = f"YAML does not read the key {name} as text"
-            faults.append(Problem(file, line, column, dotted(here), message, "Put the key in quotes"))
-            continue
-        if name in first:
-            message = f"this key is written twice, first on line {first[name]}"
-            faults.append(Problem(file, line, column, dotted(here), message, "Keep one of them"))
-        first.setdefault(name, line)
-        values[name] = _value(value, here, file, faults)
-    return values
-
-
-def _scalar(node: yaml.Node) -> str | int | float | bool | None:
-    kind, text = node.tag.removeprefix(TAG), node.value
+def _typed(tag: str, text: str) -> str | int | float | bool | None:
+    kind = tag.removeprefix(TAG)
     if kind == "null":
         return None
     if kind == "bool":
