@@ -77,7 +77,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
             description="The exporter at {{ $labels.instance }} still runs with its former configuration: the new one has errors. "
             + a.steps(
                 "ibkr-exporter check-config FILE names every error with its line.",
-                "Correct the file and reload: POST /-/reload, or SIGHUP.",
+                "Correct the file: it is read again within seconds.",
             ),
             runbook="config_reload_failed",
             dashboard=a.FLEET_BOARD,

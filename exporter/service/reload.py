@@ -2,26 +2,33 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import structlog
 
 from exporter.config import Config, ConfigError
+from exporter.config.stamps import Stamp, stamps
+from exporter.probes.threads import in_daemon_thread
 from exporter.service.open_files import FileBudget, limit_watches, warn_if_scarce
 from exporter.service.service import Service
 
 Load = Callable[[], Config]
+
+POLL = 2.0  # seconds between two looks at the files
 
 
 class Reloader:
     """The configuration in force, in `config`; a call reads it again and puts all of it in force, or nothing."""
 
     def __init__(self, service: Service, load: Load, shares: FileBudget, config: Config) -> None:
+        """Begin with `config`, which `load` gave."""
         self.config = config
         self._service = service
         self._load = load
         self._shares = shares
         self._lock = asyncio.Lock()
+        self._files = self._seen = config.files
 
     async def apply(self, config: Config) -> None:
         """Watch the targets of the configuration."""
@@ -33,16 +40,39 @@ class Reloader:
         """Give the problems of a configuration that is refused; none if the new one is in force."""
         log = structlog.get_logger(__name__)
         async with self._lock:  # two at once would leave the targets of the one with the settings of the other
+            before = self._files = await self._stamps()
             try:
-                config = self._load()
+                config = await in_daemon_thread(self._load, "read the configuration")
             except ConfigError as error:
                 self._service.reloaded(None)
+                self._files = {**before, **error.files}
                 problems = [str(problem) for problem in error.problems]
                 log.error("configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
                 return problems
+            self._files = config.files
             if len(config.targets) != len(self.config.targets):
                 warn_if_scarce(self._shares, config.targets)
             await self.apply(config)
             self._service.reloaded(time.time())
             log.info("configuration reloaded", targets=len(config.targets))
             return []
+
+    async def follow(self, poll: float = POLL) -> None:
+        """Look at the files every `poll` seconds, and reload when one has changed. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(poll)
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - ours; the next change is to be followed all the same
+                structlog.get_logger(__name__).exception("reload failed")
+
+    async def look(self) -> None:
+        """Reload if a file has changed, and looks as it did at the last look: one that is being written is not read."""
+        now = await self._stamps()
+        settled, self._seen = now == self._seen, now
+        if settled and now != self._files:
+            await self()
+
+    async def _stamps(self) -> Mapping[Path, Stamp]:
+        files = list(self._files)
+        return await in_daemon_thread(lambda: stamps(files), "look at the configuration") if files else {}

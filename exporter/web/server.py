@@ -20,7 +20,7 @@ from aiohttp import web
 from exporter import __version__
 from exporter.config import Config
 from exporter.service.open_files import budget, raise_limit, warn_if_scarce
-from exporter.service.reload import Load, Reloader
+from exporter.service.reload import POLL, Load, Reloader
 from exporter.service.service import Service
 from exporter.signals import ending_signals, hang_up_ignored
 from exporter.state.exporter import ExporterState
@@ -80,8 +80,10 @@ async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
 
 
 @asynccontextmanager
-async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIterator[tuple[str, Reload]]:
-    """The service on its port: gives its URL and its reload.
+async def running(
+    config: Config, load: Load, advice: str = ADVICE, poll: float = POLL
+) -> AsyncIterator[tuple[str, Reload]]:
+    """The service on its port, gives its URL and its reload; `poll` seconds are between two looks at the configuration.
 
     Raises ListenError or ConfigError before anything is probed.
     """
@@ -111,11 +113,23 @@ async def running(config: Config, load: Load, advice: str = ADVICE) -> AsyncIter
             settle_memory()
             url = f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}/"
             log.info("serving", url=url, targets=len(config.targets))
-            yield url, reload
+            async with _following(reload, poll):
+                yield url, reload
     finally:
         await runner.cleanup()
         listening.close()
         log.info("ended")
+
+
+@asynccontextmanager
+async def _following(reload: Reloader, poll: float) -> AsyncIterator[None]:
+    """Meanwhile reload whenever a file of the configuration changes."""
+    following = asyncio.create_task(reload.follow(poll), name="configuration")
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 def _web_config(config: Config) -> WebConfig | None:

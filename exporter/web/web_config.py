@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +23,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from exporter.config.errors import ConfigError, Problem
+from exporter.config.stamps import Stamp, stamps
 from exporter.config.web_file import TlsFiles, WebFile, read_web_file
 
 POLL = 2.0  # seconds between two looks at the files
@@ -32,7 +32,6 @@ CHALLENGE = {hdrs.WWW_AUTHENTICATE: 'Basic realm="ibkr-exporter", charset="UTF-8
 TLS_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class WebConfig:
@@ -263,13 +262,5 @@ def _reason(error: OSError | ValueError) -> str:
     return str(reason)
 
 
-def _signature(file: WebFile) -> Signature:
-    return tuple(map(_stat, file.paths))
-
-
-def _stat(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - follows the links of a Kubernetes volume
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+def _signature(file: WebFile) -> Mapping[Path, Stamp]:
+    return stamps(file.paths)

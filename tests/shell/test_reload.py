@@ -1,0 +1,212 @@
+"""The configuration read again: on request, and when a file of it changes. All of it, or nothing."""
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+
+from exporter.config import Config, load
+from exporter.service.open_files import budget
+from exporter.service.reload import Reloader
+from exporter.service.service import Service
+from exporter.simulator.gateway import Gateway
+from exporter.state.exporter import ExporterState
+from exporter.web.server import running
+from tests.shell.support import PATIENCE, descriptors, until
+
+BAD = Path(__file__).parents[1] / "configs" / "bad"
+
+
+@dataclass
+class Followed:
+    """A service with its configuration's file."""
+
+    path: Path
+    service: Service
+    reload: Reloader
+
+    def write(self, *targets: str, rest: str = "") -> None:
+        """Write the file as an editor does: whole, in place of the former one."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(file_of(*targets, rest=rest))
+        fresh.replace(self.path)
+
+    async def look_twice(self) -> None:
+        """As the clock does: a change is read at the second look."""
+        await self.reload.look()
+        await self.reload.look()
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.service.states)
+
+    @property
+    def successful(self) -> bool:
+        return self.service.exporter.reload_successful
+
+
+def file_of(*targets: str, rest: str = "") -> str:
+    return "targets:\n" + "".join(f"- {{{target}}}\n" for target in targets) + "clients: {}\n" + rest
+
+
+def one(name: str, port: int = 1, more: str = "") -> str:
+    return f"name: {name}, host: 127.0.0.1, port: {port}, interval: 60s{more}"
+
+
+@asynccontextmanager
+async def following(path: Path, read: Callable[[], Config] | None = None) -> AsyncIterator[Followed]:
+    def read_file() -> Config:
+        return load(path)
+
+    config = (read or read_file)()
+    async with Service(ExporterState("1.2.3", "3.13")) as service:
+        reload = Reloader(service, read or read_file, budget(4096), config)
+        await reload.apply(config)
+        yield Followed(path, service, reload)
+
+
+def file(folder: Path, *targets: str) -> Path:
+    path = folder / "exporter.yaml"
+    path.write_text(file_of(*targets))
+    return path
+
+
+async def test_a_change_of_the_file_is_read_once_it_stays_as_it_is(tmp_path: Path) -> None:
+    async with following(file(tmp_path, one("a"))) as followed:
+        await followed.look_twice()
+        config = followed.reload.config
+        await followed.look_twice()
+        assert followed.reload.config is config, "nothing has changed: nothing is read"
+        followed.write(one("a"), one("b", 2))
+        await followed.reload.look()
+        assert followed.names == ["a"], "it may be half written"
+        followed.write(one("a"), one("b", 2), one("c", 3))
+        await followed.reload.look()
+        assert followed.names == ["a"], "it has changed again meanwhile"
+        await followed.reload.look()
+        assert followed.names == ["a", "b", "c"]
+        config = followed.reload.config
+        await followed.look_twice()
+        assert followed.reload.config is config
+
+
+async def test_a_volume_of_kubernetes_that_swaps_its_link_is_read_again(tmp_path: Path) -> None:
+    for number, targets in (("1", [one("a")]), ("2", [one("b")])):
+        (tmp_path / f"..{number}").mkdir()
+        file(tmp_path / f"..{number}", *targets)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "exporter.yaml").symlink_to("..data/exporter.yaml")
+    async with following(tmp_path / "exporter.yaml") as followed:
+        (tmp_path / "..tmp").symlink_to("..2")
+        (tmp_path / "..tmp").replace(tmp_path / "..data")
+        await followed.look_twice()
+        assert followed.names == ["b"]
+
+
+async def test_a_file_that_vanishes_changes_nothing_and_is_read_when_it_is_back(tmp_path: Path) -> None:
+    async with following(file(tmp_path, one("a"))) as followed:
+        followed.path.rename(tmp_path / "away")
+        await followed.look_twice()
+        assert (followed.names, followed.successful) == (["a"], False)
+        followed.write(one("b"))
+        await followed.look_twice()
+        assert (followed.names, followed.successful) == (["b"], True)
+
+
+async def test_a_change_of_a_file_that_the_configuration_names_is_a_change_of_it(tmp_path: Path) -> None:
+    account = tmp_path / "account"
+    account.write_text("DU1234567")
+    async with following(file(tmp_path, one("a", more=", account_file: account"))) as followed:
+        account.write_text("no account")
+        await followed.look_twice()
+        assert (followed.service.states["a"].target.account, followed.successful) == ("DU1234567", False)
+        account.write_text("DU1234568")
+        await followed.look_twice()
+        assert (followed.service.states["a"].target.account, followed.successful) == ("DU1234568", True)
+
+
+async def test_a_file_that_is_refused_is_reported_once_until_it_changes(tmp_path: Path) -> None:
+    async with following(file(tmp_path, one("a"))) as followed:
+        with structlog.testing.capture_logs() as logs:
+            followed.path.write_text("targets: 5\n")
+            for _ in range(5):
+                await followed.look_twice()
+        refused = [entry for entry in logs if entry["log_level"] == "error"]
+        assert [entry["event"] for entry in refused] == ["configuration refused, the running one is kept"]
+        assert f"{followed.path}:1: targets: " in refused[0]["problems"][0]
+
+
+async def test_a_hundred_broken_files_change_nothing(tmp_path: Path) -> None:
+    broken = [path.read_bytes() for path in sorted(BAD.glob("*.yaml"))]
+    whole = file_of(one("a"), one("b")).encode()
+    broken += [whole[:cut] + tail for tail in (b"{", b"\xff", b"\0") for cut in range(9, len(whole) - 5, 5)]
+    assert len(broken) >= 100
+    async with Gateway("ok") as gateway:
+        path = file(tmp_path, one("a", gateway.port), one("b", gateway.port, ", client_ids: []"))
+        async with following(path) as followed:
+            async with asyncio.timeout(PATIENCE):
+                await followed.service.wait_for(lambda: all(state.last for state in followed.service.states.values()))
+            config, states = followed.reload.config, dict(followed.service.states)
+            tasks = asyncio.all_tasks()
+            for number, content in enumerate(broken):
+                followed.path.write_bytes(content)
+                os.utime(followed.path, ns=(number, number))
+                await followed.look_twice()
+                assert not followed.successful
+            assert followed.reload.config is config
+            assert all(followed.service.states[name].target is state.target for name, state in states.items())
+            assert asyncio.all_tasks() == tasks
+
+
+async def test_unchanged_targets_keep_history_and_schedule_and_many_reloads_leave_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    async with Gateway("ok") as gateway, Gateway("ok") as other:
+        targets = [one("stays", gateway.port), one("changes", other.port)]
+        async with following(file(tmp_path, *targets)) as followed:
+            service = followed.service
+            async with asyncio.timeout(PATIENCE):
+                await service.wait_for(lambda: all(state.last for state in service.states.values()))
+            await until(lambda: service.states["stays"].watched.connected)
+            before, opened = service.states["stays"], gateway.recorder.opened
+            tasks, files = asyncio.all_tasks(), descriptors()
+            objects = 0
+            for number in range(50):
+                followed.write(targets[0], one("changes", other.port, f", deadline: {number + 1}s"))
+                assert await followed.reload() == []
+                if number == 20:
+                    gc.collect()
+                    objects = len(gc.get_objects())
+            assert service.states["stays"].target is before.target
+            assert service.states["stays"].probes == before.probes
+            assert gateway.recorder.opened == opened, "neither a probe nor the watch began again"
+            assert service.states["changes"].target.deadline == 50
+            await until(lambda: len(asyncio.all_tasks()) <= len(tasks))
+            assert stays(asyncio.all_tasks()) == stays(tasks), "the next tick is in it"
+            await until(lambda: descriptors() <= files)
+            gc.collect()
+            assert len(gc.get_objects()) < objects + 2000
+
+
+def stays(tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    return {task for task in tasks if task.get_name() == "target stays"}
+
+
+async def test_serve_follows_the_file(tmp_path: Path) -> None:
+    path = file(tmp_path, one("a"))
+    with path.open("a") as more:
+        more.write("web: {listen: '127.0.0.1:0'}\n")
+    async with running(load(path), lambda: load(path), poll=0.02) as (url, _):
+        path.write_text(path.read_text().replace("name: a", "name: b"))
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
+            names: list[str] = []
+            while names != ["b"]:
+                async with session.get(f"{url}api/v1/status") as response:
+                    names = [target["target"] for target in (await response.json())["targets"]]
