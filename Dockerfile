@@ -29,7 +29,7 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
 FROM build AS clients
 ARG CLIENTS="ibapi ib_insync ib_async"
 ENV IBKR_EXPORTER_CLIENTS_DIR=/opt/clients
-# One environment each: the libraries overwrite each other's import packages when they share one. pip is needed no more.
+# One environment each: the libraries overwrite each other's import packages when they share one. pip is not needed after that.
 RUN mkdir -p /opt/clients \
     && { [ -z "${CLIENTS}" ] || /opt/ibkr-exporter/bin/ibkr-exporter clients install ${CLIENTS}; } \
     && rm -rf /opt/clients/*/lib/python*/site-packages/pip /opt/clients/*/lib/python*/site-packages/pip-* /opt/clients/*/bin/pip*

@@ -1,4 +1,4 @@
-"""The bench's figures as a table, and held against the bounds."""
+"""The bench's figures as a table, compared with the bounds."""
 
 from typing import Any
 

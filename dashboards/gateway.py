@@ -211,7 +211,7 @@ def _session() -> Row:
     ).min(0)
     settings = parts.lines(
         "Gateway settings",
-        "What the gateway told of its API settings, on targets with `settings: true`: 1 is on, 0 is off.",
+        "The gateway's API settings, as it reports them, on targets with `settings: true`: 1 is on, 0 is off.",
         "none",
         parts.over_time(f"max by (setting) (ibkr_setting{{{TARGETS}}})", "{{setting}}"),
     )

@@ -93,7 +93,7 @@ def _against() -> Row:
     )
     timeline = parts.states(
         f"Each pair over time, worst {parts.BARS}",
-        "Every failure is shown. It is held against the library, as the verdict says, only when it comes twice in a "
+        "Every failure is shown. It counts against the library, as the verdict says, only when it comes twice in a "
         "row beside a gateway that answers us. No bar: the client was not tried, or the gateway was at fault.",
         parts.words("fails", "works"),
         parts.over_time(

@@ -109,7 +109,7 @@ def _version_changed() -> Alert:
         description=f"{a.ABOUT}: it now answers with another server version: it was upgraded, or an older one was restored. "
         + a.steps(
             "Compare the client libraries on the Libraries dashboard: a new version may break an old library.",
-            "If nobody upgraded it on purpose, turn automatic updates off: use the offline (stable) installer.",
+            "If it was not upgraded on purpose, turn automatic updates off: use the offline (stable) installer.",
         ),
         runbook="server_version_changed",
         dashboard=a.GATEWAY_BOARD,
@@ -189,7 +189,7 @@ def _budgets() -> tuple[Alert, ...]:
                 severity="warning",
                 layer="quality",
                 description=f"{a.ABOUT}: in trading hours, the times in which {words} spend the error budget of 30 days "
-                '{{ printf "%.1f" $value }} times as fast as it lasts. Short outages add up that page nobody one by one. '
+                '{{ printf "%.1f" $value }} times as fast as it lasts. Short outages add up, each too short for a page. '
                 + a.steps(
                     "Look at its dashboard: when was it down, how long, and in which state?",
                     "Then take the runbook of the verdict that it had most of that time.",

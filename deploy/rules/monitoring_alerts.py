@@ -93,12 +93,12 @@ def _alertmanager_unreachable() -> Alert:
     return _alert(
         name="IbkrAlertmanagerUnreachable",
         summary="Prometheus cannot hand its alerts to Alertmanager",
-        action="Nobody is paged now: start Alertmanager.",
+        action="No page is sent now: start Alertmanager.",
         expr=f"(up{{{e.ALERTMANAGER}}} == 0)\n"
         f"or (prometheus_notifications_alertmanagers_discovered{{{e.PROMETHEUS}}} == 0)\n"
         f"or (rate(prometheus_notifications_errors_total{{{e.PROMETHEUS}}}[2m]) > 0)\n"
         f"or (rate(prometheus_notifications_dropped_total{{{e.PROMETHEUS}}}[2m]) > 0)",
-        words="Alerts do not reach Alertmanager: nobody is paged by it. This is seen on Prometheus' page and by a second "
+        words="Alerts do not reach Alertmanager: it sends no page. This is seen on Prometheus' page and by a second "
         "Alertmanager; the dead man's switch says it to everybody else.",
         steps=(
             "docker compose ps alertmanager, and docker compose logs --tail 50 alertmanager.",

@@ -1,7 +1,7 @@
 """Recorded for the alerts: the present verdict of each target, and of those that are not healthy since when.
 
 The rules that page read these few series instead of 21 verdict series a target. While an exporter cannot be scraped they
-stay as they were at its last scrape, so that no alert resolves because nobody looks: `IbkrExporterDown` is the news then.
+stay as they were at its last scrape, so that no alert resolves for lack of a scrape: `IbkrExporterDown` is the news then.
 """
 
 from collections.abc import Mapping

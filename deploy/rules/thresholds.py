@@ -31,11 +31,11 @@ class Threshold:
 SCRAPE_INTERVAL = Threshold("3s", "part of the 30 s from freeze to page; one scrape costs the exporter milliseconds")
 SILENCE_INTERVAL = Threshold("1s", "part of the 30 s from freeze to page; two alerts, and what they read")
 PAGES_INTERVAL = Threshold("3s", "an evaluation for each scrape")
-TICKETS_INTERVAL = Threshold("15s", "nobody is woken by these; their texts cost a query each")
+TICKETS_INTERVAL = Threshold("15s", "these are no pages; their texts cost a query each")
 GAP = Threshold(
     "15s",
     "five scrapes: what was true at the last of them stays true while some fail, or every failed scrape would begin "
-    "the waits of all alerts anew",
+    "the waits of all alerts again",
 )
 KEEP_FIRING = Threshold(
     "30s", "two probe intervals: a gateway that flaps, or a restart of the exporter, is no page and no resolved at each"
@@ -61,7 +61,7 @@ STARTING = Threshold(
 )
 DOWN = Threshold("5m", "longer than a start may take, two minutes shut and two silent: this one never came up")
 NETWORK = Threshold("1m", "a router or VPN that comes back within a minute is not worth waking anyone")
-SUSPENDED = Threshold("5m", "it lasts until a reload, and nobody is woken for it")
+SUSPENDED = Threshold("5m", "it lasts until a reload, and it is no page")
 SETTLED = Threshold("30s", "two probe intervals: not one unlucky moment while the gateway started or a client left")
 TWO_CLIENT_PROBES = Threshold(
     "90s", "more than one client interval (60 s): the verdict is two failed tries in a row, and a third agrees"
@@ -83,7 +83,7 @@ VERSION_KEPT = Threshold("10m", "what Prometheus and the exporter may be away fo
 STALE = Threshold("30s", "the state is three intervals old already; at start the first verdict takes 2 s")
 UNUSABLE = Threshold("5m", "a bot's environment that is being upgraded cannot be used for a while")
 EXPORTER = Threshold("30s", "a restart of the exporter takes a few seconds")
-RELOAD = Threshold("1m", "time for whoever edits the file to mend it")
+RELOAD = Threshold("1m", "time to mend the file after a first attempt")
 CRASHES = Threshold("3", "starts within ten minutes: an upgrade takes one, or two")
 CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restart, up to a minute")
 UPS_AND_DOWNS = Threshold("4", "down, up, down and up again: one outage, however long, is IbkrExporterDown's")

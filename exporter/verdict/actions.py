@@ -155,7 +155,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         (
             "See that no other program, and no second exporter, uses the client ids {ids} on this gateway.",
             "Give this target other ids in client_ids.",
-            "If nobody uses them, the gateway keeps a stale session: it ends after some minutes. Do not restart the gateway for it: that ends every session.",
+            "If no program uses them, the gateway keeps a stale session: it ends after some minutes. Do not restart the gateway for it: that ends every session.",
         ),
     ),
     Verdict.SESSION_REFUSED: Remedy(
@@ -163,7 +163,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
         "The connection ended after startApi without an error that names the reason.",
         (
             "See whether the gateway is at its limit of 32 clients, or was restarting at that moment.",
-            "See that the client ids {ids} are used by nobody else: some versions close without error 326.",
+            "See that the client ids {ids} are used by no other program: some versions close without error 326.",
             SOFT_RESTART,
             RESTART,
             VERIFY,
