@@ -4,6 +4,7 @@ With the account download it is `IB.connect`, read-only, and then the orders, wh
 """
 
 import asyncio
+import contextlib
 import importlib
 import threading
 from functools import partial
@@ -37,12 +38,14 @@ class Session:
         self.loop = asyncio.new_event_loop()
         self.ib = None
         self.done = threading.Event()
+        self.closed = None  # an asyncio.Event: the connection is over
         self.connected = None  # the task of connect()
 
     def run(self, host, port, client_id):
         """The thread: connect, then turn the loop until close()."""
         asyncio.set_event_loop(self.loop)
         try:
+            self.observe_connection()
             self.ib = self.listen(self.library.IB())
             self.ib.wrapper.clientId = client_id
             self.connected = self.loop.create_task(self.connect(host, port, client_id))
@@ -71,35 +74,22 @@ class Session:
     def listen(self, ib):
         """Hook the events: the library keeps most of them to itself until its timeout."""
         observer, client = self.observer, ib.client
-        start_api, send = client.startApi, client.conn.sendMsg
-        # After error 1102, for one, it would ask for the account summary by itself.
-        client.conn.sendMsg = lambda data: send(data) if observer.permits(data) else None
+        start_api = client.startApi
 
         def started():
             start_api()
             observer.reach("connected", client.serverVersion())
 
-        def opened(_):
-            observer.opened = True
-
-        disconnect, data_received = client.conn.disconnect, client.conn.data_received
-
-        def received(data):
-            observer.take(data)
-            data_received(data)
-
-        def disconnecting():
-            observer.close_begins()
-            disconnect()
-
-        client.conn.disconnect = disconnecting
-        client.conn.connection_made = opened  # the library does nothing here
         client.startApi = started  # called when the answer to the hello has been taken
-        client.conn.data_received = received
-        client.conn.disconnected += lambda text: observer.finish("reset" if text else "eof", text)
         client.apiError += lambda text: observer.finish("too_old", text) if text.startswith(MESSAGE) else None
         ib.errorEvent += lambda request, code, text, *_: observer.error(code, text)
         return ib
+
+    def observe_connection(self):
+        """Have the library use a Connection that reports here; before 0.9.70 it makes one only when it connects."""
+        module = importlib.import_module(self.library.__name__ + ".client")
+        self.closed = asyncio.Event()  # here, in the loop's own thread, for the sake of Python 3.8
+        module.Connection = _observed_connection(module.Connection, self.observer, self.closed)
 
     def ask_time(self):
         """Send reqCurrentTime; its answer is the stage `time`."""
@@ -146,15 +136,43 @@ class Session:
 
     async def leave(self, seconds):
         connection = self.ib.client.conn
-        if connection.transport is not None:
-            ended = self.loop.create_future()
-            connection.disconnected += lambda _: ended.done() or ended.set_result(None)
+        if connection is not None and connection.transport is not None:
             connection.transport.write_eof()
-            await asyncio.wait([ended], timeout=seconds)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.closed.wait(), seconds)
         self.ib.client.disconnect()
         await asyncio.sleep(0)  # the transport closes its socket in the next turn
         await asyncio.sleep(0)
         self.done.set()
+
+
+def _observed_connection(base, observer, closed):
+    class ObservedConnection(base):
+        """Reports its bytes and its end, and keeps back what a monitor must not send."""
+
+        def connection_made(self, transport):
+            observer.opened = True
+            super().connection_made(transport)
+
+        def sendMsg(self, data):
+            # After error 1102, for one, the library would ask for the account summary by itself.
+            if observer.permits(data):
+                super().sendMsg(data)
+
+        def data_received(self, data):
+            observer.take(data)
+            super().data_received(data)
+
+        def disconnect(self):
+            observer.close_begins()
+            super().disconnect()
+
+        def connection_lost(self, error):
+            closed.set()
+            super().connection_lost(error)
+            observer.finish("reset" if error else "eof", error or "")
+
+    return ObservedConnection
 
 
 load = partial(load_library, LIBRARY)
