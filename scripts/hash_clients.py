@@ -1,4 +1,4 @@
-"""Write the hashes of every file of every pin into deploy/clients/*.txt: what is installed is what was pinned.
+"""Write the hashes of every file of every pin into deploy/clients/**/*.txt: what is installed is what was pinned.
 
 Run by `make lock`. The pins stay as they are written; uv says the hashes (needs uv and a package index).
 """
@@ -18,7 +18,7 @@ def main() -> int:
     if uv is None:
         sys.stderr.write("uv is not on PATH\n")
         return 1
-    for path in sorted(CLIENTS.glob("*.txt")):
+    for path in sorted(CLIENTS.rglob("*.txt")):
         path.write_text(hashed(path.read_text("utf-8"), uv), "utf-8")
     return 0
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from exporter.cli.demo_clients import SMALL, prepare
+from exporter.cli.demo_clients import FAULTY, SMALL, prepare
 from exporter.config import Config
 from exporter.model import ClientSpec, Mode, Target
 from exporter.simulator.gateway import Gateway
@@ -87,20 +87,18 @@ def library_gateways(clients: Mapping[str, ClientSpec]) -> tuple[DemoGateway, ..
     """Return the gateways that show client libraries, as far as these clients are there."""
     if not clients:
         return ()
-    everything = tuple(clients)
+    well = tuple(name for name in clients if name != FAULTY)
     small = tuple(name for name in SMALL if name in clients)
     gateways = []
-    if "ib_insync" in clients:  # 0.9.86 never gets past a protobuf message before the version; our own probe does
-        gateways.append(
-            DemoGateway("one-library-fails", "0s:protobuf_first", clients=("ib_insync",), interval=PATIENT_INTERVAL)
-        )
+    if FAULTY in clients:  # it works as far as the first request for contract details, at any gateway
+        gateways.append(DemoGateway("one-version-fails", "0s:ok", clients=(*small, FAULTY)))
     if split := tuple(name for name in SPLIT_FAILS if name in clients):
         several = (*small, *split)
         gateways.append(
             DemoGateway("reply-in-two-segments", "0s:split_reply", clients=several, interval=PATIENT_INTERVAL)
         )
-    gateways.append(DemoGateway("libraries-all-well", "0s:ok", clients=everything))
-    gateways.append(DemoGateway("silent-for-every-library", "0s:silent", clients=everything))
+    gateways.append(DemoGateway("libraries-all-well", "0s:ok", clients=well))
+    gateways.append(DemoGateway("silent-for-every-library", "0s:silent", clients=well))
     if len(small) > 1:
         gateways.append(
             DemoGateway("libraries-fail-alike", "0s:protobuf_first", clients=small, interval=PATIENT_INTERVAL)

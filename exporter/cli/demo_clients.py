@@ -1,4 +1,8 @@
-"""The client libraries of the demo: the small ones with a permissive licence are installed at its first start."""
+"""The client libraries of the demo: the small ones with a permissive licence are installed at its first start.
+
+One of them is a version that fails at every gateway: ib_async 1.0.0 raises an exception instead of asking for contract
+details. It is installed beside the others, in a folder of the demo, so that `serve` never tries it.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +11,12 @@ from functools import partial
 
 from exporter.clients.environments import Environment, State, default_root, find_environment
 from exporter.clients.install import InstallError, find_uv, install
-from exporter.clients.libraries import find_recipes
+from exporter.clients.libraries import find_demo_recipes, find_recipes
 from exporter.model import ClientSpec
 from exporter.probes.threads import in_daemon_thread
 
 SMALL = ("ib_async", "ib_insync")  # BSD, some 100 MB each with numpy
+FAULTY = "ib_async-1.0.0"
 PATIENCE = 120.0  # seconds for all of them; without an index pip takes long to give up
 INTERVAL, DEADLINE = 12.0, 5.0  # seconds
 
@@ -29,7 +34,8 @@ class DemoClients:
 def environments() -> dict[str, Environment]:
     """Return every environment that the demo may use, installed or not."""
     root = default_root()
-    return {name: find_environment(recipe, root) for name, recipe in find_recipes().items()}
+    usual = {name: find_environment(recipe, root) for name, recipe in find_recipes().items()}
+    return usual | {name: find_environment(recipe, root / "demo") for name, recipe in find_demo_recipes().items()}
 
 
 async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
@@ -37,7 +43,7 @@ async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
     missing: dict[str, str] = {}
     try:
         async with asyncio.timeout(patience):
-            for name in SMALL:
+            for name in (*SMALL, FAULTY):
                 environment = environments()[name]
                 if environment.state is State.READY:
                     continue

@@ -2,6 +2,7 @@
 
     exporter/clients/drivers/LIBRARY_driver.py    how to drive it
     deploy/clients/LIBRARY[-VERSION].txt          what `clients install` installs; in the wheel clients/requirements/
+    deploy/clients/demo/LIBRARY-VERSION.txt       a version with a known fault, which only the demo installs
 
 A new library is these two files. A driver names its library in LIBRARY and its oldest and newest Python in PYTHONS;
 outside of its functions it imports the standard library only. A requirements file has the hashes of each pin
@@ -61,6 +62,11 @@ def find_recipes(folder: Path | None = None) -> Mapping[str, Recipe]:
     """Every environment that has a requirements file, by name; by default of the exporter's own files."""
     recipes = (_read_recipe(path) for path in sorted((folder or _requirements()).glob("*.txt")))
     return {recipe.name: recipe for recipe in recipes}
+
+
+def find_demo_recipes() -> Mapping[str, Recipe]:
+    """Return the versions with a known fault that the demo shows. Nothing else installs or tries them."""
+    return find_recipes(_requirements() / "demo")
 
 
 def version_text(version: Version) -> str:
