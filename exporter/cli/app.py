@@ -33,6 +33,7 @@ from exporter.cli.options import (
     WithSettings,
 )
 from exporter.cli.target import load_config, select_target
+from exporter.cli.web_options import ExternalUrl, ListenAddresses, RoutePrefix, SystemdSocket, with_web_options
 from exporter.config import Config, ConfigError, load, parse_listen
 from exporter.model import Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
@@ -70,27 +71,27 @@ def _options(
 @app.command()
 def serve(
     config: ConfigFile = None,
-    listen: Annotated[
-        str | None,
-        typer.Option(help="Where to serve; by default as configured, else 127.0.0.1:9497.", metavar="HOST:PORT"),
-    ] = None,
+    listen: ListenAddresses = None,
+    *,
+    systemd_socket: SystemdSocket = False,
+    external_url: ExternalUrl = None,
+    prefix: RoutePrefix = None,
 ) -> None:
     """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
     from exporter.cli.select_clients import announce  # noqa: PLC0415
     from exporter.web import server  # noqa: PLC0415
+    from exporter.web.listen import ListenError  # noqa: PLC0415
 
     def load_again() -> Config:
         return load_config(config)
 
     loaded = read(load_again)
-    if listen is not None:
-        address = read(lambda: parse_listen(listen))
-        loaded = replace(loaded, listen_host=address.host, listen_port=address.port)
+    loaded = read(lambda: with_web_options(loaded, listen, external_url, prefix, systemd_socket=systemd_socket))
     log.configure(loaded.log_level, loaded.log_format)
     announce(loaded)
     try:
         run(server.serve(loaded, load_again, lambda _: None))
-    except server.ListenError as error:
+    except ListenError as error:
         fail(str(error), UNHEALTHY)
     except ConfigError as error:  # the web configuration file, or a certificate that it names
         fail(str(error), USAGE)
@@ -106,14 +107,13 @@ def demo(
 ) -> None:
     """Watch a small fleet of simulated gateways fail in many ways. Needs no TWS and no configuration."""
     from exporter.cli import demo as demonstration  # noqa: PLC0415
-    from exporter.web import server  # noqa: PLC0415
+    from exporter.web.listen import ListenError  # noqa: PLC0415
 
     address = read(lambda: parse_listen(listen))
-    host, port = address.host, address.port
     log.configure("info", "console")
     try:
-        run(demonstration.show(host, port, typer.echo, libraries=libraries))
-    except server.ListenError as error:
+        run(demonstration.show(address, typer.echo, libraries=libraries))
+    except ListenError as error:
         fail(str(error), UNHEALTHY)
 
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from exporter.cli.demo_clients import FAULTY, SMALL, prepare
-from exporter.config import Config
+from exporter.config import Config, Listen
 from exporter.model import ClientSpec, Mode, Target
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.settings import GatewaySettings
@@ -64,12 +64,12 @@ ADVICE = 'give the demo another address: --listen 127.0.0.1:PORT (make demo args
 NO_SUCH_HOST = Target("no-such-host", "tws.example.invalid", 7497, Mode.PAPER, INTERVAL, DEADLINE)
 
 
-async def show(host: str, port: int, say: Callable[[str], None], *, libraries: bool = True) -> None:
-    """Start the fleet and watch it until Ctrl-C. Raises server.ListenError."""
-    server.check_listen(host, port, ADVICE)  # before anything is installed
+async def show(address: Listen, say: Callable[[str], None], *, libraries: bool = True) -> None:
+    """Start the fleet and watch it until Ctrl-C. Raises ListenError."""
+    server.check_listen(address, ADVICE)  # before anything is installed
     clients = (await prepare(say)).specs if libraries else {}
     async with fleet(clients) as targets:
-        config = Config(targets=targets, clients=clients, listen_host=host, listen_port=port)
+        config = Config(targets=targets, clients=clients, listen=(address,))
 
         def announce(url: str) -> None:
             say(f"\n{len(targets)} gateways, of which one is always well. Look at")

@@ -5,6 +5,7 @@
     with_default_clients(...) the same, with clients for the targets that list none
     parse_endpoint(text)      HOST:PORT
     parse_listen(text)        HOST:PORT or :PORT to listen on
+    parse_external_url(text), parse_route_prefix(text), route_prefix(url, written)    where the pages are
     target_for_endpoint(...)  the target for a HOST:PORT of which nothing else is known
 
 Nothing is probed, resolved or started here; only the one file is read.
@@ -13,12 +14,13 @@ Nothing is probed, resolved or started here; only the one file is read.
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from exporter.config import endpoint
+from exporter.config import endpoint, web_url
 from exporter.config.checks import InvalidValue
 from exporter.config.endpoint import target_for_endpoint
 from exporter.config.environment import read_clients, read_listen, read_target
 from exporter.config.errors import ConfigError, Problem
 from exporter.config.types import LIBRARIES, Config, DefaultClients, Defaults, Listen, with_default_clients
+from exporter.config.web_url import route_prefix
 
 __all__ = [
     "Config",
@@ -30,7 +32,10 @@ __all__ = [
     "from_environment",
     "load",
     "parse_endpoint",
+    "parse_external_url",
     "parse_listen",
+    "parse_route_prefix",
+    "route_prefix",
     "target_for_endpoint",
     "used_client_ids",
     "with_default_clients",
@@ -57,8 +62,7 @@ def from_environment(environ: Mapping[str, str]) -> Config:
         raise ConfigError(problems)
     return Config(
         targets=(target,),
-        listen_host=listen.host,
-        listen_port=listen.port,
+        listen=listen,
         source="environment",
         default_clients=read_clients(environ),
         open_targets=frozenset({target.name}),
@@ -77,6 +81,22 @@ def parse_listen(text: str) -> Listen:
     """Where to listen: `127.0.0.1:9497`, `[::]:9497`, or `:9497` for every address. Raises ConfigError."""
     try:
         return endpoint.parse_listen(text)
+    except InvalidValue as fault:
+        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+
+
+def parse_external_url(text: str) -> str:
+    """The URL at which browsers reach the pages, without a slash at its end. Raises ConfigError."""
+    try:
+        return web_url.parse_external_url(text)
+    except InvalidValue as fault:
+        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+
+
+def parse_route_prefix(text: str) -> str:
+    """The path below which everything is served: `/path`, or an empty text for the root. Raises ConfigError."""
+    try:
+        return web_url.parse_route_prefix(text)
     except InvalidValue as fault:
         raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
 

@@ -5,7 +5,7 @@
     IB_CLIENT_ID    the trading program's client id  our probes keep away from it
     IB_ACCOUNT_ID   must be among the managed accounts
 
-    IBKR_EXPORTER_LISTEN    address and port to serve on
+    IBKR_EXPORTER_LISTEN    address and port to serve on; several with commas
     IBKR_EXPORTER_CLIENTS   the clients to try: names with commas, `all` or `none`; by default those that are installed
 
 An empty variable counts as unset, as in `IB_ACCOUNT_ID=`. Others, such as IB_MARKET_DATA_TYPE, mean nothing here.
@@ -52,10 +52,11 @@ def read_target(environ: Mapping[str, str], problems: list[Problem]) -> Target |
     return replace(target, client_ids=ids, avoid_client_ids=avoid, account=account, watch=len(ids) > 1)
 
 
-def read_listen(environ: Mapping[str, str], problems: list[Problem]) -> Listen:
+def read_listen(environ: Mapping[str, str], problems: list[Problem]) -> tuple[Listen, ...]:
     """Where to serve, from IBKR_EXPORTER_LISTEN; the default where it is unset."""
-    text = environ.get(LISTEN, "").strip()
-    return (_read(problems, LISTEN, parse_listen, text) if text else None) or Listen()
+    texts = [text.strip() for text in environ.get(LISTEN, "").split(",") if text.strip()]
+    read = (_read(problems, LISTEN, parse_listen, text) for text in texts)
+    return tuple(dict.fromkeys(listen for listen in read if listen is not None)) or (Listen(),)
 
 
 def read_clients(environ: Mapping[str, str]) -> DefaultClients:

@@ -24,6 +24,7 @@ from exporter.config.checks import (
 )
 from exporter.config.endpoint import parse_listen
 from exporter.config.maintenance_windows import load_zone
+from exporter.config.web_url import parse_external_url, parse_route_prefix
 
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
 NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
@@ -94,9 +95,16 @@ def _versions(value: Any) -> Any:
     return value
 
 
-def _listen(value: Any) -> Any:
-    parse_listen(value if isinstance(value, str) else quoted(value))
-    return value
+def _listen(value: Any) -> list[str]:
+    """One address, or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise InvalidValue("the list of addresses is empty", "Name one, such as 127.0.0.1:9497, or remove the key")
+    addresses = [parse_listen(each if isinstance(each, str) else quoted(each)) for each in values]
+    for index, address in enumerate(addresses):
+        if address.port and address in addresses[:index]:
+            raise InvalidValue(f'"{values[index]}" is written twice', "Keep one of them")
+    return values
 
 
 def _network(text: str) -> str:
@@ -164,7 +172,18 @@ TimeOfDay = Annotated[
 Zone = Annotated[str, AfterValidator(checked(_zone)), Field(examples=["America/New_York"])]
 Length = duration(1.0, "nothing restarts in less")
 Versions = Annotated[str, BeforeValidator(checked(_versions)), _text(VERSIONS, "100..226")]
-ListenAddress = Annotated[
-    str, BeforeValidator(checked(_listen)), Field(examples=["127.0.0.1:9497", "[::1]:9497", ":9497"])
+ListenAddresses = Annotated[
+    list[str],
+    BeforeValidator(checked(_listen)),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "examples": ["127.0.0.1:9497", ":9497", ["127.0.0.1:9497", "[::1]:9497"]],
+        }
+    ),
 ]
+ExternalUrl = Annotated[
+    str, AfterValidator(checked(parse_external_url)), Field(examples=["https://monitor.example/ibkr"])
+]
+RoutePrefix = Annotated[str, AfterValidator(checked(parse_route_prefix)), Field(examples=["/ibkr", "/"])]
 Network = Annotated[str, AfterValidator(checked(_network)), Field(examples=["10.0.0.0/8", "fd00::/8"])]

@@ -16,6 +16,7 @@ from exporter.config.types import Config, Listen
 from exporter.config.validate import Sound, client_names, validate
 from exporter.config.value_files import read_account
 from exporter.config.web_file import read_web_file
+from exporter.config.web_url import route_prefix
 from exporter.config.yaml_source import Loc, dotted, read
 from exporter.model import ClientSpec
 
@@ -59,8 +60,10 @@ def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], fi
     config = Config(
         targets=targets,
         clients=clients,
-        listen_host=listen.host,
-        listen_port=listen.port,
+        listen=listen,
+        systemd_socket=settings.web.systemd_socket,
+        external_url=settings.web.external_url or "",
+        route_prefix=route_prefix(settings.web.external_url or "", settings.web.route_prefix),
         probe_allow=tuple(ip_network(network) for network in settings.probe.allow),
         log_level=settings.log.level,
         log_format=settings.log.format,
@@ -104,7 +107,7 @@ def _by_default(config: Config, settings: Settings, environ: Mapping[str, str]) 
     )
 
 
-def _listen(settings: Settings, environ: Mapping[str, str], problems: list[Problem]) -> Listen:
+def _listen(settings: Settings, environ: Mapping[str, str], problems: list[Problem]) -> tuple[Listen, ...]:
     if settings.web.listen is not None:
-        return parse_listen(settings.web.listen)
+        return tuple(map(parse_listen, settings.web.listen))
     return read_listen({LISTEN: environ.get(LISTEN, "")}, problems)

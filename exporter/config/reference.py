@@ -69,7 +69,7 @@ def _kind(value: dict[str, Any]) -> str:
         members = [member for member in value["anyOf"] if member.get("type") != "null"]
         if [member.get("type") for member in members] == ["number", "string"]:
             return "duration"
-        return _kind(members[0])
+        return " or ".join(map(_kind, members))
     if "enum" in value:
         return " or ".join(f"`{word}`" for word in value["enum"])
     kind = value.get("type")

@@ -12,14 +12,16 @@ from exporter.config.fields import (
     Account,
     ClientId,
     Deadline,
+    ExternalUrl,
     Host,
     Interval,
     LabelName,
     Length,
-    ListenAddress,
+    ListenAddresses,
     Name,
     Network,
     Port,
+    RoutePrefix,
     TimeOfDay,
     UsedId,
     Versions,
@@ -201,10 +203,27 @@ class WebSection(Section):
     """Where and how HTTP is served."""
 
     listen: Annotated[
-        ListenAddress | None,
+        ListenAddresses | None,
         Field(
-            description="Address and port; `:9497` is every address of this machine. By default the environment's "
-            "IBKR_EXPORTER_LISTEN, else 127.0.0.1:9497"
+            description="Address and port, or a list of them; `:9497` is every address of this machine. By default the "
+            "environment's IBKR_EXPORTER_LISTEN, else 127.0.0.1:9497"
+        ),
+    ] = None
+    systemd_socket: Annotated[
+        bool, Field(description="Serve on the sockets that systemd passes (a .socket unit), not on `listen`")
+    ] = False
+    external_url: Annotated[
+        ExternalUrl | None,
+        Field(
+            description="The URL at which browsers reach the status page, for the links of alerts; such as that of a "
+            "reverse proxy"
+        ),
+    ] = None
+    route_prefix: Annotated[
+        RoutePrefix | None,
+        Field(
+            description="The path below which everything is served, `/-/healthy` and `/metrics` too. By default the "
+            "path of `external_url`; `/` where the proxy removes that path"
         ),
     ] = None
     config_file: Annotated[

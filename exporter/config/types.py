@@ -54,9 +54,10 @@ class Listen:
 class Config:
     """Everything that is configured.
 
-    An empty `listen_host` means every address of this machine. `probe_allow` are the networks in which `/probe` takes a
-    HOST:PORT that is no configured target; such a target gets `defaults`. `web_config_file` is a path as it is written,
-    relative to the directory of `source`, which is the configuration file, or the word `environment`.
+    `probe_allow` are the networks in which `/probe` takes a HOST:PORT that is no configured target; such a target gets
+    `defaults`. `web_config_file` is a path as it is written, relative to the directory of `source`, which is the
+    configuration file, or the word `environment`. `external_url` and `route_prefix` end without a slash and may be
+    empty. With `systemd_socket` the sockets come from systemd, and `listen` is not used.
 
     `files` are all that was read, with what each was like before: a change of one calls for a reload.
 
@@ -67,8 +68,10 @@ class Config:
 
     targets: tuple[Target, ...]
     clients: Mapping[str, ClientSpec] = field(default_factory=dict)
-    listen_host: str = "127.0.0.1"
-    listen_port: int = 9497
+    listen: tuple[Listen, ...] = (Listen(),)
+    systemd_socket: bool = False
+    external_url: str = ""
+    route_prefix: str = ""
     web_config_file: str | None = None
     probe_allow: tuple[IPv4Network | IPv6Network, ...] = ()
     log_level: str = "info"

@@ -45,26 +45,29 @@ Reload = Callable[[], Coroutine[Any, Any, list[str]]]  # gives the problems; non
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(service: Service, reload: Reload, present: Callable[[], Config]) -> web.Application:
-    """Every route. `present` gives the configuration that is in force."""
+def application(service: Service, reload: Reload, present: Callable[[], Config], prefix: str = "") -> web.Application:
+    """Every route, below `prefix`. `present` gives the configuration that is in force."""
     routes = Routes(service, reload, present)
     app = web.Application(middlewares=[_hardened])
     app.on_cleanup.append(routes.close)
     app.add_routes(
         [
-            web.get("/metrics", routes.metrics),
-            web.get("/", routes.status_page),
-            web.get("/targets/{name}", routes.target_page),
-            web.get("/runbooks", routes.runbooks),
-            web.get("/runbooks/{name}", routes.runbook),
-            web.get("/static/{name}", routes.static),
-            web.get("/api/v1/status", routes.status),
-            web.get("/probe", routes.probe),
-            web.get("/-/healthy", routes.healthy),
-            web.get("/-/ready", routes.healthy),
-            web.post("/-/reload", routes.reload),
+            web.get(f"{prefix}/metrics", routes.metrics),
+            web.get(f"{prefix}/", routes.status_page),
+            web.get(f"{prefix}/targets/{{name}}", routes.target_page),
+            web.get(f"{prefix}/runbooks", routes.runbooks),
+            web.get(f"{prefix}/runbooks/{{name}}", routes.runbook),
+            web.get(f"{prefix}/static/{{name}}", routes.static),
+            web.get(f"{prefix}/api/v1/status", routes.status),
+            web.get(f"{prefix}/probe", routes.probe),
+            web.get(f"{prefix}/-/healthy", routes.healthy),
+            web.get(f"{prefix}/-/ready", routes.healthy),
+            web.post(f"{prefix}/-/reload", routes.reload),
         ]
     )
+    if prefix:
+        app.add_routes([web.get("/", _redirect(f"{prefix[1:]}/"))])
+        app.add_routes([web.get(prefix, _redirect(f"{prefix.rpartition('/')[2]}/"))])
     return app
 
 
@@ -245,6 +248,15 @@ def _debug(state: TargetState, report: Report) -> Iterator[str]:
     yield from (f"  {number}. {line}\n" for number, line in enumerate(explained.actions, 1))
     yield "\nMetrics:\n"
     yield from _probe_chunks(state, report, openmetrics=False)
+
+
+def _redirect(location: str) -> Handler:
+    """Lead to a relative reference: right behind every proxy, and never made from the request's Host header."""
+
+    async def redirect(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={hdrs.LOCATION: location})
+
+    return redirect
 
 
 def _missing(title: str, message: str) -> web.Response:

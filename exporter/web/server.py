@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import errno
 import gc
-import os
 import platform
 import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from exporter import __version__
-from exporter.config import Config
+from exporter.config import Config, Listen
 from exporter.service.open_files import budget, raise_limit, warn_if_scarce
 from exporter.service.reload import POLL, Load, Reloader
 from exporter.service.service import Service
@@ -27,18 +25,12 @@ from exporter.state.exporter import ExporterState
 from exporter.web import pages
 from exporter.web.app import Reload, application
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
+from exporter.web.listen import ADVICE, BACKLOG, listening_sockets, open_sockets, url_of
 from exporter.web.web_config import WebConfig
 
-BACKLOG = 128  # connections that wait to be accepted
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
 TLS_HANDSHAKE = 10.0  # seconds; as long as a first request may take
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
-
-ADVICE = "set web.listen (or IBKR_EXPORTER_LISTEN) to another address"
-
-
-class ListenError(Exception):
-    """The HTTP port cannot be had; the text says which, why and what to do."""
 
 
 async def serve(config: Config, load: Load | None, announce: Callable[[str], None], advice: str = ADVICE) -> None:
@@ -63,9 +55,10 @@ async def serve(config: Config, load: Load | None, announce: Callable[[str], Non
             await asyncio.gather(reloads, return_exceptions=True)
 
 
-def check_listen(host: str, port: int, advice: str = ADVICE) -> None:
+def check_listen(address: Listen, advice: str = ADVICE) -> None:
     """Raise ListenError if the address cannot be had now."""
-    _listen(host, port, advice).close()
+    for listening in listening_sockets((address,), advice):
+        listening.close()
 
 
 async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
@@ -83,13 +76,14 @@ async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
 async def running(
     config: Config, load: Load, advice: str = ADVICE, poll: float = POLL
 ) -> AsyncIterator[tuple[str, Reload]]:
-    """The service on its port, gives its URL and its reload; `poll` seconds are between two looks at the configuration.
+    """The service on its sockets: gives the first one's URL, and its reload.
 
-    Raises ListenError or ConfigError before anything is probed.
+    `poll` seconds are between two looks at the configuration. Raises ListenError or ConfigError before anything is
+    probed.
     """
     log = structlog.get_logger(__name__)
     web_config = _web_config(config)
-    listening = _listen(config.listen_host, config.listen_port, advice)
+    sockets = open_sockets(config, advice)
     shares = budget(raise_limit())
     warn_if_scarce(shares, config.targets)
     service = Service(
@@ -97,7 +91,7 @@ async def running(
         max_probes=shares.places,
     )
     reload = Reloader(service, load, shares, config)
-    app = application(service, reload, lambda: reload.config)
+    app = application(service, reload, lambda: reload.config, config.route_prefix)
     if web_config is not None:
         app.middlewares.insert(0, web_config.middleware)
     app.middlewares.insert(0, limit_middleware)
@@ -106,18 +100,19 @@ async def running(
         async with service, web_config or contextlib.nullcontext():
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
-            await _open(listening, runner, shares.visitors, tls)
+            await _open(sockets, runner, shares.visitors, tls)
             await reload.apply(config)
-            host, port = listening.getsockname()[:2]
             pages.prepare()
             settle_memory()
-            url = f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}/"
-            log.info("serving", url=url, targets=len(config.targets))
+            scheme = "http" if tls is None else "https"
+            urls = [url_of(each, scheme, config.route_prefix) for each in sockets]
+            log.info("serving", url=" ".join(urls), targets=len(config.targets))
             async with _following(reload, poll):
-                yield url, reload
+                yield urls[0], reload
     finally:
         await runner.cleanup()
-        listening.close()
+        for each in sockets:
+            each.close()
         log.info("ended")
 
 
@@ -139,37 +134,23 @@ def _web_config(config: Config) -> WebConfig | None:
     return WebConfig(Path(config.source).parent / config.web_config_file)
 
 
-def _listen(host: str, port: int, advice: str) -> socket.socket:
-    everywhere = host in ("", "::") and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
-    except (OSError, OverflowError) as error:
-        number = error.errno or 0 if isinstance(error, OSError) else 0
-        text = getattr(error, "strerror", None) or str(error)
-        reason = os.strerror(number) if number > 0 else text.partition(" (")[0]  # Python adds the address that we name
-        remedy = f"Is another exporter running? Stop it, or {advice}"
-        if number != errno.EADDRINUSE:
-            remedy = advice[0].upper() + advice[1:]
-        msg = f"cannot listen on {host} port {port}: {reason}. {remedy}"
-        raise ListenError(msg) from None
-
-
-async def _open(listening: socket.socket, runner: web.AppRunner, most: int, tls: ssl.SSLContext | None) -> None:
-    """Accept at most `most` connections at a time."""
+async def _open(sockets: Iterable[socket.socket], runner: web.AppRunner, most: int, tls: ssl.SSLContext | None) -> None:
+    """Accept at most `most` connections at a time, on all sockets together."""
     server = runner.server
     if server is None:
         msg = "the runner is not set up"
         raise RuntimeError(msg)
-    # The loop accepts as many at once as its backlog says, before the first of them can be sent away.
-    await asyncio.get_running_loop().create_server(
-        ConnectionLimiter(server, most),
-        sock=listening,
-        backlog=max(1, most // 4),
-        ssl=tls,
-        ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE,
-    )
-    listening.listen(BACKLOG)
+    limiter = ConnectionLimiter(server, most)
+    for listening in sockets:
+        # The loop accepts as many at once as its backlog says, before the first of them can be sent away.
+        await asyncio.get_running_loop().create_server(
+            limiter,
+            sock=listening,
+            backlog=max(1, most // 4),
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE,
+        )
+        listening.listen(BACKLOG)
 
 
 def settle_memory() -> None:

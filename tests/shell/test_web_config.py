@@ -13,7 +13,7 @@ import bcrypt
 import pytest
 import trustme
 
-from exporter.config import Config, ConfigError
+from exporter.config import Config, ConfigError, Listen
 from exporter.config.web_file import read_web_file
 from exporter.web.server import running
 from exporter.web.web_config import Passwords, TokenBucket, WebConfig
@@ -44,7 +44,7 @@ def trusting(ca: trustme.CA, client: trustme.LeafCert | None = None) -> ssl.SSLC
 async def served(folder: Path, web: str) -> AsyncIterator[str]:
     """Serve with this web configuration file; gives the URL."""
     (folder / "web.yml").write_text(web)
-    config = Config((), listen_port=0, web_config_file="web.yml", source=str(folder / "exporter.yaml"))
+    config = Config((), listen=(Listen(port=0),), web_config_file="web.yml", source=str(folder / "exporter.yaml"))
     async with running(config, lambda: config) as (url, _):
         yield url
 

@@ -10,7 +10,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import ConfigError, Problem, from_environment, load, target_for_endpoint, with_default_clients
+from exporter.config import (
+    ConfigError,
+    Listen,
+    Problem,
+    from_environment,
+    load,
+    target_for_endpoint,
+    with_default_clients,
+)
 from exporter.config.errors import MAX_LINE
 from exporter.config.yaml_source import parse, unreadable
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
@@ -83,7 +91,7 @@ clients:
   bot: {library: nautilus_trader, python: /srv/bot/bin/python, interval: 2m, deadline: 30s}
   other: {library: ib_async}
 defaults: {interval: 10s, deadline: 3s, slow_after: 2s, api_versions: 100..178, address_family: ipv6}
-web: {listen: "[::1]:9000"}
+web: {listen: "[::1]:9000", systemd_socket: true, external_url: "https://m.example:8443/a/ibkr/", route_prefix: ibkr/}
 probe: {allow: [10.0.0.0/8]}
 log: {level: debug, format: json}
 """,
@@ -102,7 +110,8 @@ log: {level: debug, format: json}
         "bot": ClientSpec("bot", "nautilus_trader", "/srv/bot/bin/python", 120.0, 30.0),
         "other": ClientSpec("other", "ib_async", None, 60.0, 15.0),
     }
-    assert (config.listen_host, config.listen_port) == ("::1", 9000)
+    assert (config.listen, config.systemd_socket) == ((Listen("::1", 9000),), True)
+    assert (config.external_url, config.route_prefix) == ("https://m.example:8443/a/ibkr", "/ibkr")
     assert config.probe_allow == (ipaddress.ip_network("10.0.0.0/8"),)
     assert (config.log_level, config.log_format) == ("debug", "json")
     assert (config.defaults.interval, config.defaults.deadline, config.defaults.slow_after) == (10.0, 3.0, 2.0)
@@ -150,7 +159,7 @@ def test_three_keys_are_enough(tmp_path: Path) -> None:
     assert (target.mode, target.interval, target.deadline, target.slow_after) == (Mode.PAPER, 15.0, 5.0, 1.0)
     assert (target.client_ids, target.clients, target.account, target.watch) == ((9001, 9002, 9003), (), None, True)
     assert target.hello == Hello(100, 226)
-    assert (config.listen_host, config.listen_port, config.log_level) == ("127.0.0.1", 9497, "info")
+    assert (config.listen, config.log_level) == ((Listen("127.0.0.1", 9497),), "info")
 
 
 @pytest.mark.parametrize(
@@ -261,9 +270,33 @@ def test_the_environment_says_where_to_listen_if_the_file_does_not(tmp_path: Pat
     environ = {"IBKR_EXPORTER_LISTEN": ":9000"}
 
     silent = load(written(tmp_path, ONE), environ)
-    assert (silent.listen_host, silent.listen_port) == ("", 9000)
+    assert silent.listen == (Listen("", 9000),)
     saying = load(written(tmp_path, ONE + "web: {listen: 127.0.0.1:9001}\n"), environ)
-    assert (saying.listen_host, saying.listen_port) == ("127.0.0.1", 9001)
+    assert saying.listen == (Listen("127.0.0.1", 9001),)
+
+
+def test_several_addresses_to_listen_on_are_a_list_or_have_commas_between_them(tmp_path: Path) -> None:
+    two = (Listen("127.0.0.1", 9000), Listen("::1", 9000))
+
+    assert load(written(tmp_path, ONE + 'web: {listen: ["127.0.0.1:9000", "[::1]:9000"]}\n')).listen == two
+    assert load(written(tmp_path, ONE), {"IBKR_EXPORTER_LISTEN": "127.0.0.1:9000, [::1]:9000,"}).listen == two
+
+
+@pytest.mark.parametrize(
+    ("web", "prefix"),
+    [
+        ("{}", ""),
+        ("{external_url: 'http://[::1]:80'}", ""),
+        ("{external_url: 'https://m.example/a/b/'}", "/a/b"),
+        ("{external_url: 'https://m.example/a', route_prefix: /}", ""),
+        ("{external_url: 'https://m.example/a', route_prefix: b//}", "/b"),
+        ("{route_prefix: //c}", "/c"),
+    ],
+)
+def test_the_prefix_of_the_routes_is_that_of_the_external_url_unless_it_is_written(
+    tmp_path: Path, web: str, prefix: str
+) -> None:
+    assert load(written(tmp_path, f"{ONE}web: {web}\n")).route_prefix == prefix
 
 
 def test_a_bad_listen_variable_is_a_complaint_beside_those_of_the_file(tmp_path: Path) -> None:

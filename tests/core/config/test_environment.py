@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from exporter.config import ConfigError, from_environment, parse_endpoint, parse_listen, target_for_endpoint
+from exporter.config import ConfigError, Listen, from_environment, parse_endpoint, parse_listen, target_for_endpoint
 from exporter.model import Mode
 from exporter.verdict.actions import format_for
 from exporter.verdict.steps import RESTART
@@ -30,7 +30,7 @@ def test_one_target_is_read_from_the_variables_of_a_trading_program() -> None:
     [target] = config.targets
     assert (target.name, target.host, target.port, target.mode) == ("gateway:4001", "gateway", 4001, Mode.LIVE)
     assert (target.client_ids, target.avoid_client_ids, target.account) == ((9001, 9002, 9003), (1,), "DU1234567")
-    assert (config.source, config.listen_host, config.listen_port) == ("environment", "127.0.0.1", 9497)
+    assert (config.source, config.listen) == ("environment", (Listen("127.0.0.1", 9497),))
 
 
 def test_the_port_alone_means_this_machine() -> None:
@@ -59,7 +59,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     config = from_environment(environ)
 
     assert config.targets[0].endpoint == "127.0.0.1:7497"
-    assert (config.targets[0].avoid_client_ids, config.targets[0].account, config.listen_port) == ((), None, 9497)
+    assert (config.targets[0].avoid_client_ids, config.targets[0].account, config.listen) == ((), None, (Listen(),))
 
 
 def test_every_bad_variable_is_named_at_once() -> None:
