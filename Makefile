@@ -10,7 +10,7 @@ bin := .venv/bin
 ready := .venv/.ready
 args ?=
 # Most tests wait for a process or a deadline, so more of them run at a time than there are cores.
-several := -n 6 --dist loadgroup --no-loadscope-reorder
+several := -n 6 --no-loadscope-reorder
 
 .PHONY: help
 help: ## this list

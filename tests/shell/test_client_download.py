@@ -25,7 +25,7 @@ from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client, played_once
 from tests.shell.support import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ACCOUNT = "DU1234567"
 ALLOWED = frozenset({*Request, *DownloadRequest, 76})
@@ -56,8 +56,6 @@ CANARY = GatewaySettings(
     balance="98765432.10",
 )
 CANARY_MODES = ("ok", "positions_unanswered", "account_values_cut", "executions_unanswered")
-# The tests of one client run in one process: its downloads are played by the first of them.
-EACH = [pytest.param(client, marks=pytest.mark.xdist_group(f"downloads {client}")) for client in CLIENTS]
 Settings = tuple[str, int, bool]  # a mode, a server version, and whether the account has a content to be recognized
 Downloads = Mapping[Settings, tuple[WorkerResult, ConnectionRecord]]
 
@@ -106,7 +104,7 @@ def of_download(result: LayerResult) -> tuple[str, ...]:
 
 
 def test_every_client_has_its_download_here() -> None:
-    assert set(DOWNLOADS) == set(CLIENTS)
+    assert set(DOWNLOADS) == set(CLIENTS) == {each.client for each in Library.__subclasses__()}
 
 
 def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
@@ -115,55 +113,81 @@ def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
     assert set(driver.REQUESTS) == {*DownloadRequest, 16, 76}
 
 
-@pytest.mark.parametrize("client", EACH)
-def test_a_library_that_downloads_sends_read_only_requests_alone_at_every_framing(
-    downloads: Callable[[str], Downloads], client: str
-) -> None:
-    for version in EDGES.get(client, FRAMINGS):
-        probe, record = downloads(client)["ok", version, False]
-        assert probe.result.ok, (version, probe.result)
-        assert set(of_download(probe.result)) == set(DOWNLOADS[client]), version
-        assert (record.forbidden, record.complaint, record.client_id) == (0, "", CLIENT_ID), version
-        assert set(record.ids) <= ALLOWED, version
-        assert record.client_end is ClientEnd.FIN, version
-
-
-@pytest.mark.parametrize("mode", UNENDED)
-@pytest.mark.parametrize("client", EACH)
-def test_a_request_without_an_end_is_named_as_the_stage_at_which_the_library_hangs(
-    downloads: Callable[[str], Downloads], client: str, mode: str
-) -> None:
-    probe, record = downloads(client)[mode, NEWEST, False]
-    assert record.forbidden == 0
-    result = probe.result
-    if UNENDED[mode] not in DOWNLOADS[client]:
-        assert result.ok, result
-        return
-    assert (result.outcome, result.cause) == (Outcome.TIMEOUT, Cause.SILENCE), result
-    assert result.stage == UNENDED[mode]
-    assert UNENDED[mode] not in of_download(result)
-
-
-@pytest.mark.parametrize("client", [each for each in EACH if "account_updates" in DOWNLOADS[str(each.values[0])]])
-def test_an_end_of_the_connection_within_the_account_values_is_named_so(
-    downloads: Callable[[str], Downloads], client: str
-) -> None:
-    probe, _ = downloads(client)["account_values_cut", NEWEST, False]
-    assert (probe.result.outcome, probe.result.stage) == (Outcome.CLOSED, Stage.ACCOUNT_UPDATES), probe.result
-    assert probe.result.detail == "the peer ended the connection before the end of the account updates"
-
-
 SECRETS = ("CANARYSYM", "77001122", "CANARYEXCH", "31337", "4242.42", "2424.24", "98765432", "DU7654321", ACCOUNT)
 
 
-@pytest.mark.parametrize("mode", CANARY_MODES)
-@pytest.mark.parametrize("client", EACH)
-def test_nothing_of_the_accounts_contents_leaves_the_librarys_process(
-    downloads: Callable[[str], Downloads], client: str, mode: str
-) -> None:
-    probe, _ = downloads(client)[mode, NEWEST, True]
-    text = json.dumps(asdict(probe.result), default=str) + probe.printed
-    assert not [secret for secret in SECRETS if secret in text]
+@pytest.mark.slow
+class Library:
+    """What is tested of each library. One worker plays its downloads, in the first of these tests."""
+
+    client: str
+
+    def test_a_library_that_downloads_sends_read_only_requests_alone_at_every_framing(
+        self, downloads: Callable[[str], Downloads]
+    ) -> None:
+        for version in EDGES.get(self.client, FRAMINGS):
+            probe, record = downloads(self.client)["ok", version, False]
+            assert probe.result.ok, (version, probe.result)
+            assert set(of_download(probe.result)) == set(DOWNLOADS[self.client]), version
+            assert (record.forbidden, record.complaint, record.client_id) == (0, "", CLIENT_ID), version
+            assert set(record.ids) <= ALLOWED, version
+            assert record.client_end is ClientEnd.FIN, version
+
+    @pytest.mark.parametrize("mode", UNENDED)
+    def test_a_request_without_an_end_is_named_as_the_stage_at_which_the_library_hangs(
+        self, downloads: Callable[[str], Downloads], mode: str
+    ) -> None:
+        probe, record = downloads(self.client)[mode, NEWEST, False]
+        assert record.forbidden == 0
+        result = probe.result
+        if UNENDED[mode] not in DOWNLOADS[self.client]:
+            assert result.ok, result
+            return
+        assert (result.outcome, result.cause) == (Outcome.TIMEOUT, Cause.SILENCE), result
+        assert result.stage == UNENDED[mode]
+        assert UNENDED[mode] not in of_download(result)
+
+    def test_an_end_of_the_connection_within_the_account_values_is_named_so(
+        self, downloads: Callable[[str], Downloads]
+    ) -> None:
+        probe, _ = downloads(self.client)["account_values_cut", NEWEST, False]
+        if "account_updates" not in DOWNLOADS[self.client]:
+            assert probe.result.ok, probe.result
+            return
+        assert (probe.result.outcome, probe.result.stage) == (Outcome.CLOSED, Stage.ACCOUNT_UPDATES), probe.result
+        assert probe.result.detail == "the peer ended the connection before the end of the account updates"
+
+    @pytest.mark.parametrize("mode", CANARY_MODES)
+    def test_nothing_of_the_accounts_contents_leaves_the_librarys_process(
+        self, downloads: Callable[[str], Downloads], mode: str
+    ) -> None:
+        probe, _ = downloads(self.client)[mode, NEWEST, True]
+        text = json.dumps(asdict(probe.result), default=str) + probe.printed
+        assert not [secret for secret in SECRETS if secret in text]
+
+
+class TestIbAsync(Library):
+    client = "ib_async"
+
+
+class TestIbInsync(Library):
+    client = "ib_insync"
+
+
+class TestIbapi(Library):
+    client = "ibapi"
+
+
+class TestIbapi9811(Library):
+    client = "ibapi-9.81.1"
+
+
+class TestNautilusTrader(Library):
+    client = "nautilus_trader"
+
+
+class TestNautilusTrader1220(Library):
+    client = "nautilus_trader-1.220.0"
 
 
 # A library that tries what no monitor may send, its account download permitted or not.

@@ -19,7 +19,7 @@ from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all, played_once
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 Ending = tuple[Outcome, Stage | None, Cause | None, int | None]
 
@@ -132,8 +132,16 @@ VERSIONS = {
     "nautilus_trader-1.220.0": 187,
 }
 
-# The tests of one client run in one process: its modes are played by the first of them.
-EACH = [pytest.param(client, marks=pytest.mark.xdist_group(f"drivers {client}")) for client in CLIENTS]
+BEGUN = ("hello", "server version", "startApi", "managedAccounts", "nextValidId")
+OPTIONAL = ("error or notice", "contractDetailsEnd")  # they come when they come, or in the next segment
+EXCHANGED: Mapping[str, tuple[tuple[str, ...], str | None]] = {
+    "ok": ((*BEGUN, "reqCurrentTime", "currentTime", "reqContractDetails", "contractDetails"), None),
+    "requests_unanswered": ((*BEGUN, "reqCurrentTime"), None),
+    "no_accounts": (("hello", "server version", "startApi", "nextValidId"), None),
+    "handshake_then_silence": (("hello", "server version", "startApi"), None),
+    "close_after_start_api": (("hello", "server version", "startApi"), "gateway"),
+    "silent": (("hello",), None),
+}
 Matrix = Callable[[str], Mapping[str, Played]]
 
 
@@ -162,30 +170,124 @@ def deadline_of(client: str, mode: str) -> float:
     return 60.0 if mode in EXPECTED and expected(client, mode)[0] is not Outcome.TIMEOUT else 6.0
 
 
-def test_every_mode_of_the_simulator_has_an_expected_ending() -> None:
+def test_every_mode_and_every_library_is_tested_here() -> None:
     assert set(EXPECTED) == set(MODES)
+    assert {each.client for each in Library.__subclasses__()} == set(CLIENTS)
 
 
-@pytest.mark.parametrize("mode", EXPECTED)
-@pytest.mark.parametrize("client", EACH)
-def test_each_library_ends_as_expected_in_each_mode_for_the_true_reason(matrix: Matrix, client: str, mode: str) -> None:
-    result = matrix(client)[mode].probe.result
-    outcome, stage, cause, code = expected(client, mode)
-    assert (result.outcome, result.stage, result.code) == (outcome, stage, code), result.detail
-    assert result.cause == cause or (mode in EITHER and result.cause in (Cause.EOF, Cause.RESET)), result.detail
+@pytest.mark.slow
+class Library:
+    """What is tested of each library. One worker plays its modes, in the first of these tests."""
+
+    client: str
+
+    @pytest.mark.parametrize("mode", EXPECTED)
+    def test_each_library_ends_as_expected_in_each_mode_for_the_true_reason(self, matrix: Matrix, mode: str) -> None:
+        result = matrix(self.client)[mode].probe.result
+        outcome, stage, cause, code = expected(self.client, mode)
+        assert (result.outcome, result.stage, result.code) == (outcome, stage, code), result.detail
+        assert result.cause == cause or (mode in EITHER and result.cause in (Cause.EOF, Cause.RESET)), result.detail
+
+    @pytest.mark.parametrize("mode", EXPECTED)
+    def test_each_library_sends_only_what_a_monitor_may_and_closes_in_order(self, matrix: Matrix, mode: str) -> None:
+        records = matrix(self.client)[mode].records
+        assert len(records) <= 1  # one connection per probe, no hidden second attempt
+        for record in records:
+            assert record.forbidden == 0
+            assert set(record.ids) <= ALLOWED
+            assert record.client_id in (None, CLIENT_ID)
+            if mode not in ENDED_BY_THE_GATEWAY:
+                assert record.client_end is ClientEnd.FIN
+
+    def test_a_healthy_gateway_gives_every_stage_with_its_time(self, matrix: Matrix) -> None:
+        played = matrix(self.client)["ok"]
+        result, record = played.probe.result, played.records[0]
+        assert [stage for stage, _ in result.stages] == [
+            Stage.CONNECTED,
+            Stage.READY,
+            Stage.TIME,
+            Stage.ACCOUNTS,
+            Stage.CONTRACT,
+        ]
+        assert result.seconds is not None
+        between = result.seconds - sum(seconds for _, seconds in result.stages)
+        assert between > -0.001  # our own pause of 1.1 s between two requests is in neither
+        assert result.server is not None
+        assert result.server.version == VERSIONS[self.client]
+        assert record.ids == (Request.START_API, Request.REQ_CURRENT_TIME, Request.REQ_CONTRACT_DETAILS)
+
+    @pytest.mark.parametrize("mode", EXCHANGED)
+    def test_the_messages_of_each_librarys_connection_are_named_in_order(self, matrix: Matrix, mode: str) -> None:
+        exchange = matrix(self.client)[mode].probe.result.exchange
+        names, closed_by = EXCHANGED[mode]
+        asked = ("reqCurrentTime", "currentTime") if mode == "no_accounts" and self.client.startswith("ibapi") else ()
+        messages = [entry.name for entry in exchange if entry.direction is not Direction.CLOSED]
+        assert [name for name in messages if name not in OPTIONAL] == [*names, *asked]
+        assert [entry.name for entry in exchange if entry.direction is Direction.CLOSED] == (
+            [closed_by] if closed_by else []
+        )
+        assert [entry.seconds for entry in exchange] == sorted(entry.seconds for entry in exchange)
+
+    def test_what_a_session_lacks_is_named(self, matrix: Matrix) -> None:
+        result = matrix(self.client)["no_accounts"].probe.result
+        if result.stage is Stage.READY:
+            assert result.detail == "nextValidId arrived, managedAccounts did not"
+        assert (
+            matrix(self.client)["no_next_valid_id"].probe.result.detail
+            == "managedAccounts arrived, nextValidId did not"
+        )
+
+    def test_a_reply_in_two_segments_is_told_as_the_librarys_own_loss(self, matrix: Matrix) -> None:
+        result = matrix(self.client)["split_reply"].probe.result
+        if self.client.startswith(("ibapi", "nautilus")):
+            assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"
+        else:
+            assert result.ok
+
+    def test_a_contract_that_the_farms_cannot_answer_is_no_failure_of_the_library(self, matrix: Matrix) -> None:
+        assert "1100" in matrix(self.client)["upstream_lost"].probe.result.detail
+        assert "2110" in matrix(self.client)["upstream_broken"].probe.result.detail
+
+    async def test_a_copy_of_the_library_never_sends_two_requests_within_a_second(self) -> None:
+        worker = make_client(self.client)
+        try:
+            installed = await worker.start()
+            assert installed.version
+            assert worker.preloaded
+            began = time.monotonic()
+            played = await play(worker, "ok", deadline=60.0, spacing=None)
+            whole = time.monotonic() - began
+        finally:
+            await worker.stop()
+        assert played.probe.result.ok
+        sent = {entry.name: entry.seconds for entry in played.probe.result.exchange}
+        assert sent["reqContractDetails"] - sent["reqCurrentTime"] >= 1.0
+        assert played.probe.result.seconds is not None
+        assert played.probe.result.seconds < whole - 1.0  # the pause is ours, not the library's
 
 
-@pytest.mark.parametrize("mode", EXPECTED)
-@pytest.mark.parametrize("client", EACH)
-def test_each_library_sends_only_what_a_monitor_may_and_closes_in_order(matrix: Matrix, client: str, mode: str) -> None:
-    records = matrix(client)[mode].records
-    assert len(records) <= 1  # one connection per probe, no hidden second attempt
-    for record in records:
-        assert record.forbidden == 0
-        assert set(record.ids) <= ALLOWED
-        assert record.client_id in (None, CLIENT_ID)
-        if mode not in ENDED_BY_THE_GATEWAY:
-            assert record.client_end is ClientEnd.FIN
+class TestIbAsync(Library):
+    client = "ib_async"
+
+
+class TestIbInsync(Library):
+    client = "ib_insync"
+
+
+class TestIbapi(Library):
+    client = "ibapi"
+
+
+class TestIbapi9811(Library):
+    client = "ibapi-9.81.1"
+
+
+class TestNautilusTrader(Library):
+    client = "nautilus_trader"
+
+
+class TestNautilusTrader1220(Library):
+    client = "nautilus_trader-1.220.0"
 
 
 def of_wire(mode: str) -> Verdict:
@@ -210,24 +312,26 @@ async def wire_of(mode: str) -> tuple[Target, Report]:
         return target, await probe_target(target, Resolver())
 
 
-@pytest.mark.parametrize("version", [120, 151])
+async def wire_of_all() -> "Wires":
+    return dict(zip(EXPECTED, await asyncio.gather(*map(wire_of, EXPECTED)), strict=True))
+
+
 @pytest.mark.parametrize("client", ["ib_async", "ib_insync", "ibapi"])
-async def test_a_gateway_too_old_for_a_library_is_not_the_librarys_fault(client: str, version: int) -> None:
-    worker = make_client(client)
+async def test_a_gateway_too_old_for_a_library_is_not_the_librarys_fault(client: str) -> None:
+    worker, refuses, ids = make_client(client), client != "ibapi", (CLIENT_ID, CLIENT_ID + 1)
     try:
-        async with Gateway(setup=GatewaySettings(server_version=version)) as gateway:
-            probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 60.0, 0.0)
-            ids = (CLIENT_ID, CLIENT_ID + 1)
-            target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=ids)
-            wire = await probe_target(target, Resolver())
+        for version in (120, 151):
+            async with Gateway(setup=GatewaySettings(server_version=version)) as gateway:
+                probe = await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 60.0, 0.0)
+                target = Target("paper", gateway.host, gateway.port, Mode.PAPER, client_ids=ids)
+                wire = await probe_target(target, Resolver())
+            assert probe.result.ok is not refuses, version
+            assert probe.result.hello is not None
+            assert (probe.result.hello.minimum > version) is refuses
+            due = Verdict.SERVER_TOO_OLD if refuses else Verdict.HEALTHY
+            assert judge(put_beside(wire, {client: probe.result}), target) is due, version
     finally:
         await worker.stop()
-    refuses = client != "ibapi"
-    assert probe.result.ok is not refuses
-    assert probe.result.hello is not None
-    assert (probe.result.hello.minimum > version) is refuses
-    due = Verdict.SERVER_TOO_OLD if refuses else Verdict.HEALTHY
-    assert judge(put_beside(wire, {client: probe.result}), target) is due
 
 
 def put_beside(wire: Report, results: Mapping[str, LayerResult]) -> Report:
@@ -236,129 +340,34 @@ def put_beside(wire: Report, results: Mapping[str, LayerResult]) -> Report:
     return with_clients(wire, results, client_probes, wire.at)
 
 
-@pytest.mark.xdist_group("drivers")
-@pytest.mark.parametrize("mode", EXPECTED)
-async def test_no_client_and_no_gateway_is_accused_for_the_others_fault(matrix: Matrix, mode: str) -> None:
-    """Each client alone beside our own look at the wire, then all together."""
-    target, wire = await wire_of(mode)
-    results = {client: (await asyncio.to_thread(matrix, client))[mode].probe.result for client in CLIENTS}
-    for client, result in results.items():
-        lost = expected(client, mode) in OWN_FAULT
-        due = Verdict.CLIENT_FAULT if lost else of_clients(mode)
-        assert judge(put_beside(wire, {client: result}), target) is due, client
-    lost = any(expected(client, mode) in OWN_FAULT for client in CLIENTS)
-    passed = any(result.ok for result in results.values())
-    together = Verdict.CLIENT_FAULT if passed else Verdict.CLIENTS_FAILING
-    assert judge(put_beside(wire, results), target) is (together if lost else of_clients(mode))
-    failing = {name for name, result in results.items() if not result.ok}
-    if lost:
-        assert failing == {client for client in CLIENTS if expected(client, mode) in OWN_FAULT}
-        assert judge(put_beside(wire, {name: results[name] for name in failing}), target) is Verdict.CLIENTS_FAILING
+Wires = Mapping[str, tuple[Target, Report]]
 
 
-@pytest.mark.parametrize("client", EACH)
-def test_a_healthy_gateway_gives_every_stage_with_its_time(matrix: Matrix, client: str) -> None:
-    played = matrix(client)["ok"]
-    result, record = played.probe.result, played.records[0]
-    assert [stage for stage, _ in result.stages] == [
-        Stage.CONNECTED,
-        Stage.READY,
-        Stage.TIME,
-        Stage.ACCOUNTS,
-        Stage.CONTRACT,
-    ]
-    assert result.seconds is not None
-    between = result.seconds - sum(seconds for _, seconds in result.stages)
-    assert between > -0.001  # our own pause of 1.1 s between two requests is in neither
-    assert result.server is not None
-    assert result.server.version == VERSIONS[client]
-    assert record.ids == (Request.START_API, Request.REQ_CURRENT_TIME, Request.REQ_CONTRACT_DETAILS)
+@pytest.fixture(scope="module")
+def wires() -> Wires:
+    """Our own probe of every mode, all at once."""
+    return asyncio.run(wire_of_all())
 
 
-BEGUN = ("hello", "server version", "startApi", "managedAccounts", "nextValidId")
-OPTIONAL = ("error or notice", "contractDetailsEnd")  # they come when they come, or in the next segment
-EXCHANGED: Mapping[str, tuple[tuple[str, ...], str | None]] = {
-    "ok": ((*BEGUN, "reqCurrentTime", "currentTime", "reqContractDetails", "contractDetails"), None),
-    "requests_unanswered": ((*BEGUN, "reqCurrentTime"), None),
-    "no_accounts": (("hello", "server version", "startApi", "nextValidId"), None),
-    "handshake_then_silence": (("hello", "server version", "startApi"), None),
-    "close_after_start_api": (("hello", "server version", "startApi"), "gateway"),
-    "silent": (("hello",), None),
-}
+class TestBesideTheWire:
+    """Libraries beside our own probe of the same mode."""
 
-
-@pytest.mark.parametrize("mode", EXCHANGED)
-@pytest.mark.parametrize("client", EACH)
-def test_the_messages_of_each_librarys_connection_are_named_in_order(matrix: Matrix, client: str, mode: str) -> None:
-    exchange = matrix(client)[mode].probe.result.exchange
-    names, closed_by = EXCHANGED[mode]
-    asked = ("reqCurrentTime", "currentTime") if mode == "no_accounts" and client.startswith("ibapi") else ()
-    messages = [entry.name for entry in exchange if entry.direction is not Direction.CLOSED]
-    assert [name for name in messages if name not in OPTIONAL] == [*names, *asked]
-    assert [entry.name for entry in exchange if entry.direction is Direction.CLOSED] == (
-        [closed_by] if closed_by else []
-    )
-    assert [entry.seconds for entry in exchange] == sorted(entry.seconds for entry in exchange)
-
-
-@pytest.mark.parametrize("client", EACH)
-def test_what_a_session_lacks_is_named(matrix: Matrix, client: str) -> None:
-    result = matrix(client)["no_accounts"].probe.result
-    if result.stage is Stage.READY:
-        assert result.detail == "nextValidId arrived, managedAccounts did not"
-    assert matrix(client)["no_next_valid_id"].probe.result.detail == "managedAccounts arrived, nextValidId did not"
-
-
-@pytest.mark.parametrize("client", EACH)
-def test_a_reply_in_two_segments_is_told_as_the_librarys_own_loss(matrix: Matrix, client: str) -> None:
-    result = matrix(client)["split_reply"].probe.result
-    if client.startswith(("ibapi", "nautilus")):
-        assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"
-    else:
-        assert result.ok
-
-
-@pytest.mark.parametrize("client", EACH)
-def test_a_contract_that_the_farms_cannot_answer_is_no_failure_of_the_library(matrix: Matrix, client: str) -> None:
-    assert "1100" in matrix(client)["upstream_lost"].probe.result.detail
-    assert "2110" in matrix(client)["upstream_broken"].probe.result.detail
-
-
-@pytest.mark.parametrize("client", EACH)
-async def test_two_requests_are_never_sent_within_a_second(client: str) -> None:
-    worker = make_client(client)
-    try:
-        await worker.start()
-        began = time.monotonic()
-        played = await play(worker, "ok", deadline=60.0, spacing=None)
-        whole = time.monotonic() - began
-    finally:
-        await worker.stop()
-    assert played.probe.result.ok
-    sent = {entry.name: entry.seconds for entry in played.probe.result.exchange}
-    assert sent["reqContractDetails"] - sent["reqCurrentTime"] >= 1.0
-    assert played.probe.result.seconds is not None
-    assert played.probe.result.seconds < whole - 1.0  # the pause is ours, not the library's
-
-
-@pytest.mark.parametrize("client", EACH)
-async def test_an_upstream_loss_makes_no_library_open_a_second_connection(client: str) -> None:
-    worker = make_client(client)
-    try:
-        async with Gateway("upstream_lost") as gateway:
-            await worker.probe("127.0.0.1", gateway.port, CLIENT_ID, 60.0)
-            assert gateway.recorder.opened == 1
-            assert gateway.recorder.forbidden == 0
-    finally:
-        await worker.stop()
-
-
-@pytest.mark.parametrize("client", EACH)
-async def test_the_library_is_copied_not_imported_anew(client: str) -> None:
-    worker = make_client(client)
-    try:
-        installed = await worker.start()
-        assert worker.preloaded
-    finally:
-        await worker.stop()
-    assert installed.version
+    @pytest.mark.parametrize("mode", EXPECTED)
+    def test_no_client_and_no_gateway_is_accused_for_the_others_fault(
+        self, matrix: Matrix, wires: Wires, mode: str
+    ) -> None:
+        """Each client alone beside our own look at the wire, then all together."""
+        target, wire = wires[mode]
+        results = {client: matrix(client)[mode].probe.result for client in CLIENTS}
+        for client, result in results.items():
+            lost = expected(client, mode) in OWN_FAULT
+            due = Verdict.CLIENT_FAULT if lost else of_clients(mode)
+            assert judge(put_beside(wire, {client: result}), target) is due, client
+        lost = any(expected(client, mode) in OWN_FAULT for client in CLIENTS)
+        passed = any(result.ok for result in results.values())
+        together = Verdict.CLIENT_FAULT if passed else Verdict.CLIENTS_FAILING
+        assert judge(put_beside(wire, results), target) is (together if lost else of_clients(mode))
+        failing = {name for name, result in results.items() if not result.ok}
+        if lost:
+            assert failing == {client for client in CLIENTS if expected(client, mode) in OWN_FAULT}
+            assert judge(put_beside(wire, {name: results[name] for name in failing}), target) is Verdict.CLIENTS_FAILING

@@ -19,7 +19,7 @@ from exporter.clients.libraries import Library, Recipe, find_libraries, find_rec
 from tests.shell.clients_fakes import write_driver
 from tests.shell.support import alive, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("environments")]
+pytestmark = pytest.mark.slow
 
 HOME = Path("/home/someone")
 WRONG_HASH = f"    --hash=sha256:{'0' * 64}"
