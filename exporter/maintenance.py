@@ -33,7 +33,7 @@ class Day(StrEnum):
 
 
 class Region(StrEnum):
-    """Where the servers are to which an account belongs: they are reset at a time of their own."""
+    """Where IBKR's servers of an account are. Each region resets them at its own time."""
 
     NORTH_AMERICA = "north_america"
     EUROPE = "europe"
@@ -116,16 +116,16 @@ def latest(now: float, window: Window) -> Span | None:
 
 
 def expected_until(since: float, now: float, windows: Iterable[Window]) -> Span | None:
-    """The span that explains at `now` what began at `since`: it is open, and was then or a minute later.
+    """The span that is open at `now` and was open at `since`, when the failure began, or LEAD seconds later.
 
-    Of several, that which ends last.
+    Of several, the one that ends last.
     """
     spans = (span for span in _covering(since, windows) if span.begin <= now < span.end)
     return max(spans, key=lambda span: span.end, default=None)
 
 
 def overdue(since: float, now: float, windows: Iterable[Window]) -> Span | None:
-    """The span in which began what has not ended although the span has; None while any such span is open."""
+    """The span in which a failure that still lasts began, once that span is over; None while any such span is open."""
     spans = _covering(since, windows)
     return max(spans, key=lambda span: span.end) if spans and all(span.end <= now for span in spans) else None
 

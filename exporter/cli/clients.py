@@ -72,25 +72,25 @@ async def check_all(names: Sequence[str], configured: Mapping[str, ClientSpec]) 
         console.print(f"No client is configured or installed; {INSTALL_HINT}.")
         return False
     _print_table(console, _checks(checked, console))
-    for one in checked:  # lines, which the terminal wraps: a path or a command that is broken in two cannot be copied
-        console.print(Text(f"{one.client}: {one.problem or one.python}"), soft_wrap=True)
-        for conflict in one.conflicts:
-            console.print(Text(f"! {one.client}: {conflict.text}", "yellow"), soft_wrap=True)
+    for check in checked:  # lines, which the terminal wraps: a path or a command that is broken in two cannot be copied
+        console.print(Text(f"{check.client}: {check.problem or check.python}"), soft_wrap=True)
+        for conflict in check.conflicts:
+            console.print(Text(f"! {check.client}: {conflict.text}", "yellow"), soft_wrap=True)
             console.print(Text(f"  Remedy: {conflict.remedy}"), soft_wrap=True)
-    return all(one.usable for one in checked)
+    return all(check.usable for check in checked)
 
 
 def _checks(checked: Sequence[ClientCheck], console: Console) -> Table:
     table = _table("Client", "Result", "Library", "Python", "Import", wide=True)
-    for one in checked:
-        found = one.installed
+    for check in checked:
+        version = check.installed
         usable, unusable = f"{good(console)} usable", f"{bad(console)} unusable"
-        result = Text(usable, "green") if one.usable else Text(unusable, "red")
-        if found is None:
-            table.add_row(one.client, result, one.library, "", "")
+        result = Text(usable, "green") if check.usable else Text(unusable, "red")
+        if version is None:
+            table.add_row(check.client, result, check.library, "", "")
         else:
-            seconds = f"{found.import_seconds:.1f} s"
-            table.add_row(one.client, result, f"{found.library} {found.version}", found.python, seconds)
+            seconds = f"{version.import_seconds:.1f} s"
+            table.add_row(check.client, result, f"{version.library} {version.version}", version.python, seconds)
     return table
 
 

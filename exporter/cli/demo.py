@@ -112,21 +112,21 @@ async def fleet(clients: Mapping[str, ClientSpec]) -> AsyncIterator[tuple[Target
     async with AsyncExitStack() as stack:
         players = []
         targets = []
-        for one in (*library_gateways(clients), *FLEET):
-            turns = read_timeline(one.timeline)
+        for row in (*library_gateways(clients), *FLEET):
+            turns = read_timeline(row.timeline)
             gateway = await stack.enter_async_context(Gateway(turns[0].mode, setup=SETUP))
-            players.append(asyncio.create_task(play_timeline(turns, gateway.set_mode), name=f"play {one.name}"))
+            players.append(asyncio.create_task(play_timeline(turns, gateway.set_mode), name=f"play {row.name}"))
             targets.append(
                 Target(
-                    one.name,
+                    row.name,
                     gateway.host,
                     gateway.port,
-                    one.mode,
-                    one.interval,
+                    row.mode,
+                    row.interval,
                     DEADLINE,
                     client_ids=CLIENT_IDS,
                     account=ACCOUNT,
-                    clients=one.clients,
+                    clients=row.clients,
                     watch=True,
                 )
             )

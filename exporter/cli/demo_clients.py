@@ -56,10 +56,10 @@ async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
                     missing[name] = problem
     except TimeoutError:
         pass
-    usable = {name: one for name, one in environments().items() if one.state in (State.READY, State.OUTDATED)}
+    usable = {name: entry for name, entry in environments().items() if entry.state in (State.READY, State.OUTDATED)}
     specs = {
-        name: ClientSpec(name, one.recipe.library, str(one.python), interval=INTERVAL, deadline=DEADLINE)
-        for name, one in usable.items()
+        name: ClientSpec(name, entry.recipe.library, str(entry.python), interval=INTERVAL, deadline=DEADLINE)
+        for name, entry in usable.items()
     }
     for name, problem in missing.items():
         say(f"  {name} is not tried: {problem}")

@@ -41,7 +41,7 @@ class ReportRow(NamedTuple):
 def print_report(
     console: Console, target: Target, report: Report, verdict: Verdict, login: Login | None = None
 ) -> None:
-    """Print the whole report, in the order in which one reads it at 6 a.m."""
+    """Print the whole report, what matters first: verdict, evidence, actions."""
     if isinstance(console.file, TextIOWrapper):
         console.file.reconfigure(errors="replace")  # ASCII and Windows' code pages lack ✓ and ✗
     explanation = explain(report, target, verdict, login)
@@ -101,9 +101,9 @@ def _print_lines(console: Console, rows: Iterable[ReportRow]) -> None:
     for row in rows:
         took = f", {row.took}" if row.took else ""
         console.print(Text.assemble((row.test, "bold"), ": ", row.outcome, took))
-        for more in (row.library, row.details):
-            if more:
-                _print_indented(console, "  ", more)
+        for text in (row.library, row.details):
+            if text:
+                _print_indented(console, "  ", text)
     console.print()
 
 

@@ -72,8 +72,8 @@ def complete(config: Config) -> Config:
     specs = default_specs(config.default_clients)
     if config.default_clients != "installed":
         return with_default_clients(config, specs)
-    there = {spec.library for spec in specs}
-    absent = tuple(name for name in sorted(find_libraries()) if name not in there)
+    probed = {spec.library for spec in specs}
+    absent = tuple(name for name in sorted(find_libraries()) if name not in probed)
     return replace(with_default_clients(config, specs), not_installed=absent)
 
 

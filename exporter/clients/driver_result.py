@@ -171,8 +171,8 @@ def _exchange(lines: Sequence[Line]) -> tuple[Exchanged, ...]:
 def _exchanged(entry: object) -> Exchanged | None:
     match entry:
         case [str(direction), str(name), int() | float() as seconds, int(count)]:
-            known = _word(Direction, direction)
-            return Exchanged(known, name[:MAX_NAME], float(seconds), count) if known else None
+            way = _word(Direction, direction)
+            return Exchanged(way, name[:MAX_NAME], float(seconds), count) if way else None
     return None
 
 

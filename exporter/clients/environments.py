@@ -21,7 +21,7 @@ MARK = ".ibkr-exporter.json"
 
 
 class State(StrEnum):
-    """What is there of an environment."""
+    """How far an environment is installed."""
 
     MISSING = "missing"
     HALF_MADE = "half made"  # an install did not end; the next one starts over
@@ -40,7 +40,7 @@ class Environment:
 
 
 def clients_root(variables: Mapping[str, str], platform: str, home: Path) -> Path:
-    """Where the environments are."""
+    """The directory of the environments."""
     if given := variables.get(VARIABLE):
         return Path(given).expanduser()
     if platform.startswith("win"):
@@ -71,7 +71,7 @@ def find_environment(recipe: Recipe, root: Path, platform: str = sys.platform) -
 
 
 def list_environments(root: Path, recipes: Mapping[str, Recipe] | None = None) -> Sequence[Environment]:
-    """All that could be there, ready or not."""
+    """Every environment that can be installed, ready or not."""
     return [find_environment(recipe, root) for recipe in (recipes or find_recipes()).values()]
 
 

@@ -1,7 +1,7 @@
 """The process that has imported a library and forks a copy of itself for each probe.
 
 drivers/serve.py has the protocol. One Unix socket carries it, with the descriptors of a probe's pipes; when that
-socket closes, also because we died, the fork server kills its copies and ends.
+socket closes, even because we died, the fork server kills its copies and ends.
 """
 
 import asyncio

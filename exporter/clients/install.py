@@ -1,8 +1,8 @@
-"""Make an environment: find a Python, make a virtual environment, fill it from the pins. Uses uv where it is at hand.
+"""Make an environment: find a Python, make a virtual environment, install the pins. Uses uv where it is installed.
 
-It may be stopped at any moment and started again: pip and uv keep what they have downloaded, and an environment
-without its mark is made again from the start. Both take a package for installed if its metadata is there, whatever is
-missing of the rest, so an unmarked environment cannot be completed.
+It may be stopped at any moment and started again: pip and uv keep their downloads, and an environment without its mark
+is made again from the start. It is not completed, because pip and uv take a package with metadata for installed,
+whatever else of it is missing.
 """
 
 import shutil

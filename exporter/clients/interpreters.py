@@ -1,4 +1,4 @@
-"""Find a Python of a wanted version. Every candidate is run first: a version manager's shim may have none behind it."""
+"""Find a Python of a wanted version. Each candidate is run first: a version manager's shim may have none behind it."""
 
 import itertools
 import os

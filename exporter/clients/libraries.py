@@ -75,7 +75,7 @@ def version_text(version: Version) -> str:
 
 
 def _requirements() -> Path:
-    """Inside an installed package, or in the repository."""
+    """The directory of the requirements, in an installed package or in the repository."""
     shipped = HERE / "requirements"
     return shipped if shipped.is_dir() else HERE.parents[1] / "deploy" / "clients"
 

@@ -1,4 +1,4 @@
-"""One probe of a target by a client, under a lease: meanwhile the exporter does not probe that target otherwise.
+"""One probe of a target by a client, under a lease: while it lasts, no other probe of ours runs on that target.
 
     a pause                the gateway releases the client id that was used before
     a handshake            if it fails, the client is not started: the wire's verdict stands
@@ -24,7 +24,7 @@ from exporter.verdict.client_blame import ClientProbe, answered, discard, doubt_
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 ENDING = 2 * SETTLING  # seconds kept for killing a client at the end of its time
 COMPARED = (5, 7)  # connections of ours
-LEAST = 0.1  # seconds for a client, however near the wire's next probe is
+LEAST = 0.1  # seconds that a client gets even if the wire's next probe is near
 IN_USE = 326
 
 
@@ -39,7 +39,7 @@ class EndpointLease:
         self._over = asyncio.Event()
 
     async def wait(self, seconds: float | None) -> None:
-        """Wait for the end of the lease; ask for it after `seconds`."""
+        """Wait for the end of the lease; request it after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._over.wait()
@@ -55,14 +55,14 @@ class EndpointLease:
         self._over.set()
 
     async def work(self, task: asyncio.Task[ClientProbe]) -> ClientProbe | None:
-        """The task's result; None if the lease was asked for first, and the task cancelled."""
+        """The task's result; None if the end of the lease was requested first, and the task cancelled."""
         requested = asyncio.create_task(self._wanted.wait())
         try:
             await asyncio.wait({task, requested}, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in (task, requested):
-                one.cancel()
+            for waiter in (task, requested):
+                waiter.cancel()
             await asyncio.gather(task, requested, return_exceptions=True)
 
 
@@ -132,7 +132,7 @@ def skip(member: PooledClient) -> ClientProbe:
 
 
 def pause(member: PooledClient, cause: Cause) -> ClientProbe:
-    """The probe of a client that rests on this target, or is suspended: that holds until a reload."""
+    """The probe of a client that rests on this target, or is suspended until a reload."""
     result = replace(skipped(member.spec.name, member.installed), cause=cause)
     probe = ClientProbe.of(result, time.time(), member.spec.interval)
     return replace(probe, expires=math.inf) if cause is Cause.SUSPENDED else probe

@@ -36,7 +36,7 @@ def parse_port(text: str) -> int:
 
 
 def whole(text: str) -> int | None:
-    """The whole number that the text is, of at most ten digits; None for any other text."""
+    """The whole number in the text, of at most ten digits; None for any other text."""
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
@@ -64,7 +64,7 @@ def check_account(text: str) -> str:
 
 
 def check_host(host: str) -> str:
-    """The host if it is a host name or an IP address, and nothing besides. Raises InvalidValue."""
+    """The host if it is a host name or an IP address. Raises InvalidValue."""
     if not host:
         raise InvalidValue("the host is empty", "Give a host name or an IP address, for example 127.0.0.1")
     if "://" in host:

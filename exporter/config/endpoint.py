@@ -58,7 +58,7 @@ def split_endpoint(text: str) -> tuple[str, str]:
 
 
 def free_client_ids(avoid: Collection[int], number: int = RESERVED) -> tuple[int, ...]:
-    """The first ids from 9001 on that no trading program uses, nor drifts to when its own is refused."""
+    """The first ids from 9001 on that no trading program uses, nor moves to when its own is refused."""
 
     def free() -> Iterator[int]:
         for client_id in count(FIRST_CLIENT_ID):

@@ -47,7 +47,7 @@ def _shortened(text: str) -> str:
 class ConfigError(Exception):
     """A configuration that cannot be used. `problems` has every fault, in the order of the lines.
 
-    `files` are those that were read, with what each was like before.
+    `files` are those that were read, with their stamps.
     """
 
     def __init__(self, problems: Iterable[Problem], files: Mapping[Path, Stamp] | None = None) -> None:
@@ -57,9 +57,9 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """`Did you mean "port"?`, or an empty text when no known word is near."""
-    near = get_close_matches(word, known, n=1)
+def suggestion(word: str, words: Sequence[str]) -> str:
+    """`Did you mean "port"?`, or an empty text when none of `words` is near."""
+    near = get_close_matches(word, words, n=1)
     return f'Did you mean "{near[0]}"?' if near else ""
 
 

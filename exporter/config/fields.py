@@ -58,12 +58,12 @@ def checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
-def matching(pattern: str, what: str, remedy: str) -> AfterValidator:
+def matching(pattern: str, kind: str, remedy: str) -> AfterValidator:
     """Text of one shape."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern.removesuffix("$"), text):
-            raise unfit(f'"{text}" is not {what}', remedy)
+            raise unfit(f'"{text}" is not {kind}', remedy)
         return text
 
     return AfterValidator(check)

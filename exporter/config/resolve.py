@@ -173,15 +173,15 @@ def _known(names: Collection[str]) -> str:
 
 
 def _check_ids(section: TargetSection, target: Target, loc: Loc, complain: Complain) -> None:
-    here = (*loc, "client_ids")
+    place = (*loc, "client_ids")
     for index, client_id in enumerate(target.client_ids):
         if client_id in target.client_ids[:index]:
-            complain((*here, index), f"client id {client_id} is written twice", "Keep one of them")
+            complain((*place, index), f"client id {client_id} is written twice", "Keep one of them")
         if client_id in target.avoid_client_ids:
             message = (
                 f"client id {client_id} is in avoid_client_ids: a probe with it would throw the trading program off"
             )
-            complain((*here, index), message, "Reserve an id that no program uses, such as 9001")
+            complain((*place, index), message, "Reserve an id that no program uses, such as 9001")
     if not target.client_ids:
         remedy = "Reserve one in client_ids, or remove this"
         if section.clients:

@@ -1,4 +1,4 @@
-"""What tells that a file has changed, without reading it."""
+"""Whether a file has changed, without reading it."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ Stamp = tuple[int, int, int] | None  # time of the last change, inode and size; 
 
 
 def stamp(path: Path) -> Stamp:
-    """What tells that the file changed. Links are followed: Kubernetes changes a volume by swapping one."""
+    """A file's stamp; another one shows a change. Links are followed: Kubernetes changes a volume by swapping one."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a path's own stat() is the same; this says that links are followed
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a configuration comes to: plain values, whichever way it was given."""
+"""The configuration as plain values, from a file or from the environment."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ LIBRARIES = tuple(sorted(file.name.removesuffix("_driver.py") for file in _DRIVE
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a target gets that does not say otherwise. Durations are in seconds."""
+    """The settings of a target that does not set its own. Durations are in seconds."""
 
     interval: float = INTERVAL
     deadline: float = DEADLINE
@@ -59,7 +59,7 @@ class Config:
     configuration file, or the word `environment`. `external_url` and `route_prefix` end without a slash and may be
     empty. With `systemd_socket` the sockets come from systemd, and `listen` is not used.
 
-    `files` are all that was read, with what each was like before: a change of one calls for a reload.
+    `files` are all that was read, with their stamps: a change of one calls for a reload.
 
     Where no clients are configured, `default_clients` says which are tried, and `open_targets` by which targets: the
     names of those that list none themselves. Config knows no environments; `with_default_clients` puts the clients in,

@@ -1,7 +1,7 @@
 """`${NAME}` in a value of the configuration file: the environment's variable of that name. `$$` is one dollar sign.
 
-The file is parsed before, so what a variable holds is one value, whatever characters it has: a text, or the number, or
-true or false, where the key takes that.
+The file is parsed first, so a variable gives one value, whatever characters it has: a text; or a number, true or false
+where the key takes that.
 """
 
 import re

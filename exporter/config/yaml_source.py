@@ -165,9 +165,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
         return Problem(file, mark.line + 1, mark.column + 1, "", message, remedy)
     began = getattr(error, "context_mark", None)
     where = f" ({context}, begun on line {began.line + 1})" if context and began else ""
-    what = f"{getattr(error, 'problem', None) or 'it cannot be parsed'}{where}"
+    message = f"{getattr(error, 'problem', None) or 'it cannot be parsed'}{where}"
     remedy = "See the indentation, the brackets and the quotes of this line and the one before"
-    return Problem(file, mark.line + 1, mark.column + 1, "", f"this is not YAML: {what}", remedy)
+    return Problem(file, mark.line + 1, mark.column + 1, "", f"this is not YAML: {message}", remedy)
 
 
 class _Reader:

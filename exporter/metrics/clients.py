@@ -1,6 +1,6 @@
 """The metrics of client libraries: for each target how each got through, and what each client is.
 
-A client that was not tried, or not for a reason of its own, has no success and no times.
+A client that was not tried, or was skipped because the wire failed, has no success and no times.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from exporter.verdict.client_blame import is_conclusive
 
 
 def results(view: View) -> Iterator[tuple[str, LayerResult]]:
-    """The results of the clients in the report, as far as none is too old, each with its client's name."""
+    """The results of the clients in the report, each with its client's name; those that have expired are not in it."""
     if view.claim is None or not view.state.client_probes:
         return
     probes = view.state.client_probes

@@ -1,4 +1,4 @@
-"""The metrics of what surrounds a target: maintenance windows, the gateway's login, where the target is."""
+"""The metrics of what surrounds a target: maintenance windows, the gateway's login, labels."""
 
 from collections.abc import Iterator
 

@@ -39,7 +39,7 @@ WITH_DOWNLOAD = (*WITH_SESSION, Layer.DOWNLOAD)
 
 
 def probes(view: View) -> Iterator[Sample]:
-    """How often each layer and each client was probed; of one that was not yet, 0."""
+    """How often each layer and each client was probed; 0 before the first."""
     target = view.state.target
     done = {(layer, ""): 0 for layer in _wire_layers(target)} | {(Layer.CLIENT, client): 0 for client in target.clients}
     done |= view.state.probes
@@ -47,7 +47,7 @@ def probes(view: View) -> Iterator[Sample]:
 
 
 def failures(metric: Metric) -> Lines:
-    """How these failed; of each way that is possible, 0 before the first."""
+    """How often each ended in each outcome that is possible; 0 before the first."""
     every = samples_of_view(_failures)(metric)
     none: Mapping[tuple[Layer, ...], list[str]] = {
         layers: around_target(metric, ((key, 0) for key in _possible(layers)))

@@ -1,4 +1,4 @@
-"""From states to `/metrics`: each scrape writes every line from the present states, none is kept.
+"""From states to `/metrics`: each scrape writes every line from the present states and keeps none.
 
 With a thousand targets a scrape is some eighty thousand lines, so the text is written here family by family instead of
 by a client library's sample objects (docs/adr/0003). It comes in chunks, so that a server can let others run in

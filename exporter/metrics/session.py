@@ -1,6 +1,6 @@
 """The metrics of a session: its stages, the gateway's clock, accounts, links and farms; and of the watch.
 
-A value that the gateway did not tell has no line. Accounts are counted here, never named.
+A value that the gateway did not report has no line. Accounts are counted here, never named.
 """
 
 from collections.abc import Iterator

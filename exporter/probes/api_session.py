@@ -1,4 +1,4 @@
-"""A session on an open connection, from startApi on: what was asked when, what came, and what that tells.
+"""A session on an open connection, from startApi on: the requests with their times, the answers, and the facts in them.
 
 The session probe goes through it once; the watch stays in it. Nothing but startApi and reqCurrentTime is sent here; the
 account download sends its own requests (download.py).
@@ -20,7 +20,7 @@ ENDS = frozenset({Cause.EOF, Cause.RESET})
 FLOOD = READ_SIZE  # bytes in one read: more may be waiting
 
 
-class Arrival(NamedTuple):
+class SentAt(NamedTuple):
     """When something was sent: by the clock that never jumps (seconds) and by that of the kernel's stamps (unix ns)."""
 
     at: float
@@ -28,7 +28,7 @@ class Arrival(NamedTuple):
 
 
 class ApiSession:
-    """One session of ours. `facts` is what the gateway has told, `stages` how long each part took, in seconds."""
+    """One session of ours. `facts` is what the gateway has reported, `stages` how long each part took, in seconds."""
 
     def __init__(self, connection: Connection, version: int, client_id: int, clock: Callable[[], float]) -> None:
         """Nothing is sent yet. `version` is the negotiated one, `clock` monotonic."""
@@ -43,8 +43,8 @@ class ApiSession:
         self._version = version
         self._clock = clock
         self._inbox = Inbox(version)
-        self._began = Arrival(clock(), time.time_ns())
-        self._asked: list[Arrival] = []  # requests for the time that are not answered
+        self._began = SentAt(clock(), time.time_ns())
+        self._asked: list[SentAt] = []  # requests for the time that are not answered
         self._stamp: Stamp | None = None
         self._unreadable = ""
 
@@ -84,7 +84,7 @@ class ApiSession:
         return self._connection.send(messages.request_current_time(self._version))
 
     async def hear(self) -> Cause | None:
-        """Wait for the next bytes and take in what they say. None, or why no more will come."""
+        """Wait for the next bytes and apply the messages in them. None, or why no more will come."""
         received = await self._connection.receive()
         ending: Cause | None = None
         for message in self._inbox.feed(received.data):
@@ -93,7 +93,7 @@ class ApiSession:
             else:
                 ending = self._take(message, received) or ending
         if ending is None and received.cause in ENDS and self._refused():
-            return Cause.API_ERROR  # it said why, then it ended the session
+            return Cause.API_ERROR  # an error gave the reason before the end
         if len(received.data) >= FLOOD:
             await asyncio.sleep(0)  # a gateway that never stops talking stops neither the others nor the deadline
             ending = ending or (Cause.SILENCE if self._connection.expired else None)
@@ -162,7 +162,7 @@ class ApiSession:
             case _:
                 pass
         if received.stamp is not None and received.stamp <= self._began.wall:
-            return None  # it was said unasked: no answer to startApi, and nothing to be timed
+            return None  # it came before startApi was sent: it is no answer, so it has no time
         self._lap(Stage.START_API, self._began, received)
         if before.next_valid_id is None and self.facts.next_valid_id is not None:
             self._lap(Stage.NEXT_VALID_ID, self._began, received)
@@ -176,30 +176,30 @@ class ApiSession:
         The comparison is with the middle between request and answer. With two requests under way it is unknown which
         one was answered: then the offset stays as it was.
         """
-        asked, alone = self._asked[0], len(self._asked) == 1
+        request, alone = self._asked[0], len(self._asked) == 1
         self._asked.clear()
         self.stages.pop(Stage.CURRENT_TIME, None)
-        self._lap(Stage.CURRENT_TIME, asked, received)
+        self._lap(Stage.CURRENT_TIME, request, received)
         self.seconds = self._since(self._began, received)[0]
         if alone:
-            middle = asked.wall / 1e9 + self.stages[Stage.CURRENT_TIME] / 2
+            middle = request.wall / 1e9 + self.stages[Stage.CURRENT_TIME] / 2
             self.facts = replace(self.facts, clock_offset=seconds + 0.5 - middle)
 
-    def _lap(self, stage: Stage, since: Arrival, received: Received) -> None:
+    def _lap(self, stage: Stage, since: SentAt, received: Received) -> None:
         """Note how long a stage took, the first time it is passed."""
         if stage not in self.stages:
             self.stages[stage], self._stamp = self._since(since, received)
 
-    def _since(self, moment: Arrival, received: Received) -> tuple[float, Stamp]:
-        """Seconds from then to these bytes: by the kernel's stamp unless the wall clock was set meanwhile."""
-        elapsed = self._clock() - moment.at
-        stamped = None if received.stamp is None else (received.stamp - moment.wall) / 1e9
+    def _since(self, sent: SentAt, received: Received) -> tuple[float, Stamp]:
+        """Seconds from the request to these bytes: by the kernel's stamp unless the wall clock was set meanwhile."""
+        elapsed = self._clock() - sent.at
+        stamped = None if received.stamp is None else (received.stamp - sent.wall) / 1e9
         if stamped is not None and 0 < stamped <= elapsed:
             return stamped, Stamp.KERNEL
         return elapsed, Stamp.USER
 
-    def _now(self) -> Arrival:
-        return Arrival(self._clock(), time.time_ns())
+    def _now(self) -> SentAt:
+        return SentAt(self._clock(), time.time_ns())
 
 
 def _cause_of_error(code: int) -> Cause:

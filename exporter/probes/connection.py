@@ -95,7 +95,7 @@ class Connection:
                     return Cause.CONNECT_TIMEOUT
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 info = timestamps.connect_info(sock)
-        if code and code not in ENDED:  # what ended it is for the handshake to tell: the hello will be refused
+        if code and code not in ENDED:  # the handshake reports what ended it: the hello cannot be sent
             return _cause_of_connect(code, address)
         if joined_to_itself(sock):
             return Cause.CONNECT_REFUSED  # no other program is there

@@ -12,8 +12,8 @@ from exporter.probes.resolver import Resolver
 class ProbeContext:
     """One tick of one target, handed from layer to layer. `clock` is monotonic, in seconds.
 
-    `server` is what the handshake learnt. `opened_before` counts the TCP connects of connections that came before the
-    present one; only a client id in use leads to a second.
+    `server` is the gateway's reply to the hello. `opened_before` counts the TCP connects of earlier connections;
+    only a client id in use leads to a second connection.
     """
 
     target: Target

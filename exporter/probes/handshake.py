@@ -16,7 +16,7 @@ async def probe_handshake(context: ProbeContext) -> LayerResult:
     connection, offer = context.connection, context.target.hello
     sent_at = time.time_ns()  # the clock of the kernel's stamps
     began = context.clock()
-    unsent = connection.send(hello.hello(offer))  # then the peer has gone; what it said before that is still to be read
+    unsent = connection.send(hello.hello(offer))  # a cause if the peer has gone; what it sent before is still read
     reader = ReplyReader(offer)
     while True:
         received = await connection.receive()
@@ -35,7 +35,7 @@ async def probe_handshake(context: ProbeContext) -> LayerResult:
             break
     if reply.cause is not None:
         return replace(_failed(reply.cause, elapsed, Stage.REPLY, reply.detail), code=reply.code)
-    if reply.rest:  # the session's, if one is begun: where the stream was cut says nothing
+    if reply.rest:  # messages of the session came in the same segment
         connection.keep(Received(reply.rest, received.stamp or sent_at))
     stamped = None if received.stamp is None else (received.stamp - sent_at) / 1e9
     # The stamp is wall clock time: where that clock was set meanwhile, ours, which never jumps, is the better one.
@@ -53,7 +53,7 @@ async def probe_handshake(context: ProbeContext) -> LayerResult:
 
 
 def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, reader: ReplyReader) -> LayerResult:
-    """No whole reply: the hello could not even be sent, or the peer ended or fell silent."""
+    """No whole reply: the hello could not be sent, or the peer ended the connection or sent nothing more."""
     cause, stage = (ended, Stage.REPLY) if unsent is None else (unsent, Stage.HELLO)
     if not reader.held and not reader.passed:
         return _failed(cause, elapsed, stage)

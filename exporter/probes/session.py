@@ -23,7 +23,7 @@ from exporter.protocol.messages import KNOWN_VERSION
 NOTICES_MOST = 0.5  # seconds after the answers that late notices are waited for
 NOTICES_QUIET = 0.1  # seconds without any after which no more are expected: they come in one burst with the answers
 
-# What the end of a second connection, after a 326, means for the session that it was opened for.
+# How a session ends for which a second connection, after a 326, could not be opened.
 SECOND_CONNECTION = {
     Cause.CONNECT_REFUSED: Cause.RESET,
     Cause.CONNECT_TIMEOUT: Cause.SILENCE,
@@ -88,7 +88,7 @@ async def _begin_and_use(context: ProbeContext, client_id: int, use: Use) -> Lay
 
 
 async def _read_notices(context: ProbeContext, session: ApiSession) -> None:
-    """Take in what the gateway still tells unasked: until it is quiet, and not for long."""
+    """Read the notices that come unasked, until none comes for NOTICES_QUIET seconds, NOTICES_MOST at most."""
     connection, now = context.connection, asyncio.get_running_loop().time
     until = now() + NOTICES_MOST
     cause = None

@@ -1,4 +1,4 @@
-"""One tick of one target: climb the ladder of layers until one fails, over one connection, within one deadline."""
+"""One tick of one target: probe layer after layer until one fails, over one connection, within one deadline."""
 
 import asyncio
 import time
@@ -37,8 +37,8 @@ async def probe_target(
     """Probe every layer of the target once. `deadline` in seconds from now; by default the target's own.
 
     What the target does wrong is in the results. What we do wrong is caught here, logged with its traceback, and
-    leaves a report that claims nothing. A probe that is cancelled has none: then `abandoned` is told how many
-    connections it had opened.
+    leaves a report that claims nothing. A cancelled probe has no report: then `abandoned` gets the number of
+    connections that it had opened.
     """
     at, began = time.time(), time.perf_counter()
     limit = target.deadline if deadline is None else deadline

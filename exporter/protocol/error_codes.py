@@ -1,4 +1,4 @@
-"""The API's errors by their numbers: what we take each for, and what we say of it. A gateway's own words never count.
+"""The API's errors by their numbers: what each means to us, in rules and in words. A gateway's own text never counts.
 
 Each with its source in docs/facts.md: codes.
 """

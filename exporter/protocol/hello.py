@@ -89,7 +89,7 @@ class ReplyReader:
     def feed(self, data: bytes) -> Reply | None:
         """The answer, once it is complete. Raises NotTheApiError as soon as what came can be none of this API.
 
-        A banner that has begun is waited for, so that the evidence is the same however the bytes were cut.
+        The reader waits for the rest of a banner, so that the evidence is the same however the bytes were cut.
         """
         self.held += data
         while True:
@@ -168,7 +168,7 @@ def _refusal(error: ApiError, rest: bytes) -> Reply:
 
 
 def _begins_as_banner(data: bytes) -> bool:
-    """More bytes may make a banner of this. Raises NotTheApiError if it is one already."""
+    """Whether further bytes may make this a banner. Raises NotTheApiError if it is one already."""
     for banner, cause in BANNERS:
         if data.startswith(banner):
             raise NotTheApiError(cause, f"it said {quoted(data)}")

@@ -61,7 +61,7 @@ class LogProblem(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_A_FILE = "not_a_file"
     UNREADABLE = "unreadable"  # an I/O error
-    STUCK = "stuck"  # reading it does not come back: a dead network mount
+    STUCK = "stuck"  # the read does not return: a dead network mount
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ FAILED = frozenset(
         LoginPhase.SAVED_SESSION_REFUSED,
     }
 )
-# Phases that are said again while they last: they began with the first line.
+# The gateway repeats the line of such a phase while it lasts: the phase began with the first one.
 LASTING = frozenset({LoginPhase.RESTARTING, LoginPhase.NETWORK_ERROR, LoginPhase.LOGGED_IN, LoginPhase.IDLE})
 
 AUTOMATIC = b"Running in auto-restart mode"
@@ -114,9 +114,9 @@ TIME = re.compile(rb"\0*([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.
 
 
 def follow(login: Login, lines: Sequence[bytes], changed: float) -> Login:
-    """The login after these lines more. `changed` is when the file was last written (unix seconds).
+    """The login after these further lines. `changed` is when the file was last written (unix seconds).
 
-    Any bytes will do: what is no known line changes nothing.
+    Lines that are not in the table change nothing.
     """
     last = next((stamp for stamp in map(_stamp, reversed(lines)) if stamp), None)
     login = replace(login, problem=None)
@@ -150,7 +150,7 @@ def _advanced(login: Login, phase: LoginPhase, line: bytes, at: float) -> Login:
 
 
 def _automatic(login: Login, phase: LoginPhase, line: bytes) -> bool:
-    """A restart forgets it, unless it says so itself, in the line before or after; so does the end of the login."""
+    """A restart clears the flag unless a line beside it calls it automatic; the end of the login clears it too."""
     if phase is LoginPhase.RESTARTING:
         return AUTOMATIC in line or (login.automatic and login.phase is LoginPhase.RESTARTING)
     return login.automatic and phase is not LoginPhase.LOGGED_IN
@@ -158,10 +158,10 @@ def _automatic(login: Login, phase: LoginPhase, line: bytes) -> bool:
 
 def _stamp(line: bytes) -> datetime | None:
     """The local time of a line, without zone; None where there is none."""
-    found = TIME.match(line)
-    if found is None:
+    match = TIME.match(line)
+    if match is None:
         return None
     try:
-        return datetime.fromisoformat(found[1].decode("ascii"))
+        return datetime.fromisoformat(match[1].decode("ascii"))
     except ValueError:  # the 31st of February
         return None

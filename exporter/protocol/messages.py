@@ -32,7 +32,7 @@ from exporter.protocol.wire import (
 KNOWN_VERSION = 226  # the highest server version whose messages we know
 MAX_READ = 256 * 1024  # bytes; the accounts of an adviser with 20,000 clients. A longer message is passed over unread
 MAX_TEXT = 500  # characters of an error's text
-UNPRINTABLE = "?"  # for an account of which no terminal should see the characters
+UNPRINTABLE = "?"  # for an account whose characters must not reach a terminal
 ERROR_VERSION_FIELD_UNTIL = 194  # from here on a text error has no version field
 
 _INTEGER = re.compile(rb"-?[0-9]{1,18}")
@@ -54,7 +54,7 @@ class ManagedAccounts:
 
 @dataclass(frozen=True, slots=True)
 class CurrentTime:
-    """The gateway's clock in unix seconds; it tells whole ones."""
+    """The gateway's clock in whole unix seconds."""
 
     seconds: int
 
@@ -239,7 +239,7 @@ def _text(data: bytes) -> str:
 
 
 def _accounts(listed: bytes) -> ManagedAccounts:
-    """A comma list, with or without a comma at its end. Names go to terminals: what is not printable does not."""
+    """A comma list, with or without a comma at its end. A name that is not printable becomes `?`."""
     names = (name.strip() for name in listed.decode("latin-1").split(","))
     return ManagedAccounts(tuple(name if name.isprintable() else UNPRINTABLE for name in names if name))
 

@@ -63,7 +63,7 @@ def farm_name(text: str) -> str:
 
 
 def fill_gaps(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
-    """The facts, and of others what these do not say about the link to IBKR and the farms.
+    """The facts, completed by `others` where they say nothing about the link to IBKR or about a kind of farm.
 
     A session reports all farms of a kind or none, so its list replaces the older one.
     """
@@ -76,13 +76,13 @@ def fill_gaps(facts: SessionFacts, others: SessionFacts) -> SessionFacts:
 
 
 def merge_newer(known: SessionFacts, before: SessionFacts, now: SessionFacts) -> SessionFacts:
-    """What is known, after what one session was told between two moments: only the difference is news.
+    """Merge into `known` what changed in one session from `before` to `now`.
 
-    What a session was told before, others may know better since.
+    What did not change there may be older than what is known.
     """
-    names = {_place(farm) for farm in before.farms} - {_place(farm) for farm in now.farms}
+    gone = {_place(farm) for farm in before.farms} - {_place(farm) for farm in now.farms}
     restored = before.upstream is False and now.upstream is True
-    kept = tuple(farm for farm in known.farms if _place(farm) not in names and (farm.connected or not restored))
+    kept = tuple(farm for farm in known.farms if _place(farm) not in gone and (farm.connected or not restored))
     upstream = known.upstream if now.upstream is before.upstream else now.upstream
     errors = dict.fromkeys((*known.errors, *(code for code in now.errors if code not in before.errors)))
     return replace(
@@ -97,8 +97,8 @@ def merge_newer(known: SessionFacts, before: SessionFacts, now: SessionFacts) ->
 def _apply_notice(facts: SessionFacts, notice: ApiError) -> SessionFacts:
     code = notice.code
     if code in RESTORED:
-        # Farms that are still disconnected are told of again; the others not always.
-        errors = tuple(one for one in facts.errors if one not in LOST)
+        # The gateway repeats the notice of a farm that is still disconnected, and not always that of the others.
+        errors = tuple(error for error in facts.errors if error not in LOST)
         errors = _listed(errors, code) if code == DATA_LOST else errors
         farms = tuple(farm for farm in facts.farms if farm.connected)
         return replace(facts, upstream=True, farms=farms, errors=errors)
@@ -131,7 +131,7 @@ def _place(farm: Farm) -> tuple[FarmKind, str]:
 def _joined(before: tuple[Farm, ...], news: tuple[Farm, ...]) -> tuple[Farm, ...]:
     """Every farm by kind and name, the news over what was before; a disconnected one is never crowded out."""
     if all(farm in before for farm in news):
-        return before  # most notices of a flood say what is known
+        return before  # most notices of a flood repeat what is known
     farms = {_place(farm): farm for farm in (*before, *news)}
     return tuple(sorted(sorted(farms.values(), key=lambda farm: farm.connected)[:MOST_FARMS]))
 

@@ -33,12 +33,12 @@ def decode(message: bytes) -> Fields:
 
 def occurrences(message: bytes, number: int) -> int:
     """How often a field occurs. Raises ValueError if the bytes are no message."""
-    return sum(1 for found, _ in _read_fields(message) if found == number)
+    return sum(1 for field, _ in _read_fields(message) if field == number)
 
 
 def every(message: bytes, number: int) -> Iterator[bytes]:
     """Yield the bytes of each occurrence of a field. Raises ValueError if the bytes are no message."""
-    return (value for found, value in _read_fields(message) if found == number and isinstance(value, bytes))
+    return (value for field, value in _read_fields(message) if field == number and isinstance(value, bytes))
 
 
 def _read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

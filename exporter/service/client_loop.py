@@ -110,7 +110,7 @@ class ClientLoop:
         return record(pause(client, Cause.SUSPENDED)) if self._blocked(client) is Cause.SUSPENDED else soon
 
     async def _shift(self) -> None:
-        """Connect once more, or not: where only some connections are answered, ours must not keep step with that."""
+        """Connect once more, by chance: where only some connections are answered, ours must not keep step with them."""
         states = self._shared.states
         if is_partial(states[self._target.name].falls) and random.random() < 0.5:  # noqa: S311, PLR2004 - a coin
             states.record_samples(self._target.name, [await self._shared.probe(replace(self._target, client_ids=()))])
@@ -130,7 +130,7 @@ class ClientLoop:
         return probe
 
     async def _probe_wire_after(self, target: Target) -> Report:
-        """The wire right after a client's failure; on record, unless it was probed with a lower hello."""
+        """Probe the wire right after a client's failure; record the report, unless it was probed with a lower hello."""
         if target is not self._target:
             return await self._shared.probe(target)
         report = await self._clock.probe_wire()
@@ -140,7 +140,7 @@ class ClientLoop:
     async def _wait_for_room(self, deadline: float) -> float:
         """When a client probe must be over. Where the time to the next tick is too short, wait for that tick first.
 
-        Less than the full deadline will do, but not less than CONVINCING seconds.
+        Less than the full deadline is enough, if it is at least CONVINCING seconds.
         """
         now, clock = asyncio.get_running_loop().time, self._clock
         grace = schedule.grace_seconds(self._target.interval, self._target.deadline)

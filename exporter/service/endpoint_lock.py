@@ -1,6 +1,6 @@
 """One probe at a time per endpoint (host and port): another caller shares its report, or waits.
 
-Several may want the same gateway at once: the clocks of targets that share an endpoint, `/probe`, a client probe.
+Several callers may want one gateway at once: the clocks of targets that share an endpoint, `/probe`, a client probe.
 """
 
 import asyncio
@@ -81,5 +81,5 @@ class EndpointLock:
 
 
 def _questions(target: Target) -> tuple[object, ...]:
-    """What a probe of this target asks its endpoint: targets of one endpoint may differ in it."""
+    """The target's settings that a probe depends on: targets of one endpoint may differ in them."""
     return target.hello, target.address_family, target.probe_ids

@@ -1,7 +1,7 @@
 """Open files: how many the system permits, and how many each use may have.
 
-Every connection is one. Where they run out, the exporter is blind to all gateways at once and cannot even say so; so
-each use has its share. A use that needs more waits or does without, by the rules below.
+Every connection is an open file. Without one the exporter can neither probe a gateway nor report that. So each use has
+its share; a use that needs more waits or does without, by the rules below.
 """
 
 import sys
@@ -32,7 +32,7 @@ class FileBudget:
 
 
 def budget(permitted: int) -> FileBudget:
-    """The open files divided, whatever is configured: a reload changes nothing about it."""
+    """Divide the open files. The configuration has no part in it, so a reload changes nothing."""
     own, visitors = min(OWN, permitted // 4), min(CONNECTIONS, permitted // 8)
     rest = max(1, permitted - own - 2 * visitors)
     return FileBudget(permitted, rest - rest // 2, rest // 2, visitors)
@@ -45,7 +45,7 @@ def shortfall(shares: FileBudget, targets: Sequence[Target]) -> int:
 
 
 def warn_if_scarce(shares: FileBudget, targets: Sequence[Target]) -> None:
-    """Log it where the files that may be open are too few for these targets."""
+    """Log a warning where the permitted open files are too few for these targets."""
     missing = shortfall(shares, targets)
     if missing:
         structlog.get_logger(__name__).warning(
@@ -59,9 +59,9 @@ def warn_if_scarce(shares: FileBudget, targets: Sequence[Target]) -> None:
 
 
 def limit_watches(targets: Sequence[Target], watches: int) -> tuple[Target, ...]:
-    """The targets, of which only so many are watched: the first ones, so that a reload leaves it at that.
+    """The targets, of which only the first are watched, as many as there are files for; after a reload the same ones.
 
-    A watch gives way to a probe: without a watch less is seen, without probes nothing.
+    Probes come before watches: without a watch less is seen, without probes nothing.
     """
     kept, left = [], watches
     for target in targets:
@@ -72,7 +72,7 @@ def limit_watches(targets: Sequence[Target], watches: int) -> tuple[Target, ...]
 
 
 def raise_limit() -> int:
-    """Take as many open files as the system permits; the number of them."""
+    """Raise the limit of open files to the most that the system permits; return it."""
     if sys.platform == "win32":
         return WITH_SELECT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -39,7 +39,7 @@ class Reloader:
     async def __call__(self) -> list[str]:
         """Give the problems of a configuration that is refused; none if the new one is in force."""
         log = structlog.get_logger(__name__)
-        async with self._lock:  # two at once would leave the targets of the one with the settings of the other
+        async with self._lock:  # two reloads at once could mix the targets of one with the settings of the other
             before = self._files = await self._stamps()
             try:
                 config = await in_daemon_thread(self._load, "read the configuration")

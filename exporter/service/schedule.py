@@ -1,6 +1,6 @@
 """When to probe: starts spread over the interval, a fixed grid for each target, missed ticks skipped, never queued.
 
-Pure arithmetic on seconds; the loop that waits is in service.py.
+Pure arithmetic on seconds; the loop that waits is in target_loop.py.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ def _slot(offset: float) -> float:
 def next_tick(origin: float, interval: float, now: float, last: float) -> Tick:
     """The first point of the grid that lies after `now` and at least half an interval after the `last` tick.
 
-    `skipped` counts the points that lay between: they are not made up for.
+    `skipped` counts the points in between, which are not caught up.
     """
     earliest = max(now, last + interval / 2)
     steps = int((earliest - origin) // interval) + 1
@@ -48,7 +48,7 @@ def next_tick(origin: float, interval: float, now: float, last: float) -> Tick:
 
 
 def soon_enough(tick: Tick, interval: float, last: float) -> Tick:
-    """The tick, or one halfway to it where it is more than an interval after the `last` one, which was off the grid."""
+    """The tick; or one halfway to it, where it is more than an interval after the `last` one, a tick off the grid."""
     gap = tick.due - last
     return Tick(last + gap / 2, 0) if 1.01 * interval < gap < 1.99 * interval else tick
 

@@ -15,7 +15,7 @@ from exporter.service.watch import HeartbeatTimings
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """States, endpoints and limits. `on_tick` gets each tick's lag (seconds) and the ticks skipped after it."""
+    """States, endpoints and limits. `on_tick` gets a tick's lag (seconds) and the number of ticks skipped after it."""
 
     states: TargetStates
     endpoints: EndpointLock

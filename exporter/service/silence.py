@@ -1,11 +1,11 @@
 """Why new connections are silent while the watch's session is answered: a limit, a relay, or a stuck gateway.
 
-    further connections beside the watch      one is answered: only some are silent, as behind a relay; the watch stays
+    further connections beside the watch      one is answered: some are silent, as behind a relay; the watch goes on
     the watch ends its session in order
-    the whole wire, once more                 silent: new connections are silent, and it was not for the watch
+    the whole wire, once more                 silent: new connections are silent with the watch and without it
     one more connection                       answered too: the gateway serves a limited number; the watch stays away
 
-So the watch never keeps a trading program out: at the first sign of that it lets go.
+So the watch never keeps a trading program out: it lets go at the first sign of that.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from exporter.state.suspension import is_silent
 from exporter.state.target import TargetState
 from exporter.verdict.client_blame import answered
 
-FURTHER = 2  # connections beside the watch, so that a relay's working backend has its turn
+FURTHER = 2  # connections beside the watch: one of them meets a relay's working backend
 ANSWER_MARGIN = 0.25  # seconds from our hello to the heartbeat's answer that proves a session alive
 USUAL_HANDSHAKES = 3  # times the last handshake's duration, where that is more
 HEARTBEATS = 1.5  # of a probe that is to see one

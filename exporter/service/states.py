@@ -1,4 +1,4 @@
-"""The present state of every target: every change of one goes through here, is logged, and wakes who waits for it.
+"""The present state of every target: each change goes through here, is logged, and wakes those who wait for it.
 
 Reports, watch events and client probes are folded into frozen states. No probes here, no clocks.
 """
@@ -153,12 +153,12 @@ class TargetStates(Mapping[str, TargetState]):
         self._log_verdict(before, state)
 
     def begin_client(self, name: str, client: str, installed: InstalledVersion | None) -> None:
-        """A client begins to connect; the gateway has just answered us."""
+        """Note that a client begins to connect; the gateway has just answered us."""
         state = self._states[name]
         self.put(replace(state, falls=begin_run(state.falls, client, installed, time.time())))
 
     def end_client(self, name: str) -> None:
-        """The client's connection is over."""
+        """Note that the client's connection has ended."""
         state = self._states[name]
         self.put(replace(state, falls=end_run(state.falls, time.time())))
 
@@ -172,14 +172,14 @@ class TargetStates(Mapping[str, TargetState]):
         self.put(replace(state, falls=falls, connections=state.connections + opened))
 
     def release_watch(self, name: str) -> None:
-        """The watch lets go, because new connections are silent beside its session."""
+        """Note that the watch lets go, because new connections are silent beside its session."""
         state = self._states[name]
         release = replace(state.release, times=state.release.times + 1, answered_at=state.watched.at)
         self._log.warning("watch lets go: new connections are silent beside its session", target=name)
         self.put(replace(state, release=release))
 
     def suspend_watch(self, name: str) -> None:
-        """New connections were answered as soon as the watch had let go: it stays away until a reload."""
+        """Suspend the watch until a reload: new connections were answered as soon as it had let go."""
         state = self._states[name]
         self._log.warning("watch suspended: the gateway serves a limited number of connections", target=name)
         self.put(replace(state, release=replace(state.release, limit=True)))

@@ -95,7 +95,7 @@ class TargetLoop:
             working = working_session(state.last) is not None
             (self._session_works.set if working else self._session_works.clear)()
             await self._keep_watch(state)
-            # A watch that has just gone silent is still connected: its target must not be left alone until it expires.
+            # A watch that has just gone silent is still connected: its target must be probed before the state expires.
             interval = schedule.spacing(self._target.interval, watched=state.watched.connected and working)
             last = self.due
             tick = schedule.soon_enough(schedule.next_tick(self._grid, interval, now(), last), interval, last)
@@ -106,7 +106,7 @@ class TargetLoop:
                 self.ticked.notify_all()
 
     async def _check_lower_hello(self) -> None:
-        """Where our hello has stayed unanswered for some ticks, see now and then whether a lower one is answered."""
+        """Where our hello has stayed unanswered for some ticks, try a lower one now and then."""
         target, shared = self._target, self._shared
         last, lowered = shared.states[target.name].last, lowered_target(target)
         if last is None or lowered is None or not hello_unanswered(last):

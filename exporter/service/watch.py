@@ -200,7 +200,7 @@ class WatchSession:
                 self.emit(WatchEventKind.ANSWERED)
 
     def _take_step(self, api: ApiSession, step: int) -> Cause | None:
-        """What follows the timeout of this step: a request, the event that it is late, or the request once more."""
+        """Do what follows the timeout of this step: send a request, emit that it is late, or send it once more."""
         if step == 1:
             self.emit(WatchEventKind.UNANSWERED)
             return None

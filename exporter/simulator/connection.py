@@ -32,7 +32,7 @@ class Phase(Enum):
     HELLO = auto()
     START = auto()
     SESSION = auto()
-    DEAF = auto()  # what still comes is not answered, only put into the record
+    DEAF = auto()  # what still comes is not answered, only recorded
     GONE = auto()
 
 
@@ -52,7 +52,7 @@ class SharedState:
         return self.setup.clock() + (self.setup.clock_offset if self.mode.clock_off else 0.0)
 
     def change(self, mode: GatewayMode) -> None:
-        """Another mode from now on; live sessions are told what such a change means to them."""
+        """Play another mode from now on; live sessions get the notices of the change."""
         self.mode = mode
         for connection in tuple(self.connections):
             if mode.port is PortBehaviour.REFUSED:
@@ -92,7 +92,7 @@ class ClientConnection:
         return self._phase in (Phase.DEAF, Phase.GONE)
 
     def announce_change(self) -> None:
-        """Tell a live session of links lost and restored since it was last told."""
+        """Send a live session the notices of links lost and restored since the last ones."""
         mode = self._shared.mode
         if self._phase is Phase.SESSION:
             version = self.record.version or 0
@@ -102,7 +102,7 @@ class ClientConnection:
             self._announced = mode
 
     def freeze(self) -> None:
-        """Leave a live session without what was still to be said."""
+        """Send a live session nothing more, not even the steps that are due."""
         if self._phase is Phase.SESSION:
             self.socket.play(responses.SILENCE, at_once=True)
 
@@ -117,7 +117,7 @@ class ClientConnection:
         self._record_unanswered()
 
     def _record_unanswered(self) -> None:
-        """Record what is not answered any more. After rubbish the beginning of a message is unknown."""
+        """Record what is not answered. After bytes that cannot be read the beginning of a message is unknown."""
         if self._phase is not Phase.DEAF:
             return
         data, self._buffer = self._buffer, b""
@@ -200,7 +200,7 @@ class ClientConnection:
         self._answer(responses.at_start(mode, shared.setup, version, shared.now()))
 
     def _reject(self, complaint: str) -> None:
-        """The client sent rubbish. A real gateway resets a connection that starts with it."""
+        """The client sent what cannot be read. A real gateway resets a connection that starts with it."""
         self.record.complaint = complaint
         self._buffer = b""
         if self._shared.mode.hello is HelloBehaviour.NOTHING:

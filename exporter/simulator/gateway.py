@@ -5,7 +5,7 @@
         await gateway.set_mode("silent")
         gateway.recorder.last()[0].ids  # what the last client sent
 
-Every mode is a row of modes.py; what the gateway is beside that (version, accounts, clock) is a GatewaySettings.
+Every mode is a row of modes/; the gateway's version, accounts and clock are in its GatewaySettings.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ class Gateway:
             self._after(self.setup.flap_period, find_mode(self.setup.flap_mode))
 
     def _act(self, mode: GatewayMode) -> None:
-        """Play this row: first the port, so that no connection is accepted into the old mode."""
+        """Play this mode: first the port, so that no connection is accepted in the mode before."""
         if self._listener is None or self._shared is None:
             return
         if mode.port is PortBehaviour.OPEN:

@@ -1,4 +1,4 @@
-"""The server's side of the protocol: what a TWS reads and says, in the three framings. Bytes to values, no I/O.
+"""The server's side of the protocol: what a TWS reads and sends, in the three framings. Bytes to values, no I/O.
 
 The framing of a message depends on the negotiated version, message by message (docs/facts.md: framings; the
 thresholds are those at which ibapi 10.37.2 to 10.51.1 ask in protobuf, and the answers follow the requests):

@@ -1,7 +1,7 @@
-"""What a client says to a gateway that does not answer: read for the record alone. Bytes to messages, no I/O.
+"""What a client sends to a gateway that does not answer: read for the record alone. Bytes to messages, no I/O.
 
 A library that is wrong about the state of its connection may send its requests to a silent gateway, or after the end
-of the session. The wire audit is to see those too.
+of the session. The wire audit sees those too.
 """
 
 from collections.abc import Iterator

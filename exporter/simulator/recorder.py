@@ -57,7 +57,7 @@ class ConnectionRecord:
     client_end: ClientEnd = ClientEnd.OPEN
     our_end: Ending | None = None
     received: int = 0  # messages after the hello
-    overheard: int = 0  # messages to a gateway that answers no more, or never did
+    overheard: int = 0  # messages that the gateway did not answer
     forbidden: int = 0
     messages: deque[ReceivedMessage] = field(default_factory=lambda: deque(maxlen=KEPT_MESSAGES))
 
@@ -71,7 +71,7 @@ class ConnectionRecord:
 class Recorder:
     """All connections: counters for ever, records of the last `kept`. `permitted` are the ids that a probe may send.
 
-    `most_as` tells of each of the first KEPT_IDS client ids how many connections that gave it were open at a time.
+    `most_as` counts for each of the first KEPT_IDS client ids the most connections that were open with it at a time.
     """
 
     kept: int = KEPT_CONNECTIONS
@@ -97,7 +97,7 @@ class Recorder:
         return record
 
     def start(self, record: ConnectionRecord, client_id: int) -> None:
-        """A connection has said which client it is; if it says so again, the last word counts."""
+        """A connection has sent its client id; if it sends another, the last one counts."""
         self._release(record)
         record.client_id = client_id
         self._open_as[client_id] += 1
@@ -128,7 +128,7 @@ class Recorder:
         self.messages[min(identity or 0, MAX_ID)] += 1
 
     def record_unanswered(self, record: ConnectionRecord, message: Message | None) -> None:
-        """Count a message that is not answered any more: it is not kept, but the audit sees it."""
+        """Count a message that is not answered: it is not kept, but the audit sees it."""
         forbidden = self._forbidden(message)
         record.overheard += 1
         record.forbidden += forbidden

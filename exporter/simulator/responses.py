@@ -1,4 +1,4 @@
-"""What the simulated gateway says, and when: pure functions from a mode to steps that connection.py plays."""
+"""What the simulated gateway sends, and when: pure functions from a mode to steps that scripted_socket.py plays."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ SESSIONS = frozenset(
 class Ending(StrEnum):
     """How the gateway ends a connection."""
 
-    CLOSE = "close"  # end of stream, in order; what the client still says is not answered
+    CLOSE = "close"  # end of stream, in order; what the client still sends is not answered
     RESET = "reset"
     DROP = "drop"  # close without reading: the client sees end of stream or a reset, as it happens
 
@@ -78,7 +78,7 @@ RESET: Script = (Step(ending=Ending.RESET),)
 
 
 def at_accept(mode: GatewayMode) -> Script:
-    """What is said and done as soon as a connection is accepted."""
+    """The steps as soon as a connection is accepted."""
     match mode.accept:
         case AcceptBehaviour.CLOSE:
             return CLOSE
@@ -97,7 +97,9 @@ def at_hello(mode: GatewayMode, setup: GatewaySettings, version: int, now: float
     steps = _reply(mode, setup, version, now)
     if mode.early is None:
         return steps
-    early = _early(mode.early, setup, now)  # in one segment with the reply: what a library makes of it needs no luck
+    early = _early(
+        mode.early, setup, now
+    )  # in one segment with the reply: then a library's reaction depends on no timing
     return (replace(steps[0], data=early + steps[0].data), *steps[1:]) if steps else (Step(early),)
 
 
@@ -246,7 +248,7 @@ def _download(mode: GatewayMode, question: Question) -> Script:
 
 
 def at_change(before: GatewayMode, after: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Script:
-    """What a live session is told when the gateway's mode changes: links lost and restored."""
+    """The notices of a live session when the gateway's mode changes: links lost and restored."""
     messages = []
     if before.upstream is not after.upstream:
         farms = "; ".join(farm.name for farm in setup.farms)
@@ -269,7 +271,7 @@ def bytewise(script: Script, pause: float) -> Script:
 def _opening(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:
     """What a session starts with, in the order of a recorded gateway: accounts, order id, the state of the links.
 
-    A malformed message comes in one segment with all of that: what a library makes of it then depends on no timing.
+    A malformed message comes in one segment with all of that: then a library's reaction depends on no timing.
     """
     if mode.malformed is not None:
         malformed = frame(b"") if mode.malformed is Malformed.EMPTY else messages.malformed_error(version)

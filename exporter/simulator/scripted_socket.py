@@ -17,7 +17,7 @@ from exporter.simulator.responses import Ending, Script, Step
 
 READ_MOST = 8192  # bytes at a time: keeps cutting frames off the buffer cheap
 DRAIN_SECONDS = 2.0  # after our end of stream, how long the client may take to end its own
-OUTBOX_MOST = 4096  # steps: a client that asks and never reads is not read any more
+OUTBOX_MOST = 4096  # steps: beyond that, nothing is read from a client that never reads its answers
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends a reset
 
 

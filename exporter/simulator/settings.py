@@ -1,4 +1,4 @@
-"""What the simulated gateway is: its version, accounts, farms and clock. What it does wrong is in modes.py."""
+"""What the simulated gateway is: its version, accounts, farms and clock. What it does wrong is in modes/."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class FarmCodes(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedFarm:
-    """One of IBKR's data farms; clients are told its state with a notice."""
+    """One of IBKR's data farms; clients get its state in a notice."""
 
     kind: FarmCodes
     name: str

@@ -20,7 +20,7 @@ def expires_at(state: TargetState) -> float | None:
 
 
 def expired(state: TargetState, now: float) -> bool:
-    """The last sign of the target is older than three intervals: the report claims nothing any more."""
+    """The last sign of the target is older than three intervals: the report claims nothing."""
     ends = expires_at(state)
     return ends is None or now > ends
 

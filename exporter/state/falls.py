@@ -1,6 +1,6 @@
 """Which connection of ours a gateway stopped answering after, and which connections rest or are suspended for that.
 
-A fall: a gateway that answered does not answer any more, within a client probe or up to a minute after it, or right
+A fall: a gateway that answered stops answering, within a client probe or up to a minute after it, or right
 after the first session of our own since it last began to answer.
 
     falls in a row    a client                                   sessions of our own
@@ -50,7 +50,7 @@ class FallTimings:
     recent: float = 1200.0
 
     def within(self, interval: float) -> "FallTimings":
-        """The timings for a target that is probed every `interval` seconds: it has taken a session well by its next."""
+        """The timings for a target that is probed every `interval` seconds: `settled` is one interval at most."""
         return replace(self, settled=min(self.settled, interval))
 
 
@@ -91,7 +91,7 @@ class Falls:
 
     @property
     def sessions_suspended(self) -> bool:
-        """No session of ours is begun any more, by probe, watch or library."""
+        """No session of ours is begun, by probe, watch or library."""
         return self.by_session >= SUSPENDED_AT
 
 

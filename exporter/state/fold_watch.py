@@ -1,7 +1,7 @@
 """Merge what the watch reports with what the probes find: one report with the newest facts.
 
-A probe looks at the whole target now and then. The watch gets the gateway's notices at once, and sees neither the port
-nor the libraries. So a watch event never makes a report of its own. It revises the last one, if its session works:
+A probe examines the whole target once an interval. The watch gets the gateway's notices at once, and sees neither the
+port nor the libraries. So a watch event never makes a report of its own. It revises the last one, if its session works:
 
     notices on links and farms       replace those of the report
     heartbeats stayed unanswered     the session counts as stalled, unless a probe began later
@@ -22,9 +22,9 @@ from exporter.verdict.rules import judge
 SEEN = "seen by the watch"
 COMPLETED = "completed by what was known before"
 LATE_TOO = "the watch's request for the time, in its own session, is unanswered too"
-CONFIRMATION = 1.0  # seconds in which a probe confirms that a gateway is silent, which has been so for a second already
+CONFIRMATION = 1.0  # seconds in which a probe confirms a silence that has lasted a second already
 MANY_HANDSHAKES = 10  # times the last handshake's duration, where that is more
-SLOW_REQUEST = 0.5  # seconds; where the last probe's request took as long, a late heartbeat is nothing new
+SLOW_REQUEST = 0.5  # seconds; where the last probe's request took as long, a late heartbeat is usual
 MEANWHILE = "the gateway ended the watch's session meanwhile; the library had ended with {}"
 NO_NEWS = frozenset({Cause.CLIENT_ID_IN_USE, Cause.VERSION_UNKNOWN})  # of the target, when a session ends so
 

@@ -1,4 +1,4 @@
-"""What the exporter leaves out on a target for the gateway's sake, and the evidence that says so. Pure."""
+"""Which probes the exporter leaves out so that the gateway is not disturbed, and the evidence that says so. Pure."""
 
 from dataclasses import dataclass, replace
 
@@ -42,14 +42,14 @@ class WatchRelease:
 
     @property
     def suspended(self) -> bool:
-        """The watch begins no session any more."""
+        """The watch begins no further session."""
         return self.limit or self.times >= RELEASES
 
 
 def fold_release(release: WatchRelease, report: Report) -> WatchRelease:
-    """The release after one more report of the wire: what was seen beside a silence holds while that lasts.
+    """The release after one more report of the wire: it holds while the silence lasts.
 
-    Of a gateway with a limit it holds on: its next silence may come from a program that has the place.
+    On a gateway with a limit it holds longer: its next silence may come from a program that has the place.
     """
     over = not is_silent(report) and not release.limit
     return replace(release, answered_at=None) if over and release.answered_at is not None else release

@@ -19,13 +19,13 @@ from exporter.verdict.client_blame import WIRE, ClientProbe
 from exporter.verdict.rules import WORKING, judge
 
 KEPT_REPORTS = 8
-KEPT_FAILURES = 12  # more than successes: they are what people ask about
+KEPT_FAILURES = 12  # more than successes: people ask about failures
 KEPT_CHANGES = 40
 KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
 TIMED = (Layer.HANDSHAKE, Layer.CLIENT)  # the layers of which a day's times are kept
 WAITED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # causes of a probe that waited for its whole deadline
-UNANSWERED = WAITED | {Cause.BROKEN_OFF}  # half an answer is none
+UNANSWERED = WAITED | {Cause.BROKEN_OFF}  # part of an answer counts as none
 PAUSE = 8.5  # seconds of silence that may be a pause: a page waits for them (deploy/rules/thresholds.py)
 LEAST_DEADLINE = 1.0  # seconds of a probe that follows at once
 
@@ -58,7 +58,7 @@ class Silence:
 
     @property
     def seconds(self) -> float:
-        """How long, as far as was probed."""
+        """The length in seconds, as far as was probed."""
         return self.until - self.began
 
 
@@ -107,7 +107,7 @@ class TargetState:
     client_times: Mapping[str, Histogram] = field(default_factory=dict)  # of the probes that succeeded, by client
     trends: Mapping[str, Trend] = field(default_factory=dict)  # of the handshake under "", of the others by client
     handshake_at: float | None = None  # when the last handshake worked
-    silence: Silence | None = None  # None: the last probe was answered, or did not get so far as to ask
+    silence: Silence | None = None  # None: the last probe was answered, or ended before its hello
 
 
 def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
@@ -139,9 +139,9 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
 def missing_silence(state: TargetState) -> FollowUp | None:
     """The probe that is to follow before the next tick; None: the schedule goes on.
 
-    A target that has just fallen silent may only pause, and a page must not wait for the next tick to know. The next
-    probe waits on for the rest of a pause. Where an answer was broken off nothing has waited yet: the rest of the pause
-    passes without a connection, and then comes a whole probe. One whose next ticks come soon anyway gets none.
+    A target that has just fallen silent may only pause, and a page must not wait for the next tick to know. So the next
+    probe waits for the rest of a pause. Where the answer was broken off no probe has waited: the rest of the pause
+    passes without a connection, then comes a whole probe. A target whose next ticks come soon anyway gets none.
     """
     silence, interval = state.silence, state.target.interval
     if silence is None or silence.seconds >= PAUSE or interval <= PAUSE / 2:
@@ -172,7 +172,7 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
     """The state under another configuration of the same endpoint, with `other` clients changed or gone.
 
     The last report is judged again by the new configuration. Nothing is kept of a client that is no longer configured,
-    so that no reload leaves labels behind that no configuration has.
+    so that no reload leaves labels that are in no configuration.
     """
     kept = {"", *target.clients}
     client_probes = {name: probe for name, probe in state.client_probes.items() if name in kept and name not in other}
@@ -223,7 +223,7 @@ def kept(report: Report, verdict: Verdict) -> Judged:
 
 
 def cut_short(report: Report, deadline: float) -> bool:
-    """It timed out at a shorter deadline than this one (seconds): an answer might have come in the rest."""
+    """Whether the report timed out at a shorter deadline than this one (seconds): an answer might have come later."""
     return report.seconds < deadline and any(result.outcome is Outcome.TIMEOUT for result in report.results)
 
 
@@ -234,7 +234,7 @@ def _beginning(state: TargetState, report: Report) -> float:
 
 
 def _silence(before: Silence | None, report: Report) -> Silence | None:
-    """The silence up to the end of this report; what we failed at ourselves ends none."""
+    """The silence up to the end of this report; a fault of our own does not end it."""
     if report.fault is not None:
         return before
     handshake = report.layer(Layer.HANDSHAKE)

@@ -13,7 +13,7 @@ class WatchEventKind(StrEnum):
     NEWS = "news"  # a notice: a link or a farm lost or restored
     ANSWERED = "answered"  # a heartbeat was answered
     UNANSWERED = "unanswered"  # a heartbeat is late: something may be wrong
-    ENDED = "ended"  # its session or its connection is over, or never came about
+    ENDED = "ended"  # its session or its connection has ended, or could not begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class WatchEvent:
     """One event at unix time `at`.
 
     `since` is when the request was sent that is still unanswered, in unix seconds. `result` says how a session ended;
-    None where we ended it. `opened` counts the TCP connections opened since the event before.
+    None where we ended it. `opened` counts the TCP connections opened since the previous event.
     """
 
     kind: WatchEventKind

@@ -101,7 +101,7 @@ def enough(limit: float, deadline: float) -> bool:
 
 
 def confirm(probe: ClientProbe, after: Report) -> ClientProbe:
-    """Return the probe as our own wire probe right after it leaves it: a failure counts only if the wire still answers.
+    """Return the probe as it counts after our own wire probe: a failure counts only if the wire still answers.
 
     If the wire answers the hello but then fails, the failure stays visible with a doubt.
     """
@@ -233,7 +233,7 @@ def clearly_at_fault(report: Report, result: LayerResult) -> bool:
 
 
 def download_unanswered(report: Report) -> bool:
-    """Each client that counts waited in vain for a request of the account download, and nothing shows that it ends."""
+    """No client that counts got the end of its request of the account download, and nothing shows that it ends."""
     failed = blamed(report)
     return bool(failed) and all(
         result.stage in DOWNLOAD_STAGES and not clearly_at_fault(report, result) for result in failed

@@ -135,19 +135,19 @@ def release(installed: InstalledVersion) -> str:
 
 
 def _client(result: LayerResult) -> str:
-    who = f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
+    client = f"{result.client} ({release(result.installed)})" if result.installed else str(result.client)
     took = "" if result.seconds is None else f" after {duration(result.seconds)}"
     if result.ok:
-        return f"{who} connected and was answered{took.replace(' after ', ' in ')}"
+        return f"{client} connected and was answered{took.replace(' after ', ' in ')}"
     if result.cause in PAUSED:
-        return f"{who} {PAUSED[result.cause]}"
+        return f"{client} {PAUSED[result.cause]}"
     if result.outcome is Outcome.UNAVAILABLE:
-        return f"{who} could not be tried, which says nothing of the gateway"
+        return f"{client} could not be tried, which says nothing of the gateway"
     if result.cause is Cause.CLIENT_ID_IN_USE:
-        return f"{who} was refused every client id that is reserved for it, which says nothing of the library"
+        return f"{client} was refused every client id that is reserved for it, which says nothing of the library"
     where = f" at the stage {result.stage.value}" if result.stage else ""
     why = f": {result.cause.value.replace('_', ' ')}" if result.cause else ""
-    return f"{who} failed{where}, {result.outcome.value}{took}{why}"
+    return f"{client} failed{where}, {result.outcome.value}{took}{why}"
 
 
 def exchange(result: LayerResult) -> str:

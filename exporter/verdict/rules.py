@@ -171,14 +171,14 @@ def _too_old_for_a_library(report: Report, target: Target) -> bool:
 
 
 def _contract_details_stalled(report: Report, target: Target) -> bool:
-    """Each client that counts waited in vain for contract details; one whose request was answered contradicts that."""
+    """No client that counts got contract details; one whose request was answered contradicts that."""
     failed, passed = blamed(report), any(result.ok for result in report.results if result.client)
     waited = all(result.outcome is Outcome.TIMEOUT and result.stage is Stage.CONTRACT for result in failed)
     return bool(failed) and waited and not passed and _answered(report, target)
 
 
 def _clients_failing(report: Report, target: Target) -> bool:
-    """Every client whose result counts failed; and if it is one alone, nothing shows that the library is at fault."""
+    """Every client whose result counts failed; if it is one alone, nothing shows that the library is at fault."""
     failed, passed = blamed(report), any(result.ok for result in report.results if result.client)
     if not failed or passed or not _answered(report, target):
         return False

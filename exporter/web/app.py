@@ -1,7 +1,7 @@
 """The HTTP routes: each a function of the present states.
 
-Only `/probe` starts a probe, and only `/-/reload` changes anything. Whatever is long is made in pieces, and others get
-their turn in between, so that no scrape and no page delays a probe.
+Only `/probe` starts a probe, and only `/-/reload` changes anything. Long answers are made in pieces; other tasks run in
+between, so that no scrape and no page delays a probe.
 """
 
 import asyncio
@@ -213,7 +213,7 @@ class Routes:
             host, port = parse_endpoint(endpoint)
             config, address = self._present(), ip_address(host)
             if any(address in network for network in config.probe_allow):
-                # in its one usual spelling: two of one address would be two targets, probed at the same time
+                # in its canonical form: two forms of one address would be two targets, probed at the same time
                 return target_for_endpoint(str(address), port, config.defaults, used_client_ids(config))
         except (ConfigError, ValueError):
             pass  # no address at all: refused like one that is not allowed
@@ -240,7 +240,7 @@ def _probe_chunks(state: TargetState, report: Report, openmetrics: bool) -> Iter
 
 
 def _debug(state: TargetState, report: Report) -> Iterator[str]:
-    """What blackbox_exporter's users know as the debug output: the log of the probe, then its metrics."""
+    """The debug output as in blackbox_exporter: the log of the probe, then its metrics."""
     explained = explanation(state, report)
     yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{explained.headline}\n\nEvidence:\n"
     yield from (f"  {line}\n" for line in explained.evidence)

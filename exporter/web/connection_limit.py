@@ -1,7 +1,7 @@
 """A limit on the connections to the HTTP server, and on how long one may stay without asking anything.
 
 aiohttp waits for ever for a request. Connections that never send one could fill the server; then no scraper gets in,
-and no file is left for a probe. Here the connection that has been idle longest makes room for the next
+and no open file is left for a probe. Here the connection that has been idle longest makes room for the next
 (docs/adr/0008).
 """
 
@@ -87,7 +87,7 @@ class LimitedConnection(asyncio.Protocol):
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass part of a request on. It extends no timeout: a byte now and then is how such a server is starved."""
+        """Pass part of a request on. It extends no timeout: a byte now and then would keep a connection for ever."""
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:

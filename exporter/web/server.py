@@ -56,7 +56,7 @@ async def serve(config: Config, load: Load | None, announce: Callable[[str], Non
 
 
 def check_listen(address: Listen, advice: str = ADVICE) -> None:
-    """Raise ListenError if the address cannot be had now."""
+    """Raise ListenError if the address cannot be opened now."""
     for listening in listening_sockets((address,), advice):
         listening.close()
 
@@ -118,7 +118,7 @@ async def running(
 
 @asynccontextmanager
 async def _following(reload: Reloader, poll: float) -> AsyncIterator[None]:
-    """Meanwhile reload whenever a file of the configuration changes."""
+    """Reload whenever a file of the configuration changes, while the context lasts."""
     following = asyncio.create_task(reload.follow(poll), name="configuration")
     try:
         yield
@@ -156,8 +156,8 @@ async def _open(sockets: Iterable[socket.socket], runner: web.AppRunner, most: i
 def settle_memory() -> None:
     """Keep the garbage collector from holding the event loop.
 
-    What was loaded at the start stays for good and need not be looked through again, and what a probe leaves behind is
-    freed without the collector: frozen values have no cycles.
+    The objects of the start stay for good, so the collector leaves them out; the values of a probe are freed without
+    it, because frozen values have no cycles.
     """
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
 """The account download of a library: which request has reached its end. Standard library, Python 3.8.
 
-Only message ids are looked at. exporter/protocol/download.py has the same table for our own wire.
+Only message ids are read. exporter/protocol/download.py has the same table for our own wire.
 
     request            sent      ended by
     positions          61        62 positionEnd

@@ -11,7 +11,7 @@ from collections import deque
 from .frames import PROTOBUF, sent_id
 
 KEPT = 12  # the latest entries
-HEAD = 64  # bytes of a frame that are looked at: its message id, and the whole of a reply to the hello
+HEAD = 64  # bytes of a frame that are read: its message id, and the whole of a reply to the hello
 LARGEST_FRAME = 1 << 24  # larger lengths are another protocol's bytes
 # Message ids by their names in ibapi's message.py and its methods (docs/facts.md: messages).
 SENT = {

@@ -118,8 +118,8 @@ def _missing(received):
     """What a session lacks in which nextValidId (9) or managedAccounts (15) arrived."""
     if {9, 15} <= received:
         return "nextValidId and managedAccounts arrived, and the library still waits"
-    there, missing = ("nextValidId", "managedAccounts") if 9 in received else ("managedAccounts", "nextValidId")
-    return "%s arrived, %s did not" % (there, missing)
+    present, missing = ("nextValidId", "managedAccounts") if 9 in received else ("managedAccounts", "nextValidId")
+    return "%s arrived, %s did not" % (present, missing)
 
 
 def _request(observer):

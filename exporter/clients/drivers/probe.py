@@ -109,12 +109,12 @@ class Stages:
             self.asked = at  # some libraries download from here on
 
     def success(self):
-        """Return how the probe ended that has reached every stage."""
+        """Return the end of a probe that has reached every stage."""
         detail = self.observer.reached["contract"][1] or ""
         return {"end": "ok", "stage": None, "cause": None, "detail": detail, "code": None}
 
     def failure(self, failure):
-        """Return how the probe ended that failed at the present stage."""
+        """Return the end of a probe that failed at the present stage."""
         return dict(failure.ending, stage=stage_of_failure(self.observer, self.stage))
 
 
@@ -150,7 +150,7 @@ def _facts(stage, value):
 
 
 def wait_for_stage(observer, stage, until):
-    """Return when `stage` is reached; raise Failure with the true reason when it cannot be reached any more."""
+    """Return when `stage` is reached; raise Failure with the true reason when it cannot be reached."""
     over, called = False, time.monotonic()
     while True:
         if stage == "connected":

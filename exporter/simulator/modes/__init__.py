@@ -1,15 +1,15 @@
-"""What the simulated gateway can be told to do: one table of modes.
+"""What the simulated gateway can do: the table of its modes.
 
-A connection meets up to five moments, and a mode says what happens at each. All that is not named goes as in `ok`:
+A connection has up to five moments, and a mode says what happens at each. What a mode does not name goes as in `ok`:
 
     port      is the port listening at all?
-    accept    the connection was accepted, nothing was said yet
+    accept    the connection was accepted, nothing was sent yet
     hello     the whole hello was received
     start     the whole startApi was received
     requests  anything after that
 
 A mode counts at the moment at which something happens, so a change of mode reaches live sessions too.
-No I/O here: gateway.py plays what this table says.
+No I/O here: gateway.py and connection.py play what the table says.
 """
 
 from collections.abc import Mapping

@@ -129,7 +129,7 @@ class GatewayMode:
     endless: DownloadRequest | None = None  # its answer comes, the end of it never
     settings: SettingsBehaviour = SettingsBehaviour.ANSWERED
     values_cut: bool = False  # closes in the middle of the account values
-    banner: bytes = b""  # said at `accept` BANNER or at `hello` FOREIGN
+    banner: bytes = b""  # sent at `accept` BANNER or at `hello` FOREIGN
     limited: bool = False  # serves so many connections at a time as the settings say, and never answers the others
     wedges: bool = False  # a request for a contract makes it `silent`
     changing: bool = False  # plays `ok` and another mode in turn

@@ -65,7 +65,7 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "monitoring_config_refused": "Prometheus or Alertmanager refused its changed configuration.",
 }
 CHUNK = 16384  # characters; a piece takes a fraction of a millisecond to make
-SURVEYED = 3  # with more cards than this, a list of them stands above
+SURVEYED = 3  # with more cards than this, the page begins with a list of them
 UNFOLDED = 12  # cards that are shown in full; the rest of a long outage is folded up
 SEARCHABLE = 10  # with more targets than this, the page has a filter
 TURN = 250  # targets that are sorted or counted before others may run
@@ -194,7 +194,7 @@ def _runbook(name: str) -> str:
 
 @cache
 def _style_version() -> str:
-    """In the style sheet's address, so that a browser does not keep an old one after an upgrade."""
+    """The version in the style sheet's address, so that a browser loads the new one after an upgrade."""
     return f"{crc32(_static('style.css')):08x}"
 
 

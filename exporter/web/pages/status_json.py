@@ -54,7 +54,7 @@ def report_json(target: Target, report: Report, verdict: Verdict, login: Login |
 
 
 def state_json(state: TargetState, now: float) -> Json:
-    """One target: the fields of `report_json`, then what only a history knows."""
+    """One target: the fields of `report_json`, then what comes from its history."""
     target, last, verdict = state.target, state.last, current_verdict(state, now)
     claimed, opened, heard = claims(state, now), open_windows(now, target.windows), heard_at(state)
     return {
@@ -151,7 +151,6 @@ def _layer(result: LayerResult, target: Target) -> Json:
 
 
 def _request(request: RequestResult) -> Json:
-    """One request of the account download."""
     return {
         "request": request.stage.value,
         "seconds": request.seconds,
@@ -161,7 +160,6 @@ def _request(request: RequestResult) -> Json:
 
 
 def _edition(installed: InstalledVersion) -> Json:
-    """What a client is."""
     return {"name": installed.library, "version": installed.version, "python": installed.python}
 
 
@@ -189,7 +187,7 @@ def _session(facts: SessionFacts, target: Target) -> Json:
 
 
 def _watch(state: TargetState) -> Json | None:
-    """What the watch is at; None where there is none. `ended` is why its last session ended."""
+    """The state of the watch; None where there is none. `ended` is why its last session ended."""
     if state.target.watch_id is None:
         return None
     watched = state.watched

@@ -28,7 +28,7 @@ LAYER_QUESTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """One test of the last report, for the table that sets the libraries side by side. `mark` as of a rung."""
+    """One test of the last report, for the table that compares the libraries. `mark` is as in LayerCell."""
 
     name: str
     library: str
@@ -43,7 +43,7 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class KeptReport:
-    """One kept report: when, what it came to, and its log line by line."""
+    """One kept report: its time, its verdict, and its log line by line."""
 
     at: ShownTime
     verdict: str
@@ -128,9 +128,9 @@ def log_lines(judged: Judged, target: Target) -> tuple[str, ...]:
     report = judged.report
     lines = [f"probe of {target.endpoint}, deadline {target.deadline:g} s, connections opened: {report.connections}"]
     for result in report.results:
-        who = f"{result.layer.value} {result.client}" if result.client else result.layer.value
-        lines += [f"{who}: {stage.value} {duration(seconds)}" for stage, seconds in result.stages]
-        lines.append(f"{who}: {_ending(result)}")
+        layer = f"{result.layer.value} {result.client}" if result.client else result.layer.value
+        lines += [f"{layer}: {stage.value} {duration(seconds)}" for stage, seconds in result.stages]
+        lines.append(f"{layer}: {_ending(result)}")
     if report.fault:
         lines.append(f"our own fault: {report.fault}")
     lines.append(f"verdict {judged.verdict.value} after {duration(report.seconds)}")
@@ -143,8 +143,8 @@ def _ending(result: LayerResult) -> str:
     why = f", cause {result.cause.value}" if result.cause else ""
     server = f", server version {result.server.version}" if result.server else ""
     clock = {Stamp.KERNEL: ", timed by the kernel", Stamp.USER: ", timed by our own clock", None: ""}[result.stamp]
-    more = f" ({detail(result)})" if detail(result) else ""
-    return f"{result.outcome.value}{where}{took}{why}{server}{clock}{more}"
+    note = f" ({detail(result)})" if detail(result) else ""
+    return f"{result.outcome.value}{where}{took}{why}{server}{clock}{note}"
 
 
 def _test(result: LayerResult, target: Target) -> LayerRow:
@@ -242,7 +242,7 @@ def _history(state: TargetState, now: float) -> tuple[VerdictPeriod, ...]:
 
 
 def _watch(state: TargetState, now: float) -> str:
-    """Whether the watch is in its session, and since when; why not."""
+    """Whether the watch is in its session and since when, or why not."""
     watched = state.watched
     if state.target.watch_id is None:
         return "none"
@@ -259,7 +259,7 @@ def _watch(state: TargetState, now: float) -> str:
 
 
 def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:
-    """What is configured, for the table beside the counters, and what the launcher log and the calendar tell."""
+    """What is configured, for the table beside the counters, and what the launcher log and the calendar show."""
     target = state.target
     reserved = ", ".join(str(number) for number in target.client_ids) or "none"
     facts = [
