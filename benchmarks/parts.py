@@ -1,9 +1,10 @@
-"""Pieces of the bench: processes with a line protocol, their cost from /proc, quantiles, and HTTP by the second."""
+"""Pieces of the benches: processes with a line protocol, their cost from /proc, addresses, quantiles, timed HTTP."""
 
 import asyncio
 import contextlib
 import json
 import os
+import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -93,3 +94,15 @@ async def every_second(session: aiohttp.ClientSession, url: str, into: list[floa
         seconds, _ = await timed_get(session, url, {"Accept-Encoding": "gzip"})
         into.append(seconds)
         await asyncio.sleep(max(0.0, 1.0 - seconds))
+
+
+def address(number: int) -> str:
+    """The loopback address of a target."""
+    return f"127.0.{1 + number // 250}.{1 + number % 250}"
+
+
+def free_port() -> int:
+    """A port that is free at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

@@ -12,7 +12,6 @@ import json
 import math
 import platform
 import shutil
-import socket
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from parts import Process, every_second, quantile, spread, timed_get
+from parts import Process, address, every_second, free_port, quantile, spread, timed_get
+from serving import answering, exporter
 
 HERE = Path(__file__).parent
 BLACKBOX = "prometheus-blackbox-exporter"
@@ -213,73 +213,6 @@ async def measure_scrapes(server: Process) -> Figures:
                 row["loaded_mb"] = process.resident()
                 figures[str(size)] = row
     return figures
-
-
-class exporter:  # noqa: N801 - used as a context, like a function
-    """The real command with `size` targets: gives the process, its URL, and the seconds to its first verdict."""
-
-    def __init__(self, port: int, size: int, interval: float) -> None:
-        """Write the configuration."""
-        self._listen = free_port()
-        self._directory = tempfile.TemporaryDirectory()
-        rows = "".join(
-            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper, client_ids: []}}\n"
-            for n in range(size)
-        )
-        durations = {"interval": interval, "deadline": min(interval / 2, 5.0), "slow_after": min(interval / 4, 1.0)}
-        defaults = f"defaults: {json.dumps(durations)}\n"
-        self._config = Path(self._directory.name) / "config.yaml"
-        self._config.write_text(f"{defaults}web: {{listen: '127.0.0.1:{self._listen}'}}\ntargets:\n{rows}")
-
-    async def __aenter__(self) -> tuple[Process, str, float]:
-        """Start it and wait for the first verdict."""
-        command = shutil.which("ibkr-exporter", path=str(Path(sys.executable).parent)) or "ibkr-exporter"
-        self._started = Process.start(command, "serve", "--config", str(self._config))
-        began = time.perf_counter()
-        process = await self._started.__aenter__()
-        url = f"http://127.0.0.1:{self._listen}/"
-        async with aiohttp.ClientSession() as session:
-            await answering(session, f"{url}-/ready")
-            async with asyncio.timeout(30):
-                while '"gateway-0000",verdict="healthy"} 1' not in await text(session, f"{url}metrics"):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-        return process, url, time.perf_counter() - began
-
-    async def __aexit__(self, *error: object) -> None:
-        """End it."""
-        await self._started.__aexit__(None, None, None)
-        self._directory.cleanup()
-
-
-async def text(session: aiohttp.ClientSession, url: str) -> str:
-    """The body of an answer."""
-    async with session.get(url) as response:
-        return await response.text()
-
-
-async def answering(session: aiohttp.ClientSession, url: str) -> None:
-    """Wait until something answers, for ten seconds at most."""
-    for _ in range(1000):
-        try:
-            await text(session, url)
-        except aiohttp.ClientError:
-            await asyncio.sleep(0.01)
-        else:
-            return
-    msg = f"{url} does not answer"
-    raise RuntimeError(msg)
-
-
-def address(number: int) -> str:
-    """The loopback address of a target."""
-    return f"127.0.{1 + number // 250}.{1 + number % 250}"
-
-
-def free_port() -> int:
-    """A port that is free at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 async def main() -> int:
