@@ -1,16 +1,21 @@
 """The metrics of what surrounds a target: maintenance windows, the gateway's login, labels."""
 
-from collections.abc import Iterator
+from functools import lru_cache
 
-from exporter.metrics.family import GAUGE, Lines, Metric, Sample, View, family, one_of, samples_of_view
-from exporter.metrics.text_format import sample_line
+from exporter.metrics.family import GAUGE, Lines, Metric, View, around_target, family, one_of
+from exporter.metrics.text_format import escaped
 from exporter.model import Verdict
 from exporter.protocol.launcher_log import LoginPhase
 
 
-def windows(view: View) -> Iterator[Sample]:
-    """Every window of the target by name, and whether it is open."""
-    yield from (((name,), int(opened)) for name, opened in view.scrape.windows(view.state.target.windows))
+def windows(metric: Metric) -> Lines:
+    """Every window of the target by name, and whether it is open; the same for all targets of a region."""
+
+    @lru_cache(maxsize=64)
+    def pieces(opened: tuple[tuple[str, bool], ...]) -> list[str]:
+        return around_target(metric, (((name,), int(open_now)) for name, open_now in opened))
+
+    return lambda view: view.label.join(pieces(view.scrape.windows(view.state.target.windows)))
 
 
 def login_phase(view: View) -> LoginPhase | None:
@@ -23,10 +28,10 @@ def info(metric: Metric) -> Lines:
     """The info line; every target has the labels that any target has."""
 
     def lines(view: View) -> str:
-        target = view.state.target
-        own = {"target": target.name, "host": target.host, "port": str(target.port), "mode": target.mode.value}
-        labels = own | {name: target.labels.get(name, "") for name in view.scrape.extra_labels}
-        return sample_line(metric.name, labels, 1)
+        target, extra = view.state.target, view.scrape.extra_labels
+        more = "".join([f',{name}="{escaped(target.labels.get(name, ""))}"' for name in extra]) if extra else ""
+        place = f'host="{escaped(target.host)}",port="{target.port}",mode="{target.mode.value}"'
+        return f'{metric.name}{{target="{view.label}",{place}{more}}} 1\n'
 
     return lines
 
@@ -39,7 +44,7 @@ FAMILIES = (
             "1 while the window is open: a reset of IBKR's servers, or the target's own restart.",
             ("target", "window"),
         ),
-        samples_of_view(windows),
+        windows,
     ),
     family(
         Metric(

@@ -36,14 +36,18 @@ POSSIBLE_FAILURES = {
 WITHOUT_SESSION: tuple[Layer, ...] = (Layer.PORT, Layer.HANDSHAKE)
 WITH_SESSION = (*WITHOUT_SESSION, Layer.SESSION)
 WITH_DOWNLOAD = (*WITH_SESSION, Layer.DOWNLOAD)
+NOT_YET = {layers: {(layer, ""): 0 for layer in layers} for layers in (WITHOUT_SESSION, WITH_SESSION, WITH_DOWNLOAD)}
+OF_LAYER: Mapping[Layer, tuple[str]] = {layer: (layer,) for layer in Layer}
 
 
-def probes(view: View) -> Iterator[Sample]:
+def probes(view: View) -> Iterable[Sample]:
     """How often each layer and each client was probed; 0 before the first."""
     target = view.state.target
-    done = {(layer, ""): 0 for layer in _wire_layers(target)} | {(Layer.CLIENT, client): 0 for client in target.clients}
+    done = dict(NOT_YET[_wire_layers(target)])
+    for client in target.clients:
+        done[Layer.CLIENT, client] = 0
     done |= view.state.probes
-    yield from done.items()
+    return done.items()
 
 
 def failures(metric: Metric) -> Lines:
@@ -62,12 +66,14 @@ def failures(metric: Metric) -> Lines:
     return lines
 
 
-def last_probe(view: View) -> Iterator[Sample]:
+def last_probe(view: View) -> Iterable[Sample]:
     """When each layer was last probed."""
-    latest: dict[Layer, float] = {}
+    latest: dict[tuple[str], float] = {}
     for (layer, _), at in view.state.probed_at.items():
-        latest[layer] = max(at, latest.get(layer, 0.0))
-    yield from (((layer,), at) for layer, at in latest.items())
+        key = OF_LAYER[layer]
+        if at > latest.get(key, 0.0):
+            latest[key] = at
+    return latest.items()
 
 
 def _failures(view: View) -> Iterable[Sample]:

@@ -6,7 +6,6 @@ between; all chunks are of one moment, because states are frozen.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 
 from exporter.maintenance import Window, names, open_windows
 from exporter.metrics.catalogue import EXPORTER_FAMILIES, TARGET_FAMILIES
@@ -48,11 +47,17 @@ def header(metric: Metric, *, openmetrics: bool) -> str:
 
 
 def _window_lookup(now: float) -> Callable[[tuple[Window, ...]], tuple[tuple[str, bool], ...]]:
-    """Targets of one region share their windows, so each set is looked up once."""
+    """Targets of one region share their windows, so each set is looked up once.
 
-    @cache
+    A set is known by its identity, which is quicker than to compare windows; the states of the scrape keep it alive.
+    """
+    known: dict[int, tuple[tuple[str, bool], ...]] = {}
+
     def states(windows: tuple[Window, ...]) -> tuple[tuple[str, bool], ...]:
-        opened = open_windows(now, windows)
-        return tuple((name, name in opened) for name in names(windows))
+        found = known.get(id(windows))
+        if found is None:
+            opened = open_windows(now, windows)
+            found = known[id(windows)] = tuple((name, name in opened) for name in names(windows))
+        return found
 
     return states

@@ -12,14 +12,17 @@ A value that is None has no line.
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from exporter.maintenance import Window
-from exporter.metrics.text_format import escaped, histogram_lines, sample_line
+from exporter.metrics.text_format import escaped, histogram_lines, number, sample_line
 from exporter.model import Report, Verdict
 from exporter.state.exporter import ExporterState
 from exporter.state.histogram import Histogram
 from exporter.state.target import TargetState
+
+KEPT_TEXTS = 4096  # label values of a family that are kept as they are written: stages, farms, clients
 
 Shown = TypeVar("Shown")
 Sample = tuple[tuple[str, ...], object]  # the values of the labels (those after `target`), and the sample's value
@@ -90,8 +93,8 @@ def of_view(value: Callable[[View], object]) -> Build:
         head = f'{metric.name}{{target="'
 
         def lines(view: View) -> str:
-            number = value(view)
-            return "" if number is None else f'{head}{view.label}"}} {number}\n'
+            shown = value(view)
+            return "" if shown is None else f'{head}{view.label}"}} {number(shown)}\n'
 
         return lines
 
@@ -107,12 +110,16 @@ def samples_of_view(samples: Callable[[View], Iterable[Sample]]) -> Build:
     """Several samples per target."""
 
     def build(metric: Metric) -> Lines:
-        labels = "".join(f',{label}="%s"' for label in metric.labels[1:])
-        template = f'{metric.name}{{target="%s"{labels}}} %s\n'
+        head = f'{metric.name}{{target="'
+
+        @lru_cache(maxsize=KEPT_TEXTS)
+        def tail(texts: tuple[str, ...]) -> str:
+            labels = "".join(f',{key}="{escaped(text)}"' for key, text in zip(metric.labels[1:], texts, strict=True))
+            return f'"{labels}}} '
 
         def lines(view: View) -> str:
-            label = view.label
-            return "".join([template % (label, *map(escaped, texts), number) for texts, number in samples(view)])
+            start = head + view.label
+            return "".join([f"{start}{tail(texts)}{number(shown)}\n" for texts, shown in samples(view)])
 
         return lines
 
@@ -145,10 +152,10 @@ def one_of(members: type[StrEnum], present: Callable[[View], StrEnum | None]) ->
 def around_target(metric: Metric, samples: Iterable[Sample]) -> list[str]:
     """The lines of these samples, cut at each place where the target's name goes: `name.join(pieces)` fills it in."""
     pieces = [""]
-    for texts, number in samples:
+    for texts, shown in samples:
         labels = "".join(f',{key}="{escaped(text)}"' for key, text in zip(metric.labels[1:], texts, strict=True))
         pieces[-1] += f'{metric.name}{{target="'
-        pieces.append(f'"{labels}}} {number}\n')
+        pieces.append(f'"{labels}}} {number(shown)}\n')
     return pieces
 
 
@@ -167,8 +174,8 @@ def of_exporter(metric: Metric, samples: Callable[[ExporterState], Iterable[Samp
 
     def lines(exporter: ExporterState) -> str:
         return "".join(
-            sample_line(metric.name, dict(zip(metric.labels, texts, strict=True)), number)
-            for texts, number in samples(exporter)
+            sample_line(metric.name, dict(zip(metric.labels, texts, strict=True)), shown)
+            for texts, shown in samples(exporter)
         )
 
     return Family(metric, lines)

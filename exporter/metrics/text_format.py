@@ -15,10 +15,18 @@ def escaped(value: str) -> str:
     )
 
 
+def number(value: object) -> object:
+    """A value as a line has it: of a float thirteen digits, which are milliseconds in a unix time.
+
+    All seventeen take four times as long to write, and say nothing.
+    """
+    return f"{value:.13g}" if isinstance(value, float) else value
+
+
 def sample_line(name: str, labels: Mapping[str, str], value: object) -> str:
     """Write one sample; label values are escaped."""
     text = ",".join(f'{label}="{escaped(of)}"' for label, of in labels.items())
-    return f"{name}{{{text}}} {value}\n" if text else f"{name} {value}\n"
+    return f"{name}{{{text}}} {number(value)}\n" if text else f"{name} {number(value)}\n"
 
 
 def histogram_lines(name: str, bounds: tuple[float, ...]) -> Callable[[str, Histogram], str]:
@@ -31,9 +39,8 @@ def histogram_lines(name: str, bounds: tuple[float, ...]) -> Callable[[str, Hist
     def lines(labels: str, histogram: Histogram) -> str:
         head = f"{name}_bucket{{{labels}{',' if labels else ''}"
         braces = f"{{{labels}}}" if labels else ""
-        buckets = "".join(
-            [f"{head}{tail}{count}\n" for tail, count in zip(tails, accumulate(histogram.counts), strict=True)]
-        )
-        return f"{buckets}{name}_sum{braces} {histogram.total!r}\n{name}_count{braces} {sum(histogram.counts)}\n"
+        counts = list(accumulate(histogram.counts))
+        buckets = "".join([f"{head}{tail}{count}\n" for tail, count in zip(tails, counts, strict=True)])
+        return f"{buckets}{name}_sum{braces} {histogram.total:.13g}\n{name}_count{braces} {counts[-1]}\n"
 
     return lines

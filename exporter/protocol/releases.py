@@ -4,6 +4,7 @@ A negotiated version is the lower of both sides, so at our own maximum the gatew
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 # The highest version that each release of ibapi announces, by its packages' MAX_CLIENT_VER.
 RELEASES: Mapping[int, str] = {
@@ -20,6 +21,7 @@ RELEASES: Mapping[int, str] = {
 }
 
 
+@lru_cache(maxsize=256)  # a fleet has a few versions, and each scrape asks for every target
 def release_of(version: int, announced: int) -> str:
     """The release for people and labels: `10.45`, `10.50 or newer`, `after 10.30`, `before 9.81`."""
     older = [release for release in RELEASES if release <= version]

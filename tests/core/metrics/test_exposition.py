@@ -23,9 +23,11 @@ from exporter.verdict.rules import judge
 from tests.core.states import (
     CLIENT_HUNG,
     CLIENT_OK,
+    HANDSHAKE_OK,
     HEALTHY,
     INSYNC,
     NAUTILUS,
+    PORT_OK,
     T0,
     TARGET,
     TRADING,
@@ -126,6 +128,26 @@ def test_the_last_handshake_that_worked_is_zero_where_none_has() -> None:
     name = "ibkr_handshake_last_success_timestamp_seconds"
     assert of([grown(port_failed(Cause.CONNECT_REFUSED))], name) == {"paper": 0.0}
     assert of([grown(HEALTHY, port_failed(Cause.CONNECT_REFUSED))], name) == {"paper": T0}
+
+
+def test_a_unix_time_is_shown_to_the_millisecond_and_a_duration_to_the_nanosecond() -> None:
+    state = fold(
+        TargetState(TARGET),
+        report((PORT_OK, replace(HANDSHAKE_OK, seconds=0.0000123456)), T0 + 0.123456),
+        Verdict.HEALTHY,
+    )
+    assert of([state], "ibkr_handshake_last_success_timestamp_seconds") == {"paper": T0 + 0.123}
+    assert of([state], "ibkr_handshake_last_duration_seconds") == {"paper": 0.0000123456}
+
+
+def test_targets_of_one_scrape_have_each_their_own_windows() -> None:
+    states = [TargetState(named("first", windows=WINDOWS[:1])), TargetState(named("second", windows=WINDOWS[1:]))]
+    shown = {
+        (dict(labels)["target"], dict(labels)["window"]): value
+        for (name, labels), value in samples([*states, TargetState(named("third", windows=WINDOWS[:1]))]).items()
+        if name == "ibkr_maintenance_window"
+    }
+    assert shown == {("first", "restart"): 1.0, ("second", "weekend"): 0.0, ("third", "restart"): 1.0}
 
 
 @pytest.mark.parametrize(("openmetrics", "file"), [(False, "metrics.txt"), (True, "metrics.openmetrics.txt")])
