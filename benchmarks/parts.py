@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
+FAULTY_EVERY = 10  # where some simulated gateways have a fault, every tenth has
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -65,6 +66,11 @@ class Process:
         """Resident memory in MB (10^6 bytes)."""
         return int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
+    def peak(self) -> float:
+        """The most resident memory so far, in MB (10^6 bytes)."""
+        status = Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which `share` of the values lie."""
@@ -99,6 +105,12 @@ async def every_second(session: aiohttp.ClientSession, url: str, into: list[floa
 def address(number: int) -> str:
     """The loopback address of a target."""
     return f"127.0.{1 + number // 250}.{1 + number % 250}"
+
+
+def number_of(host: str) -> int:
+    """The number of the target with this loopback address; -250 and less for 127.0.0.1 and its like."""
+    _, _, third, fourth = map(int, host.split("."))
+    return (third - 1) * 250 + fourth - 1
 
 
 def free_port() -> int:

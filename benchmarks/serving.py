@@ -13,20 +13,25 @@ from parts import Process, address, free_port
 
 
 class exporter:  # noqa: N801 - used as a context, like a function
-    """The real command with `size` targets: gives the process, its URL, and the seconds to its first verdict."""
+    """The real command with `size` targets: gives the process, its URL, and the seconds to its first verdict.
 
-    def __init__(self, port: int, size: int, interval: float) -> None:
-        """Write the configuration."""
+    `keys` are those of every target beside its name and address; by default only port and handshake are probed.
+    """
+
+    def __init__(self, port: int, size: int, interval: float, keys: str = "client_ids: []", more: str = "") -> None:
+        """Write the configuration; `more` are further lines of it."""
         self._listen = free_port()
         self._directory = tempfile.TemporaryDirectory()
         rows = "".join(
-            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper, client_ids: []}}\n"
+            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper{keys and ', '}{keys}}}\n"
             for n in range(size)
         )
         durations = {"interval": interval, "deadline": min(interval / 2, 5.0), "slow_after": min(interval / 4, 1.0)}
         defaults = f"defaults: {json.dumps(durations)}\n"
         self._config = Path(self._directory.name) / "config.yaml"
-        self._config.write_text(f"{defaults}web: {{listen: '127.0.0.1:{self._listen}'}}\ntargets:\n{rows}")
+        self._config.write_text(
+            f"{defaults}{more}clients: {{}}\nweb: {{listen: '127.0.0.1:{self._listen}'}}\ntargets:\n{rows}"
+        )
 
     async def __aenter__(self) -> tuple[Process, str, float]:
         """Start it and wait for the first verdict."""

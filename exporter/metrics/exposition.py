@@ -6,6 +6,7 @@ between; all chunks are of one moment, because states are frozen.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from exporter.maintenance import Window, names, open_windows
 from exporter.metrics.catalogue import EXPORTER_FAMILIES, TARGET_FAMILIES
@@ -47,16 +48,20 @@ def header(metric: Metric, *, openmetrics: bool) -> str:
 
 
 def _window_lookup(now: float) -> Callable[[tuple[Window, ...]], tuple[tuple[str, bool], ...]]:
-    """Targets of one region share their windows, so each set is looked up once.
+    """Targets share their windows, one by one or all of them, so each is looked up once.
 
     A set is known by its identity, which is quicker than to compare windows; the states of the scrape keep it alive.
     """
     known: dict[int, tuple[tuple[str, bool], ...]] = {}
 
+    @cache
+    def is_open(window: Window) -> bool:
+        return bool(open_windows(now, (window,)))
+
     def states(windows: tuple[Window, ...]) -> tuple[tuple[str, bool], ...]:
         found = known.get(id(windows))
         if found is None:
-            opened = open_windows(now, windows)
+            opened = {window.name for window in windows if is_open(window)}
             found = known[id(windows)] = tuple((name, name in opened) for name in names(windows))
         return found
 
