@@ -65,7 +65,7 @@ def _query(target: Target) -> Query:
     return target.host, target.port, FAMILIES[target.address_family]
 
 
-@lru_cache(maxsize=4096)  # `/probe` may be asked for any address of its allow list
+@lru_cache(maxsize=16_384)  # more than a fleet has targets: `/probe` may be asked for any address of its allow list
 def _literal(query: Query) -> list[Address] | None:
     try:
         return look_up_name(query, socket.AI_NUMERICHOST)

@@ -363,7 +363,7 @@ async def test_a_resolver_that_hangs_costs_one_thread_for_its_name() -> None:
     await asyncio.sleep(0.05)
 
 
-MOST_LITERALS = 4096
+MOST_LITERALS = 16_384
 
 
 async def test_many_different_addresses_leave_no_memory_behind() -> None:
@@ -375,7 +375,7 @@ async def test_many_different_addresses_leave_no_memory_behind() -> None:
     try:
         for target in asked[MOST_LITERALS:]:
             assert resolver.literal(target)
-        assert tracemalloc.get_traced_memory()[0] < 2_000_000  # bytes; without a bound 3.5 million
+        assert tracemalloc.get_traced_memory()[0] < 9_000_000  # bytes; without a bound 14 million
     finally:
         tracemalloc.stop()
 
