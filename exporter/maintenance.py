@@ -130,7 +130,7 @@ def overdue(since: float, now: float, windows: Iterable[Window]) -> Span | None:
     return max(spans, key=lambda span: span.end) if spans and all(span.end <= now for span in spans) else None
 
 
-def spelled(window: Window) -> str:
+def window_text(window: Window) -> str:
     """A window for people: `23:45 for 5 min America/New_York, every day`."""
     if isinstance(window.end, timedelta):
         when = f"{window.start:%H:%M} for {window.end.total_seconds() / 60:g} min"

@@ -17,7 +17,7 @@ import typer
 
 from exporter import __version__, log
 from exporter.cli.client_commands import clients_app
-from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read, run
+from exporter.cli.exit import BROKEN, UNHEALTHY, USAGE, fail, output, read_or_fail, run_coroutine
 from exporter.cli.options import (
     AsJson,
     AsText,
@@ -85,12 +85,12 @@ def serve(
     def load_again() -> Config:
         return load_config(config)
 
-    loaded = read(load_again)
-    loaded = read(lambda: with_web_options(loaded, listen, external_url, prefix, systemd_socket=systemd_socket))
+    loaded = read_or_fail(load_again)
+    loaded = read_or_fail(lambda: with_web_options(loaded, listen, external_url, prefix, systemd_socket=systemd_socket))
     log.configure(loaded.log_level, loaded.log_format)
     announce(loaded)
     try:
-        run(server.serve(loaded, load_again, lambda _: None))
+        run_coroutine(server.serve(loaded, load_again, lambda _: None))
     except ListenError as error:
         fail(str(error), UNHEALTHY)
     except ConfigError as error:  # the web configuration file, or a certificate that it names
@@ -109,10 +109,10 @@ def demo(
     from exporter.cli import demo as demonstration  # noqa: PLC0415
     from exporter.web.listen import ListenError  # noqa: PLC0415
 
-    address = read(lambda: parse_listen(listen))
+    address = read_or_fail(lambda: parse_listen(listen))
     log.configure("info", "console")
     try:
-        run(demonstration.show(address, typer.echo, libraries=libraries))
+        run_coroutine(demonstration.show(address, typer.echo, libraries=libraries))
     except ListenError as error:
         fail(str(error), UNHEALTHY)
 
@@ -151,7 +151,7 @@ def diagnose(
         with nullcontext(_no_progress) if as_json else progress_of(selected) as show:
             return await asyncio.gather(examine(selected, specs, timeout, show), read_login(selected.launcher_log))
 
-    report, login = run(probe_once())
+    report, login = run_coroutine(probe_once())
     verdict = judge(report, selected)
     failed = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
     code = 0 if verdict in WORKING else failed
@@ -191,7 +191,7 @@ def _print_report(target: Target, report: Report, verdict: Verdict, login: Login
 @app.command("check-config")
 def check_config(file: Annotated[Path, typer.Argument(help="The configuration (YAML).")]) -> None:
     """Check a configuration file: every error at once, each with its place and remedy."""
-    checked = read(lambda: load(file, os.environ))
+    checked = read_or_fail(lambda: load(file, os.environ))
     with output(0):
         typer.echo(
             f"{file}: good: {_counted(len(checked.targets), 'target')}, {_counted(len(checked.clients), 'client')}"

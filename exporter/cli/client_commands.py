@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from exporter.cli.exit import UNHEALTHY, USAGE, fail, output, run
+from exporter.cli.exit import UNHEALTHY, USAGE, fail, output, run_coroutine
 from exporter.cli.options import ConfigFile
 from exporter.cli.target import configured
 
@@ -46,7 +46,7 @@ def clients_check(
 
     specs = {} if config is None else configured(config).clients
     try:
-        usable = run(check_all(names or [], specs))
+        usable = run_coroutine(check_all(names or [], specs))
     except ValueError as error:
         fail(str(error), USAGE)
     raise typer.Exit(0 if usable else UNHEALTHY)

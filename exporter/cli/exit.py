@@ -21,7 +21,7 @@ RICH_BROKEN_PIPE = 1  # the exit code that rich uses when the reader of its outp
 T = TypeVar("T")
 
 
-def read(load: Callable[[], T]) -> T:
+def read_or_fail(load: Callable[[], T]) -> T:
     """Return what is read of a configuration; print every problem of a refused one and end the command."""
     try:
         return load()
@@ -31,7 +31,7 @@ def read(load: Callable[[], T]) -> T:
         raise typer.Exit(USAGE) from None
 
 
-def run(work: Coroutine[object, object, T]) -> T:
+def run_coroutine(work: Coroutine[object, object, T]) -> T:
     """Run a coroutine to its end. On Windows with select(): the default loop there cannot wait for bare sockets."""
     loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     try:

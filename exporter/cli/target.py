@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.cli.exit import USAGE, fail, read
+from exporter.cli.exit import USAGE, fail, read_or_fail
 from exporter.cli.select_clients import complete, default_specs
 from exporter.config import (
     Config,
@@ -24,7 +24,7 @@ def select_target(name: str | None, config: Path | None) -> tuple[Target, Mappin
     """Return the target to diagnose and the configured clients."""
     if name and config is None and not (os.environ.get("IB_HOST") or os.environ.get("IB_PORT")):
         target = target_for_endpoint(*_endpoint(name), avoid=_program_ids())
-        return _with_clients(target, read(lambda: default_specs(read_clients(os.environ))))
+        return _with_clients(target, read_or_fail(lambda: default_specs(read_clients(os.environ))))
     loaded = configured(config)
     named = [target for target in loaded.targets if name in (None, target.name, target.endpoint)]
     if len(named) == 1:
@@ -35,7 +35,7 @@ def select_target(name: str | None, config: Path | None) -> tuple[Target, Mappin
     avoid = used_client_ids(loaded) | _program_ids()
     target = target_for_endpoint(*_endpoint(name, names), avoid=avoid)
     if loaded.default_clients:
-        return _with_clients(target, read(lambda: default_specs(loaded.default_clients)))
+        return _with_clients(target, read_or_fail(lambda: default_specs(loaded.default_clients)))
     return target, loaded.clients
 
 
@@ -54,7 +54,7 @@ def _program_ids() -> frozenset[int]:
 
 def configured(config: Path | None) -> Config:
     """Return the configuration of the file, or of the environment without one; end the command if it is refused."""
-    return read(lambda: load_config(config))
+    return read_or_fail(lambda: load_config(config))
 
 
 def load_config(config: Path | None) -> Config:

@@ -131,7 +131,7 @@ def skip(member: PooledClient) -> ClientProbe:
     return ClientProbe.of(skipped(member.spec.name, member.installed), time.time(), member.spec.interval)
 
 
-def pause(member: PooledClient, cause: Cause) -> ClientProbe:
+def resting(member: PooledClient, cause: Cause) -> ClientProbe:
     """The probe of a client that rests on this target, or is suspended until a reload."""
     result = replace(skipped(member.spec.name, member.installed), cause=cause)
     probe = ClientProbe.of(result, time.time(), member.spec.interval)

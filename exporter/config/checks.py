@@ -97,7 +97,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def quoted(value: Any) -> str:
+def yaml_text(value: Any) -> str:
     """The value as it is written in YAML, for a message."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -112,7 +112,7 @@ def parse_duration(value: Any) -> float:
         return float(value)
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", value) if isinstance(value, str) else None
     if match is None:
-        raise InvalidValue(f"{quoted(value)} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
+        raise InvalidValue(f"{yaml_text(value)} is not a duration", "Give seconds as a number, or 500ms, 15s, 2m, 1h")
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
@@ -121,6 +121,6 @@ def parse_versions(text: Any) -> Hello:
     match = re.fullmatch(VERSIONS.strip("^$"), text) if isinstance(text, str) else None
     if match is None or not OLDEST_VERSION <= int(match[1]) <= int(match[2]):
         raise InvalidValue(
-            f"{quoted(text)} is not a range of API versions", "Write the lowest and the highest: 100..226"
+            f"{yaml_text(text)} is not a range of API versions", "Write the lowest and the highest: 100..226"
         )
     return Hello(int(match[1]), int(match[2]))

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exporter.config.checks import quoted
+from exporter.config.checks import yaml_text
 from exporter.config.stamps import Stamp
 from exporter.text import printable
 
@@ -111,4 +111,4 @@ def _not_what_it_should_be(value: Any, expected: str, remedy: str) -> tuple[str,
 
 
 def _shown(value: Any) -> str:
-    return f"the text {quoted(value)}" if isinstance(value, str) else quoted(value)
+    return f"the text {yaml_text(value)}" if isinstance(value, str) else yaml_text(value)

@@ -20,7 +20,7 @@ from exporter.config.checks import (
     check_port,
     parse_duration,
     parse_versions,
-    quoted,
+    yaml_text,
 )
 from exporter.config.endpoint import parse_listen
 from exporter.config.maintenance_windows import load_zone
@@ -100,7 +100,7 @@ def _listen(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     if not values:
         raise InvalidValue("the list of addresses is empty", "Name one, such as 127.0.0.1:9497, or remove the key")
-    addresses = [parse_listen(each if isinstance(each, str) else quoted(each)) for each in values]
+    addresses = [parse_listen(each if isinstance(each, str) else yaml_text(each)) for each in values]
     for index, address in enumerate(addresses):
         if address.port and address in addresses[:index]:
             raise InvalidValue(f'"{values[index]}" is written twice', "Keep one of them")

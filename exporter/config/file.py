@@ -17,7 +17,7 @@ from exporter.config.validate import Sound, client_names, validate
 from exporter.config.value_files import read_account
 from exporter.config.web_file import read_web_file
 from exporter.config.web_url import route_prefix
-from exporter.config.yaml_source import Loc, dotted, read
+from exporter.config.yaml_source import Loc, dotted, read_document
 from exporter.model import ClientSpec
 
 
@@ -32,7 +32,7 @@ def read_file(path: str | Path, environ: Mapping[str, str], libraries: Collectio
 
 def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], files: dict[Path, Stamp]) -> Config:
     """Read the file, and the files that it names, which are put into `files`."""
-    document = read(path, environ=environ)
+    document = read_document(path, environ=environ)
     problems = list(document.faults)
     sound = validate(document, problems)
 

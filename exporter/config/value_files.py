@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from exporter.config.checks import InvalidValue, check_account
-from exporter.config.yaml_source import unreadable
+from exporter.config.yaml_source import open_failure
 
 LARGEST = 65_536  # bytes of a value in a file of its own
 
@@ -14,7 +14,7 @@ def read_value(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
-        message, remedy = unreadable(error, "Write the file, or mount it")
+        message, remedy = open_failure(error, "Write the file, or mount it")
         raise InvalidValue(f"{path}: {message}", remedy) from None
     if len(raw) > LARGEST:
         raise InvalidValue(f"{path} has more than {LARGEST} bytes", "Name the file that holds the value alone")

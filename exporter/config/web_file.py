@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from exporter.config.checks import InvalidValue, parse_duration, quoted
+from exporter.config.checks import InvalidValue, parse_duration, yaml_text
 from exporter.config.errors import ConfigError, Problem, reword
 from exporter.config.fields import checked, unfit
 from exporter.config.schema import Section
-from exporter.config.yaml_source import Loc, read
+from exporter.config.yaml_source import Loc, read_document
 
 # Go's names of the TLS 1.2 suites that its default list holds, and OpenSSL's names of the same.
 CIPHER_SUITES: Mapping[str, str] = {
@@ -43,7 +43,7 @@ def _hash(text: str) -> str:
 
 def _cipher_suite(name: str) -> str:
     if name not in CIPHER_SUITES:
-        raise InvalidValue(f"{quoted(name)} is not a known cipher suite", f"Known are {', '.join(CIPHER_SUITES)}")
+        raise InvalidValue(f"{yaml_text(name)} is not a known cipher suite", f"Known are {', '.join(CIPHER_SUITES)}")
     return name
 
 
@@ -183,7 +183,9 @@ class WebFile:
 
 def read_web_file(path: Path) -> WebFile:
     """Read the file. Raises ConfigError with every problem and its line."""
-    document = read(path, when_empty=f"Write {KEYS}", when_missing="Give the path of the web configuration file")
+    document = read_document(
+        path, when_empty=f"Write {KEYS}", when_missing="Give the path of the web configuration file"
+    )
     problems: list[Problem] = list(document.faults)
     try:
         section = WebFileSection.model_validate(document.data)

@@ -86,7 +86,7 @@ CONFIG_OPTION = "Give the path of the configuration with --config"
 FIRST_TARGET = "Write at least one target: targets: [{name, host, port}]"
 
 
-def read(
+def read_document(
     path: str | Path,
     when_empty: str = FIRST_TARGET,
     when_missing: str = CONFIG_OPTION,
@@ -99,7 +99,7 @@ def read(
     try:
         raw = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(str(path), None, None, "", *unreadable(error, when_missing))]) from None
+        raise ConfigError([Problem(str(path), None, None, "", *open_failure(error, when_missing))]) from None
     try:
         return parse(raw.decode("utf-8"), str(path), when_empty, environ)
     except UnicodeDecodeError as error:
@@ -132,7 +132,7 @@ def _compose(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=LOADER)
 
 
-def unreadable(error: OSError | ValueError, when_missing: str = CONFIG_OPTION) -> tuple[str, str]:
+def open_failure(error: OSError | ValueError, when_missing: str = CONFIG_OPTION) -> tuple[str, str]:
     """Message and remedy for a file that cannot be opened or read."""
     match error:
         case FileNotFoundError():

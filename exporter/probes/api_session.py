@@ -116,7 +116,7 @@ class ApiSession:
             cause = Cause.UNFINISHED
         since = self._asked[0] if stage is Stage.CURRENT_TIME and self._asked else self._began
         waited = self._clock() - since.at
-        reasons = [reason for reason in (error_codes.spelled(self.facts.errors), self._unreadable) if reason]
+        reasons = [reason for reason in (error_codes.error_texts(self.facts.errors), self._unreadable) if reason]
         stages = tuple((self.stages | {stage: waited}).items())
         detail = "; ".join(reasons)
         return LayerResult(

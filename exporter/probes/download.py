@@ -27,7 +27,7 @@ from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import in_session
 from exporter.protocol.download import DownloadRequest, answers_of, end_of, write_cancel, write_request
-from exporter.protocol.error_codes import spelled
+from exporter.protocol.error_codes import error_texts
 
 SPACING = 1.1  # seconds; Gateway 10.45 ignores the second of two requests within one second (docs/facts.md: messages)
 PATIENCE = 10.0  # seconds to the end of an answer; libraries give up after 4 to 60
@@ -175,7 +175,7 @@ class DownloadSession:
 
     def _result(self, began: float, cause: Cause | None) -> LayerResult:
         open_ = [result.stage for result in self._results if result.seconds is None]
-        refused = [f"{each.stage.value}: {spelled([each.code])}" for each in self._results if each.code is not None]
+        refused = [f"{each.stage.value}: {error_texts([each.code])}" for each in self._results if each.code is not None]
         return LayerResult(
             layer=Layer.DOWNLOAD,
             outcome=Outcome.OK if cause is None else OUTCOME[cause],

@@ -7,7 +7,7 @@ from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Stage, S
 from exporter.probes.connection import Received
 from exporter.probes.context import ProbeContext
 from exporter.protocol import hello, wire
-from exporter.protocol.error_codes import spelled
+from exporter.protocol.error_codes import error_texts
 from exporter.protocol.hello import ReplyReader
 
 
@@ -69,7 +69,7 @@ def _unanswered(unsent: Cause | None, ended: Cause, elapsed: float, reader: Repl
 def _before(reader: ReplyReader) -> str:
     """The messages before the reply, in words."""
     count = "one other message" if reader.passed == 1 else f"{reader.passed} other messages"
-    return f"{count} ({spelled(dict.fromkeys(reader.errors))})" if reader.errors else count
+    return f"{count} ({error_texts(dict.fromkeys(reader.errors))})" if reader.errors else count
 
 
 def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:

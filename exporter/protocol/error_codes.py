@@ -33,6 +33,6 @@ MEANINGS: Mapping[int, str] = {
 }
 
 
-def spelled(codes: Iterable[int]) -> str:
+def error_texts(codes: Iterable[int]) -> str:
     """Errors for people, each with its meaning where we know it."""
     return "; ".join(f"error {code}" + (f": {MEANINGS[code]}" if code in MEANINGS else "") for code in codes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from exporter.model import Cause, Hello, ServerHello
 from exporter.protocol import error_codes
 from exporter.protocol.messages import ApiError, read_error
-from exporter.protocol.wire import LENGTH, frame, printable, quoted
+from exporter.protocol.wire import LENGTH, frame, quoted, shortened
 
 MAX_BYTES = 64 * 1024  # of one message, and of all messages before the reply
 MAX_PASSED = 64
@@ -147,7 +147,7 @@ def _reply(first: bytes, second: str, offer: Hello, rest: bytes) -> Reply | None
     version = int(first)
     dated = _DATE.match(second) is not None
     if version == REDIRECT and second and not dated:
-        return Reply(None, Cause.REDIRECT, f'sent us to "{printable(second)}"', rest)
+        return Reply(None, Cause.REDIRECT, f'sent us to "{shortened(second)}"', rest)
     if version > 0 and second == "1":
         return None  # a message that has only its own version, such as the end of a list
     if version <= 0:
@@ -164,7 +164,7 @@ def _reply(first: bytes, second: str, offer: Hello, rest: bytes) -> Reply | None
 
 def _refusal(error: ApiError, rest: bytes) -> Reply:
     cause = Cause.TOO_OLD if error.code == error_codes.OUT_OF_DATE else Cause.API_ERROR
-    return Reply(None, cause, f"error {error.code}: {printable(error.text)}", rest, error.code)
+    return Reply(None, cause, f"error {error.code}: {shortened(error.text)}", rest, error.code)
 
 
 def _begins_as_banner(data: bytes) -> bool:

@@ -132,7 +132,7 @@ class Inbox:
         messages: list[Message] = []
         self._held += data
         while (part := self._next()) is not None:
-            messages.append(part if isinstance(part, Unreadable) else read(part, self._version))
+            messages.append(part if isinstance(part, Unreadable) else read_message(part, self._version))
         return messages
 
     def _next(self) -> bytes | Unreadable | None:
@@ -159,7 +159,7 @@ class Inbox:
         return payload
 
 
-def read(payload: bytes, version: int) -> Message:
+def read_message(payload: bytes, version: int) -> Message:
     """The message in one frame."""
     try:
         if version < RAW_IDS_FROM:

@@ -64,6 +64,6 @@ def quoted(data: bytes, most: int = 48) -> str:
     return f'"{text}"' + (f" and {len(data) - most} bytes more" if len(data) > most else "")
 
 
-def printable(text: str, most: int = 200) -> str:
+def shortened(text: str, most: int = 200) -> str:
     """A peer's text, short and escaped, for evidence."""
     return text[:most].encode("unicode_escape").decode("ascii")

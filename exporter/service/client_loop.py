@@ -20,7 +20,7 @@ from typing import Protocol
 import structlog
 
 from exporter.clients.pool import PooledClient
-from exporter.clients.probe import compare, interrupted, pause, probe_client, skip, unusable
+from exporter.clients.probe import compare, interrupted, probe_client, resting, skip, unusable
 from exporter.model import Cause, Report, Target
 from exporter.probes.target import lowered_target
 from exporter.service import schedule
@@ -75,7 +75,7 @@ class ClientLoop:
         record = partial(shared.states.record_client_probe, target.name)
         blocked = self._blocked(client)
         if blocked is not None:
-            return record(pause(client, blocked))
+            return record(resting(client, blocked))
         lowered = lowered_target(target) if shared.states[target.name].lower_hello is not None else None
         target = lowered or target
         problem = await client.ready()
@@ -107,7 +107,7 @@ class ClientLoop:
                 record(interrupted(client, target, lease))
             raise
         soon = record(probe)
-        return record(pause(client, Cause.SUSPENDED)) if self._blocked(client) is Cause.SUSPENDED else soon
+        return record(resting(client, Cause.SUSPENDED)) if self._blocked(client) is Cause.SUSPENDED else soon
 
     async def _shift(self) -> None:
         """Connect once more, by chance: where only some connections are answered, ours must not keep step with them."""

@@ -40,7 +40,9 @@ class Prober(Protocol):
         """Probe the target's wire now."""
 
 
-async def examine(report: Report, target: Target, prober: Prober, end_watch: Callable[[], Awaitable[None]]) -> Report:
+async def find_cause(
+    report: Report, target: Target, prober: Prober, end_watch: Callable[[], Awaitable[None]]
+) -> Report:
     """The report to record instead of this one; the same, unless the hello was silent beside the watch's session."""
     states, name, handshake = prober.states, target.name, replace(target, client_ids=())
     if is_silent(report) and _too_short(states[name], report, prober.heartbeat):

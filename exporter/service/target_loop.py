@@ -178,7 +178,7 @@ class TargetLoop:
         if self._watch is None or (deadline is not None and deadline < self._target.deadline):
             return report
         async with self._examining:
-            return await silence.examine(report, self._target, self._shared, self._end_watch)
+            return await silence.find_cause(report, self._target, self._shared, self._end_watch)
 
     async def _read_login(self, follower: LogFollower) -> None:
         try:

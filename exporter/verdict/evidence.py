@@ -20,7 +20,7 @@ from exporter.model import (
     Stamp,
     Target,
 )
-from exporter.protocol.error_codes import LOST, spelled
+from exporter.protocol.error_codes import LOST, error_texts
 from exporter.protocol.releases import release_of
 from exporter.text import duration, joined
 
@@ -109,7 +109,7 @@ def _session_answered(result: LayerResult, target: Target) -> str:
     parts += [f"{FARMS[farm.kind]} farm {farm.name} is disconnected" for farm in broken[:MOST_FARMS]]
     if len(broken) > MOST_FARMS:
         parts.append(f"and {len(broken) - MOST_FARMS} farms more")
-    errors = spelled(code for code in facts.errors if code not in LOST)
+    errors = error_texts(code for code in facts.errors if code not in LOST)
     parts += [f"it sent {errors}"] if errors else []
     if facts.malformed:
         parts.append(f"it sent a malformed message ({', '.join(facts.malformed)}), which libraries may fail to read")

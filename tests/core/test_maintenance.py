@@ -17,7 +17,7 @@ from exporter.maintenance import (
     open_spans,
     open_windows,
     overdue,
-    spelled,
+    window_text,
 )
 
 NEW_YORK, ZURICH, HONG_KONG = ZoneInfo("America/New_York"), ZoneInfo("Europe/Zurich"), ZoneInfo("Asia/Hong_Kong")
@@ -180,10 +180,10 @@ def test_a_window_without_days_never_was() -> None:
     assert latest(1e9, some) is None
 
 
-def test_a_window_is_spelled_for_people() -> None:
-    assert spelled(window("23:45", timedelta(minutes=5))) == "23:45 for 5 min America/New_York, every day"
+def test_a_window_is_written_for_people() -> None:
+    assert window_text(window("23:45", timedelta(minutes=5))) == "23:45 for 5 min America/New_York, every day"
     friday = window("23:00", "03:00", days=frozenset({Day.FRIDAY}))
-    assert spelled(friday) == "23:00 to 03:00 America/New_York, Friday"
+    assert window_text(friday) == "23:00 to 03:00 America/New_York, Friday"
 
 
 def test_the_default_windows_name_zones_that_exist() -> None:

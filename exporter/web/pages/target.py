@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from exporter.maintenance import open_windows, spelled
+from exporter.maintenance import open_windows, window_text
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stamp, Target
 from exporter.protocol.releases import release_of
 from exporter.state.claims import claims
@@ -277,6 +277,7 @@ def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:
         facts.append(("Login", f"{state.login.phase.value}{since}"))
     opened = open_windows(now, target.windows)
     facts += [
-        (f"Window {window.name}", spelled(window) + ", open now" * (window.name in opened)) for window in target.windows
+        (f"Window {window.name}", window_text(window) + ", open now" * (window.name in opened))
+        for window in target.windows
     ]
     return (*facts, *((f"Label {name}", value) for name, value in target.labels.items()))

@@ -239,7 +239,7 @@ def test_no_bytes_raise_and_no_cut_matters(data: bytes, version: int, cuts: list
 
 @given(payload=st.binary(max_size=200), version=st.sampled_from(VERSIONS))
 def test_no_payload_raises(payload: bytes, version: int) -> None:
-    messages.read(payload, version)
+    messages.read_message(payload, version)
 
 
 @given(order=st.integers(0, 2**31 - 1), version=st.sampled_from(VERSIONS))
@@ -258,4 +258,4 @@ def test_no_session_is_ever_begun_as_client_0(client_id: int) -> None:
 def test_an_account_with_a_terminals_commands_in_it_is_counted_and_not_shown(version: int) -> None:
     listed = "DU1234567,\x1b[2J\x1b[31mDU7,\x85\x9b31m"
     payload = simulated.managed_accounts(version, [listed])[4:]
-    assert messages.read(payload, version) == ManagedAccounts(("DU1234567", "?", "?"))
+    assert messages.read_message(payload, version) == ManagedAccounts(("DU1234567", "?", "?"))

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
-from exporter.protocol.error_codes import spelled
+from exporter.protocol.error_codes import error_texts
 from exporter.state.fold_watch import fold_watch_event
 from exporter.state.suspension import WatchRelease
 from exporter.state.target import TargetState
@@ -71,7 +71,7 @@ def test_a_watch_that_is_gone_says_why() -> None:
 
 
 def test_a_watch_that_was_refused_shows_the_reason() -> None:
-    told = replace(RESET, detail=spelled((1300, 4711)))
+    told = replace(RESET, detail=error_texts((1300, 4711)))
     state = fold_watch_event(connected(), WatchEvent(WatchEventKind.ENDED, T0 + 5, UP, result=told))
     shown = "reset; error 1300: its API port was changed, and sessions on the old one are dropped; error 4711"
     assert fact(state, "Watch") == f"not connected for 5 s ({shown})"
