@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from exporter.model.enums import Cause, Direction, Doubt, FarmKind, Layer, Outcome, Stage, Stamp
+from exporter.model.enums import OUTCOME, Cause, Direction, Doubt, FarmKind, Layer, Outcome, Stage, Stamp
 from exporter.model.target import Hello
 
 
@@ -108,6 +108,19 @@ class LayerResult:
     requests: tuple[RequestResult, ...] = ()  # of the account download
     exchange: tuple[Exchanged, ...] = ()  # of a client: the last messages of its connection
     hello: Hello | None = None  # of a client: the server versions that it announced
+
+    @classmethod
+    def failed(cls, layer: Layer, cause: Cause, seconds: float, stage: Stage, detail: str = "") -> "LayerResult":
+        """A probe of the wire that ended at `stage` for a cause."""
+        return cls(
+            layer=layer,
+            outcome=OUTCOME[cause],
+            seconds=seconds,
+            stage=stage,
+            cause=cause,
+            detail=detail,
+            stages=((stage, seconds),),
+        )
 
     @property
     def ok(self) -> bool:

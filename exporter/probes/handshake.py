@@ -2,13 +2,16 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
-from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Stage, Stamp
+from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.connection import Received
 from exporter.probes.context import ProbeContext
 from exporter.protocol import hello, wire
 from exporter.protocol.error_codes import error_texts
 from exporter.protocol.hello import ReplyReader
+
+_failed = partial(LayerResult.failed, Layer.HANDSHAKE)
 
 
 async def probe_handshake(context: ProbeContext) -> LayerResult:
@@ -70,15 +73,3 @@ def _before(reader: ReplyReader) -> str:
     """The messages before the reply, in words."""
     count = "one other message" if reader.passed == 1 else f"{reader.passed} other messages"
     return f"{count} ({error_texts(dict.fromkeys(reader.errors))})" if reader.errors else count
-
-
-def _failed(cause: Cause, seconds: float, stage: Stage, detail: str = "") -> LayerResult:
-    return LayerResult(
-        layer=Layer.HANDSHAKE,
-        outcome=OUTCOME[cause],
-        seconds=seconds,
-        stage=stage,
-        cause=cause,
-        detail=detail,
-        stages=((stage, seconds),),
-    )

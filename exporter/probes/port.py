@@ -1,13 +1,16 @@
 """The port layer: resolve the name, then the TCP connect, address by address, all within the one deadline."""
 
 import asyncio
+from functools import partial
 
-from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Stage, Stamp
+from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.context import ProbeContext
 from exporter.probes.resolver import Address, UnresolvedError
 
 # Of several addresses that fail, the one that says most of the target decides.
 TELLING = (Cause.CONNECT_TIMEOUT, Cause.CONNECT_REFUSED, Cause.NO_ROUTE)
+
+_failed = partial(LayerResult.failed, Layer.PORT)
 
 
 async def probe_port(context: ProbeContext) -> LayerResult:
@@ -65,15 +68,3 @@ def _which_answered(context: ProbeContext, address: Address, failures: dict[Caus
 
 def _listed(failures: dict[Cause, list[str]]) -> str:
     return "; ".join(f"{', '.join(addresses)}: {cause.value}" for cause, addresses in failures.items())
-
-
-def _failed(cause: Cause, seconds: float, stage: Stage, detail: str) -> LayerResult:
-    return LayerResult(
-        layer=Layer.PORT,
-        outcome=OUTCOME[cause],
-        seconds=seconds,
-        stage=stage,
-        cause=cause,
-        detail=detail,
-        stages=((stage, seconds),),
-    )
