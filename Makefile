@@ -27,7 +27,7 @@ demo: $(ready) ## simulated gateways, each with another fault, and the exporter 
 	@$(bin)/ibkr-exporter demo $(args)
 
 .PHONY: test
-test: $(if $(args),$(ready),small-clients) ## all tests, six at a time; args="-k wire" for some of them, one by one
+test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, six at a time; args="-k wire" for some of them, one by one
 	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
 
 .PHONY: test-core
@@ -35,7 +35,7 @@ test-core: $(ready) ## the tests that wait for nothing, in seconds
 	@$(bin)/python -m pytest -q tests/core -m 'not slow' $(args)
 
 .PHONY: coverage
-coverage: small-clients ## all tests, and which lines of the package they do not run
+coverage: small-clients small-kubernetes ## all tests, and which lines of the package they do not run
 	@$(bin)/python -m pytest $(several) --cov --cov-report=term $(args)
 
 .PHONY: clients
@@ -47,6 +47,19 @@ clients: $(ready) ## install all client libraries for the tests (2 GB); IBKR_EXP
 small-clients: $(ready)
 	@printed=$$($(bin)/ibkr-exporter clients install ib_async ib_insync ibapi 2>&1) && \
 		[ "$${printed#*installing}" = "$$printed" ] || printf '%s\n' "$$printed"
+
+# Where that fails, tests/deploy is skipped.
+.PHONY: small-kubernetes
+small-kubernetes: $(ready)
+	@printed=$$(scripts/kubernetes-tools 2>&1) || printf '%s\n' "$$printed"
+
+.PHONY: kubernetes-tools
+kubernetes-tools: $(ready) ## helm, kubectl and the schemas of Kubernetes into build/kubernetes (60 MB), for tests/deploy
+	@scripts/kubernetes-tools $(args)
+
+.PHONY: chart
+chart: kubernetes-tools ## dist/ibkr-exporter-VERSION.tgz, the Helm chart with the rules and dashboards in it
+	@build/kubernetes/bin/helm package deploy/helm/ibkr-exporter --destination dist
 
 .PHONY: axe
 axe: $(ready) ## the pages in Chromium: axe-core, the keyboard, first paint (needs npm); args="--screenshots FOLDER"
@@ -66,9 +79,10 @@ format: $(ready) ## put the formatting right
 	$(bin)/ruff format
 
 .PHONY: generate
-generate: $(ready) ## write what is generated from the code: schema, references, alert rules
+generate: $(ready) ## write what is generated from the code: schemas, references, alert rules
 	@$(bin)/python scripts/generate.py
 	@$(bin)/python -m deploy.rules
+	@$(bin)/python -m deploy.kubernetes values
 
 .PHONY: bench
 bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes build/bench.md and .json

@@ -1,0 +1,87 @@
+{{- define "ibkr-exporter.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "ibkr-exporter.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* include "ibkr-exporter.suffixed" (list . "suffix"): fullname-suffix, at most 63 characters, the suffix whole. */}}
+{{- define "ibkr-exporter.suffixed" -}}
+{{- $suffix := last . }}
+{{- printf "%s-%s" (include "ibkr-exporter.fullname" (first .) | trunc (sub 62 (len $suffix) | int) | trimSuffix "-") $suffix }}
+{{- end }}
+
+{{- define "ibkr-exporter.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "ibkr-exporter.serviceAccountName" -}}
+{{- default (ternary (include "ibkr-exporter.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "ibkr-exporter.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "ibkr-exporter.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "ibkr-exporter.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "ibkr-exporter.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The head of a resource: (list . NAME NAMESPACE LABELS ANNOTATIONS), the last two possibly empty. */}}
+{{- define "ibkr-exporter.metadata" -}}
+{{- $top := index . 0 -}}
+metadata:
+  name: {{ index . 1 }}
+  namespace: {{ default (include "ibkr-exporter.namespace" $top) (index . 2) }}
+  labels:
+    {{- include "ibkr-exporter.labels" $top | nindent 4 }}
+    {{- with index . 3 }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with index . 4 }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{- define "ibkr-exporter.image" -}}
+{{- with .Values.image -}}
+{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* What the file of the configuration holds. */}}
+{{- define "ibkr-exporter.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- if and .Values.webConfig.existingSecret (not (dig "web" "config_file" "" $config)) }}
+{{- $_ := set $config "web" (merge (dict "config_file" (printf "/etc/ibkr-exporter-web/%s" .Values.webConfig.key)) (default dict $config.web)) }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+
+{{/* Before any link: where the exporter's own pages begin. */}}
+{{- define "ibkr-exporter.routePrefix" -}}
+{{- $prefix := dig "web" "route_prefix" "" .Values.config | default "" | trimSuffix "/" }}
+{{- if and $prefix (not (hasPrefix "/" $prefix)) }}/{{ end }}{{ $prefix }}
+{{- end }}
+
+{{/* The address of the Service, without a scheme. */}}
+{{- define "ibkr-exporter.address" -}}
+{{- printf "%s.%s.svc:%d" (include "ibkr-exporter.fullname" .) (include "ibkr-exporter.namespace" .) (int .Values.service.port) }}
+{{- end }}

@@ -1,0 +1,275 @@
+"""The chart: every example of its values is linted, rendered and checked against the schemas of a cluster."""
+
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import exporter
+from deploy.rules.__main__ import contents
+from exporter.config import load
+from tests.deploy.support import (
+    CHART,
+    EXAMPLES,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    VERSIONS,
+    Manifest,
+    of_kind,
+    only,
+    pods,
+    problems,
+    rendered,
+    run,
+    template,
+)
+
+CENTRAL, POOL = CHART / "ci" / "central-values.yaml", CHART / "ci" / "probe-pool-values.yaml"
+STANDARD = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "managed-by")}
+REFUSED = {
+    "nothing to watch": {},
+    "several pods would connect": {"replicas": 2, "config": {"targets": [{"name": "a", "host": "b", "port": 1}]}},
+    "'nonsense' not allowed": {"nonsense": 1},
+    "'prot' not allowed": {"config": {"targets": [{"name": "a", "host": "b", "prot": 1}]}},
+    "minAvailable or maxUnavailable": {
+        "config": {"probe": {"allow": ["10.0.0.0/8"]}},
+        "podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1},
+    },
+    "probe.targets": {"config": {"probe": {"allow": ["10.0.0.0/8"]}}, "probe": {"enabled": True}},
+    "does not match pattern": {"image": {"digest": "latest"}},
+    "value must be one of": {"image": {"pullPolicy": "Sometimes"}},
+}
+
+each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+
+
+@each_example
+def test_helm_lints_without_a_warning(values: Path) -> None:
+    printed = run("helm", "lint", "--strict", CHART, "--values", values).stdout
+    assert "[WARNING]" not in printed
+    assert "0 chart(s) failed" in printed
+
+
+@each_example
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_cluster_would_take_every_manifest(values: Path, version: str) -> None:
+    manifests = rendered(values)
+    found = {f"{one['kind']} {one['metadata']['name']}": problems(one, version) for one in manifests}
+    assert {name: errors for name, errors in found.items() if errors} == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("Deployment", ("spec", "template", "spec", "containers", 0)),
+        ("NetworkPolicy", ("spec", "ingress", 0)),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "metricRelabelings", 0)),
+        ("PrometheusRule", ("spec", "groups", 0, "rules", 0)),
+        ("Service", ("spec", "ports", 0)),
+    ],
+)
+def test_a_misspelt_key_would_be_found(kind: str, place: tuple[str | int, ...], version: str) -> None:
+    manifest: Any = yaml.safe_load(yaml.safe_dump(of_kind(rendered(CENTRAL), kind)[0]))
+    inner = manifest
+    for key in place:
+        inner = inner[key]
+    assert problems(manifest, version) == []
+    inner["misspelt"] = 1
+    assert problems(manifest, version)
+
+
+@each_example
+def test_no_pod_has_a_privilege(values: Path) -> None:
+    for _, spec in pods(rendered(values)):
+        assert spec["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not any("hostPath" in volume for volume in spec.get("volumes", []))
+        for container in spec["containers"] + spec.get("initContainers", []):
+            context = container["securityContext"]
+            assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert not context.get("privileged", False)
+            assert {"requests", "limits"} <= container["resources"].keys()
+
+
+@each_example
+def test_names_fit_and_labels_are_the_usual_ones(values: Path) -> None:
+    for one in rendered(values):
+        named = one["metadata"]
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", named["name"]), named["name"]
+        labels = named["labels"]
+        assert "ibkr-exporter/test" in labels or labels.keys() >= STANDARD, named["name"]
+        assert all(len(str(value)) <= 63 for value in labels.values())
+
+
+@each_example
+def test_no_two_resources_have_one_name(values: Path) -> None:
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in rendered(values)]
+    assert len(names) == len(set(names))
+
+
+@each_example
+def test_the_exporter_takes_the_configuration(values: Path, tmp_path: Path) -> None:
+    made = [one for one in rendered(values) if one["kind"] in {"ConfigMap", "Secret"}]
+    texts = [{**one.get("data", {}), **one.get("stringData", {})}.get("exporter.yaml") for one in made]
+    files = [text for text in texts if text is not None]
+    assert len(files) == (0 if "configExistingSecret" in values.read_text("utf-8") else 1)
+    for text in files:
+        written = tmp_path / "exporter.yaml"
+        written.write_text(text.replace("/etc/ibkr-exporter-web/web.yml", "web.yml"), "utf-8")
+        (tmp_path / "web.yml").write_text("{}", "utf-8")
+        load(written)  # what check-config does
+
+
+@each_example
+def test_services_monitors_and_policies_select_the_pods_of_the_exporter_alone(values: Path) -> None:
+    manifests = rendered(values)
+    for deployment in of_kind(manifests, "Deployment"):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        selectors = [deployment["spec"]["selector"]["matchLabels"]]
+        selectors += [one["spec"]["selector"] for one in of_kind(manifests, "Service")]
+        selectors += [one["spec"]["podSelector"]["matchLabels"] for one in of_kind(manifests, "NetworkPolicy")]
+        selectors += [one["spec"]["selector"]["matchLabels"] for one in of_kind(manifests, "PodDisruptionBudget")]
+        test = only(manifests, "Pod")["metadata"]["labels"]
+        for selector in selectors:
+            assert selector.items() <= labels.items()
+            assert not selector.items() <= test.items()
+        service = only(manifests, "Service")
+        for monitor in of_kind(manifests, "ServiceMonitor"):
+            assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+            assert {one["port"] for one in monitor["spec"]["endpoints"]} == {service["spec"]["ports"][0]["name"]}
+
+
+@pytest.mark.parametrize("complaint", REFUSED)
+def test_values_that_cannot_work_are_refused(complaint: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump(REFUSED[complaint]), "utf-8")
+    done = run("helm", "template", RELEASE, CHART, "--values", values, check=False)
+    assert done.returncode
+    assert complaint in done.stderr
+
+
+def test_the_rules_are_those_of_compose_with_the_jobs_and_links_of_the_values() -> None:
+    expected = contents({"exporter": "ibkr", "prometheus": "prometheus-k8s", "alertmanager": "alertmanager-main"})
+    made = {
+        one["metadata"]["name"].removeprefix(f"{RELEASE}-ibkr-exporter-"): one
+        for one in of_kind(rendered(CENTRAL), "PrometheusRule")
+    }
+    assert {f"{name}.yml" for name in made} == expected.keys()
+    for name, one in made.items():
+        linked = expected[f"{name}.yml"].replace("http://127.0.0.1:9497", "https://ibkr.example.net")
+        linked = linked.replace("http://127.0.0.1:3000", "https://grafana.example.net")
+        assert one["spec"] == yaml.safe_load(linked)
+
+
+def test_the_dashboards_are_those_of_compose() -> None:
+    made: dict[str, str] = {}
+    for one in of_kind(rendered(CENTRAL), "ConfigMap"):
+        if "grafana_dashboard" in one["metadata"]["labels"]:
+            made |= one["data"]
+    folder = ROOT / "deploy" / "grafana" / "dashboards"
+    assert made == {f"ibkr-{path.name}": path.read_text("utf-8") for path in folder.glob("*.json")}
+
+
+def test_a_packaged_chart_holds_the_same_bytes(tmp_path: Path) -> None:
+    run("helm", "package", CHART, "--destination", tmp_path)
+    with tarfile.open(tmp_path / f"ibkr-exporter-{exporter.__version__}.tgz") as archive:
+        held = {name: archive.extractfile(name) for name in archive.getnames()}
+        kept = {name.partition("/")[2]: file.read() for name, file in held.items() if file}
+    for place, folder in (("rules", "prometheus/rules"), ("dashboards", "grafana/dashboards")):
+        files = {
+            path.name: path.read_bytes()
+            for path in (ROOT / "deploy" / folder).iterdir()
+            if path.suffix in {".yml", ".json"}
+        }
+        found = {Path(name).name: data for name, data in kept.items() if name.startswith(f"files/{place}/")}
+        assert found == files
+    assert not [name for name in kept if name.startswith("ci/")]
+
+
+def test_what_only_dashboards_read_is_scraped_apart_as_in_compose() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    compose = {one["job_name"]: one for one in config["scrape_configs"]}
+    often, details = only(rendered(CENTRAL), "ServiceMonitor")["spec"]["endpoints"]
+    for endpoint, job in ((often, "ibkr"), (details, "ibkr-details")):
+        assert endpoint["interval"] == compose[job]["scrape_interval"]
+        assert endpoint["scrapeTimeout"] == compose[job]["scrape_timeout"]
+        assert endpoint["relabelings"][0] == {"targetLabel": "job", "replacement": job}
+        names = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+        made = [{names.get(key, key): value for key, value in one.items()} for one in endpoint["metricRelabelings"]]
+        assert made == compose[job]["metric_relabel_configs"]
+
+
+def test_one_exporter_keeps_its_instance_through_restarts_and_pods_of_a_pool_have_their_own() -> None:
+    for endpoint in only(rendered(CENTRAL), "ServiceMonitor")["spec"]["endpoints"]:
+        assert {"targetLabel": "instance", "replacement": f"{NAMESPACE}/{RELEASE}-ibkr-exporter"} in endpoint[
+            "relabelings"
+        ]
+    for endpoint in only(rendered(POOL), "ServiceMonitor")["spec"]["endpoints"]:
+        assert {"sourceLabels": ["namespace", "pod"], "separator": "/", "targetLabel": "instance"} in endpoint[
+            "relabelings"
+        ]
+
+
+def test_two_pods_with_the_same_client_ids_never_run_at_a_time() -> None:
+    assert only(rendered(CENTRAL), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert only(rendered(POOL), "Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
+
+
+def test_the_network_policy_opens_the_ports_of_the_targets_and_dns_alone() -> None:
+    dns, gateways = only(rendered(CENTRAL), "NetworkPolicy")["spec"]["egress"]
+    assert [one["port"] for one in dns["ports"]] == [53, 53]
+    assert [one["port"] for one in gateways["ports"]] == [4004, 4003]
+
+
+def test_a_web_configuration_file_is_named_in_the_configuration_and_health_asked_by_tcp(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("webConfig: {existingSecret: web}\nconfig: {probe: {allow: [10.0.0.0/8]}}\n", "utf-8")
+    manifests = template(CHART, "--values", values)
+    config = yaml.safe_load(only(manifests, "ConfigMap")["data"]["exporter.yaml"])
+    assert config["web"] == {"config_file": "/etc/ibkr-exporter-web/web.yml"}
+    [container] = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"] == container["readinessProbe"] == {"tcpSocket": {"port": "http-ibkr"}}
+
+
+def test_the_chart_of_a_gateway_can_run_the_exporter_in_its_own_pod(tmp_path: Path) -> None:
+    gateway = tmp_path / "gateway"
+    (gateway / "templates").mkdir(parents=True)
+    (gateway / "charts").mkdir()
+    (gateway / "charts" / "ibkr-exporter").symlink_to(CHART)
+    (gateway / "Chart.yaml").write_text("{apiVersion: v2, name: gateway, version: 1.0.0}", "utf-8")
+    values = {
+        "deployment": {"enabled": False},
+        "config": {"targets": [{"name": "own", "host": "127.0.0.1", "port": 4002}]},
+    }
+    (gateway / "values.yaml").write_text(yaml.safe_dump({"ibkr-exporter": values}), "utf-8")
+    [snippet] = re.findall(r"```yaml\n# in the pod.*?\n(.*?)```", (CHART / "README.md").read_text("utf-8"), re.DOTALL)
+    pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: gateway\nspec:\n" + re.sub(
+        "^", "  ", snippet, flags=re.MULTILINE
+    )
+    (gateway / "templates" / "pod.yaml").write_text(pod, "utf-8")
+    manifests = template(gateway)
+    made = only(manifests, "Pod")
+    assert problems(made, VERSIONS[-1]) == []
+    assert {volume["name"] for volume in made["spec"]["volumes"]} == {"ibkr-exporter-config", "ibkr-exporter-tmp"}
+    assert made["spec"]["volumes"][0]["configMap"]["name"] == only(manifests, "ConfigMap")["metadata"]["name"]
+
+
+@each_example
+def test_the_notes_say_what_comes_next(values: Path) -> None:
+    done = run("helm", "install", RELEASE, CHART, "--values", values, "--dry-run=client", "--namespace", NAMESPACE)
+    notes = done.stdout.partition("NOTES:")[2]
+    assert ("port-forward" in notes) is ("deployment: {enabled: false}" not in values.read_text("utf-8"))
+    assert "<no value>" not in notes + done.stdout
+
+
+def test_the_version_is_that_of_the_exporter() -> None:
+    chart: Manifest = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["version"] == chart["appVersion"] == exporter.__version__
