@@ -239,6 +239,34 @@ def test_a_web_configuration_file_is_named_in_the_configuration_and_health_asked
     assert container["livenessProbe"] == container["readinessProbe"] == {"tcpSocket": {"port": "http-ibkr"}}
 
 
+@pytest.mark.parametrize(
+    ("web", "prefix"),
+    [
+        ({}, ""),
+        ({"external_url": "https://monitor.example"}, ""),
+        ({"external_url": "https://monitor.example/ibkr/"}, "/ibkr"),
+        ({"external_url": "https://monitor.example/ibkr", "route_prefix": "/"}, ""),
+        ({"route_prefix": "/a/b"}, "/a/b"),
+    ],
+)
+def test_all_that_asks_the_exporter_asks_below_its_route_prefix(
+    web: dict[str, str], prefix: str, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.yaml"
+    config = {"probe": {"allow": ["10.0.0.0/8"]}, "web": web}
+    made = {"serviceMonitor": {"enabled": True}, "probe": {"enabled": True, "targets": ["10.0.0.1:4001"]}}
+    values.write_text(yaml.safe_dump({"config": config, "gatewayMonitor": {"enabled": True}, **made}), "utf-8")
+    manifests = template(CHART, "--values", values)
+    [container] = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == f"{prefix}/-/healthy"
+    assert {one["path"] for one in only(manifests, "ServiceMonitor")["spec"]["endpoints"]} == {f"{prefix}/metrics"}
+    assert only(manifests, "Probe")["spec"]["prober"]["path"] == f"{prefix}/probe"
+    assert only(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["path"] == f"{prefix}/probe"
+    written = tmp_path / "exporter.yaml"
+    written.write_text(only(manifests, "ConfigMap")["data"]["exporter.yaml"], "utf-8")
+    assert load(written).route_prefix == prefix
+
+
 def test_the_chart_of_a_gateway_can_run_the_exporter_in_its_own_pod(tmp_path: Path) -> None:
     gateway = tmp_path / "gateway"
     (gateway / "templates").mkdir(parents=True)

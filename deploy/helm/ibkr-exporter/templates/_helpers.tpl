@@ -74,11 +74,11 @@ metadata:
 {{- toYaml $config }}
 {{- end }}
 
-
-{{/* Before any link: where the exporter's own pages begin. */}}
+{{/* The path below which everything is served: web.route_prefix, by default the path of web.external_url. */}}
 {{- define "ibkr-exporter.routePrefix" -}}
-{{- $prefix := dig "web" "route_prefix" "" .Values.config | default "" | trimSuffix "/" }}
-{{- if and $prefix (not (hasPrefix "/" $prefix)) }}/{{ end }}{{ $prefix }}
+{{- $web := default dict .Values.config.web }}
+{{- $prefix := trimAll "/" (default (get (urlParse (default "" $web.external_url)) "path") $web.route_prefix) }}
+{{- with $prefix }}/{{ . }}{{ end }}
 {{- end }}
 
 {{/* The address of the Service, without a scheme. */}}
