@@ -53,6 +53,8 @@ DAY = (
     (22.0, "wrong_account"),
     (23.0, "ok"),
 )
+
+pytestmark = pytest.mark.turned_clock
 SEEN = {
     Verdict.HEALTHY,
     Verdict.UPSTREAM_DOWN,

@@ -28,6 +28,8 @@ from exporter.state.exporter import ExporterState
 from exporter.web.pages import render_target, state_json, status_chunks
 from tests.shell.support import PATIENCE, until
 
+pytestmark = pytest.mark.turned_clock
+
 OPTED_IN = GatewaySettings(permitted=frozenset({*Request, *PERMITTED}))
 REQUESTS = [Stage(request.label) for request in DownloadRequest]
 SENT = (71, 61, 64, 5, 99, 6, 6, 7, 62, 63)  # each subscription is cancelled at once

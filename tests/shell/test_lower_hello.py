@@ -18,6 +18,8 @@ from exporter.verdict.rules import judge
 from tests.shell.clients_real import make_client
 from tests.shell.support import PATIENCE, until
 
+pytestmark = pytest.mark.turned_clock
+
 MODES = {"newest_hello_silent": Verdict.API_SILENT, "newest_hello_closed": Verdict.CLOSED_BEFORE_HANDSHAKE}
 
 
@@ -73,6 +75,7 @@ async def test_the_service_says_so_too_after_some_ticks_and_forgets_it_when_the_
         assert gateway.recorder.open_most == 1
 
 
+@pytest.mark.real_clock
 async def test_the_service_tries_the_libraries_there_and_shows_that_they_get_through() -> None:
     make_client("ib_insync")
     clients = {"ib_insync": ClientSpec("ib_insync", "ib_insync", interval=2.0, deadline=5.0)}

@@ -18,6 +18,8 @@ from exporter.state.target import TargetState
 from exporter.web import pages
 from tests.shell.support import PATIENCE
 
+pytestmark = pytest.mark.turned_clock
+
 SECRET = "203.0.113.7"  # noqa: S105 - an address of a documentation network, as a log line may hold one
 CHALLENGE = f"2026-08-28 22:30:05.000 INFO  [JTS-Main] - Received CHALLENGE from {SECRET} session 4711\n"
 LOGGED_IN = f"2026-08-28 22:30:40.000 INFO  [JTS-Main] - Switching to a new encrypted log {SECRET}\n"

@@ -25,6 +25,8 @@ from exporter.verdict.gateway_settings import remarks
 from exporter.verdict.rules import judge
 from tests.shell.support import PATIENCE, until
 
+pytestmark = pytest.mark.turned_clock
+
 OPTED_IN = GatewaySettings(permitted=frozenset({*Request, settings.REQUEST}))
 
 

@@ -20,6 +20,8 @@ from exporter.state.target import TargetState
 from exporter.verdict.rules import is_connectable
 from tests.shell.support import PATIENCE
 
+pytestmark = pytest.mark.turned_clock
+
 PROBES, WATCH = 9001, 9002
 QUICK = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
 

@@ -21,6 +21,8 @@ from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
 from tests.shell.support import PATIENCE, until
 
+pytestmark = pytest.mark.turned_clock
+
 PROBES, WATCH = 9001, 9002
 VERSION = 176
 QUICK = HeartbeatTimings(heartbeat=0.2, late=0.1, again=0.12, given_up=0.22)
@@ -130,6 +132,7 @@ def chatter(number: int) -> bytes:
     )
 
 
+@pytest.mark.real_clock
 async def test_a_flood_of_farm_notices_costs_no_memory_and_stops_nobody_else() -> None:
     words = chatter(20_000)
     told = 0
