@@ -20,10 +20,12 @@ The other packages:
     maintenance  windows in which failures are expected
     log, text    structured logs; durations and times for people
     signals      which signals end a process
+    systemd      the messages to systemd
 
 Import order, checked by import-linter (a package imports only what is to its right):
 cli > web > service > clients | metrics > probes > state > config | verdict | simulator > log | protocol > model >
-maintenance | signals | text. model, protocol, verdict, state, metrics and web.pages are pure: no clock, no I/O.
+maintenance | signals | systemd | text. model, protocol, verdict, state, metrics and web.pages are pure: no clock and
+no I/O.
 
 What a change touches:
 

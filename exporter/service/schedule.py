@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 WATCHED_SPACING = 4  # intervals between two probes of a target whose watch is connected: it sees what they would
 LONGEST = 15.0  # seconds from one handshake to the next beside client probes, where the interval is no longer
+LATE = 120.0  # seconds by which no tick is late on a living schedule: a download keeps the others waiting for 30
 WARM_UP = 2.0  # seconds over which the first probes are spread, so that a restart shows every target at once
 
 # Seconds. Targets due in the same slot start together: with a thousand of them the process wakes ten times a second

@@ -96,6 +96,13 @@ class Service:
             self._exporter, reload_successful=at is not None, reloaded_at=kept if at is None else at
         )
 
+    def ticking(self, now: float) -> bool:
+        """Whether the schedule goes on at loop time `now`: half of the targets' clocks run and are not late."""
+        stopped = sum(
+            task.done() or now - self._target_loops[name].due > schedule.LATE for name, task in self._loops.items()
+        )
+        return 2 * stopped <= len(self._loops)
+
     async def apply(
         self,
         targets: Iterable[Target],

@@ -8,9 +8,8 @@ import asyncio
 import math
 import platform
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
-from typing import Any
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -20,6 +19,7 @@ from exporter.config import Config, ConfigError, parse_endpoint, target_for_endp
 from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Report, Target
 from exporter.service.service import Service
+from exporter.service.supervision import Reload
 from exporter.state.claims import explanation
 from exporter.state.target import TargetState, cut_short, fold
 from exporter.verdict.rules import is_connectable, judge
@@ -41,7 +41,6 @@ HEADERS = {
 
 SCRAPE_TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
 
-Reload = Callable[[], Coroutine[Any, Any, list[str]]]  # gives the problems; none if the new configuration is in force
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

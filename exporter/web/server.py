@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import platform
 import signal
 import socket
@@ -20,10 +21,12 @@ from exporter.config import Config, Listen
 from exporter.service.open_files import budget, raise_limit, warn_if_scarce
 from exporter.service.reload import POLL, Load, Reloader
 from exporter.service.service import Service
+from exporter.service.supervision import Reload, reporting, supervised
 from exporter.signals import ending_signals, hang_up_ignored
 from exporter.state.exporter import ExporterState
+from exporter.systemd import Notifier
 from exporter.web import pages
-from exporter.web.app import Reload, application
+from exporter.web.app import application
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
 from exporter.web.listen import ADVICE, BACKLOG, listening_sockets, open_sockets, url_of
 from exporter.web.web_config import WebConfig
@@ -45,7 +48,8 @@ async def serve(config: Config, load: Load | None, announce: Callable[[str], Non
             loop.add_signal_handler(number, ended.set)
         if load is not None or not hang_up_ignored():
             loop.add_signal_handler(signal.SIGHUP, (ended if load is None else hung_up).set)
-    async with running(config, load or (lambda: config), advice) as (url, reload):
+    notifier = Notifier(os.environ)
+    async with running(config, load or (lambda: config), advice, notifier=notifier) as (url, reload):
         reloads = loop.create_task(_reload_at(hung_up, reload))
         try:
             announce(url)
@@ -74,13 +78,14 @@ async def _reload_at(hung_up: asyncio.Event, reload: Reload) -> None:
 
 @asynccontextmanager
 async def running(
-    config: Config, load: Load, advice: str = ADVICE, poll: float = POLL
+    config: Config, load: Load, advice: str = ADVICE, poll: float = POLL, notifier: Notifier | None = None
 ) -> AsyncIterator[tuple[str, Reload]]:
     """The service on its sockets: gives the first one's URL, and its reload.
 
-    `poll` seconds are between two looks at the configuration. Raises ListenError or ConfigError before anything is
-    probed.
+    `poll` seconds are between two looks at the configuration; the `notifier` reports to systemd. Raises ListenError or
+    ConfigError before anything is probed.
     """
+    notifier = notifier or Notifier({})
     log = structlog.get_logger(__name__)
     web_config = _web_config(config)
     sockets = open_sockets(config, advice)
@@ -90,8 +95,9 @@ async def running(
         ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
         max_probes=shares.places,
     )
-    reload = Reloader(service, load, shares, config)
-    app = application(service, reload, lambda: reload.config, config.route_prefix)
+    reloader = Reloader(service, load, shares, config)
+    reload = reporting(service, notifier, reloader)
+    app = application(service, reload, lambda: reloader.config, config.route_prefix)
     if web_config is not None:
         app.middlewares.insert(0, web_config.middleware)
     app.middlewares.insert(0, limit_middleware)
@@ -101,13 +107,13 @@ async def running(
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
             await _open(sockets, runner, shares.visitors, tls)
-            await reload.apply(config)
+            await reloader.apply(config)
             pages.prepare()
             settle_memory()
             scheme = "http" if tls is None else "https"
             urls = [url_of(each, scheme, config.route_prefix) for each in sockets]
             log.info("serving", url=" ".join(urls), targets=len(config.targets))
-            async with _following(reload, poll):
+            async with _following(reloader, poll), supervised(service, notifier):
                 yield urls[0], reload
     finally:
         await runner.cleanup()
