@@ -1,7 +1,6 @@
 """Which client libraries are probed where none are configured, and where that is said."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -25,10 +24,9 @@ from exporter.metrics.clients import usable
 from exporter.model import ClientSpec, InstalledVersion
 from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
-from exporter.state.target import TargetState
 from exporter.verdict.client_blame import ClientStatus
 from exporter.web import server
-from exporter.web.pages.rows import library_note
+from exporter.web.pages.libraries import library_note
 from tests.shell.clients_real import make_client
 from tests.shell.support import PATIENCE
 
@@ -117,13 +115,10 @@ def test_libraries_that_are_not_installed_are_unusable_and_named_on_the_page() -
     async_ = ClientStatus("ib_async", InstalledVersion("ib_async", "2.1.0", "3.12.1"))
     exporter = ExporterState("1", "3", clients=(async_, ClientStatus("bot", problem="no")), not_installed=("ibapi",))
     assert dict(usable(exporter)) == {("ib_async",): 1, ("bot",): 0, ("ibapi",): 0}
-    [target] = from_environment({"IB_PORT": "7497"}).targets
-    note = library_note([TargetState(replace(target, clients=("ib_async", "bot")))], exporter)
-    assert note == (
-        "Client libraries that are tried: bot, ib_async 2.1.0. "
-        "Not installed: ibapi (ibkr-exporter clients install installs them)."
+    assert library_note((), exporter) == (
+        "No client library is tried. Not installed: ibapi (ibkr-exporter clients install installs them)."
     )
-    assert library_note([TargetState(target)], ExporterState("1", "3")) == ""
+    assert library_note((), ExporterState("1", "3")) == ""
 
 
 def test_the_start_says_what_is_tried_what_is_not_installed_and_the_memory(root: Path) -> None:

@@ -17,13 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from exporter.model import Verdict
-from exporter.state.claims import current_verdict, failing_since
+from exporter.state.claims import claims, current_verdict, failing_since
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from exporter.text import elapsed
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.bug_report import bug_report
 from exporter.verdict.rules import Severity, severity
+from exporter.web.pages.libraries import LibrarySurvey, library_note
 from exporter.web.pages.rows import (
     SIGNS,
     WORST_FIRST,
@@ -31,7 +32,6 @@ from exporter.web.pages.rows import (
     at,
     card,
     common_window,
-    library_note,
     row,
     worst_first,
 )
@@ -93,7 +93,9 @@ def status_chunks(
     still.
     """
     judged: list[Judgement] = []
+    survey = LibrarySurvey()
     for state in states:
+        survey.add(state, claims(state, now))
         judged.append((state, current_verdict(state, now)))
         if len(judged) % TURN == 0:
             yield ""  # nothing to send yet, but others may run
@@ -103,6 +105,7 @@ def status_chunks(
     shown = chosen[max(0, page.first - 1) : page.last]
     ill = [pair for pair in shown if pair[1] is not Verdict.HEALTHY]
     window = common_window([state for state, _ in shown], now)
+    libraries = tuple(survey.rows(exporter))
     context = {
         **_survey(judged, selection),
         "selection": selection,
@@ -116,7 +119,8 @@ def status_chunks(
         "window": elapsed(window),
         "now": at(now, now),
         "refresh": refresh,
-        "libraries": library_note(states, exporter) if exporter else "",
+        "libraries": libraries,
+        "library_note": library_note(libraries, exporter) if exporter else "",
     }
     yield from _joined(_templates().get_template("status.html").generate(_context("", context)))
 

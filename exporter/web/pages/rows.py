@@ -7,15 +7,14 @@
 A colour never stands alone: every tone has a sign and a word, every bar of a strip a height.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.state.claims import claims, current_verdict, expired, expires_at
-from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
-from exporter.text import duration, elapsed, joined, rfc3339, utc
+from exporter.text import duration, elapsed, rfc3339, utc
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.rules import Severity, severity
 from exporter.web.pages.status_json import since, words
@@ -242,17 +241,3 @@ def _blank(name: str, report: Report | None, *, reached: bool) -> LayerCell:
 
 def _took(result: LayerResult | None) -> str:
     return "" if result is None or result.seconds is None else duration(result.seconds)
-
-
-def library_note(states: Iterable[TargetState], exporter: ExporterState) -> str:
-    """Which client libraries are probed, with their versions, and which would be if they were installed."""
-    versions = {status.client: status.installed for status in exporter.clients}
-    clients = sorted({name for state in states for name in state.target.clients})
-    tried = [f"{name} {installed.version}" if (installed := versions.get(name)) else name for name in clients]
-    return joined(
-        f"Client libraries that are tried: {', '.join(tried) or 'none'}." if tried or exporter.not_installed else "",
-        f"Not installed: {', '.join(exporter.not_installed)} (ibkr-exporter clients install installs them)."
-        if exporter.not_installed
-        else "",
-        between=" ",
-    )
