@@ -128,6 +128,7 @@ class Doubt(StrEnum):
     WIRE = "wire"  # our own probe right after it failed too, or the gateway had lost IBKR's servers
     FALL = "fall"  # the gateway stopped answering within it: the library met that, or caused it
     PARTIAL = "partial"  # some of our own connections are not answered either, while others are
+    OTHERS = "others"  # the other libraries have not been tried since it began to fail
 
 
 class Verdict(StrEnum):

@@ -1,6 +1,7 @@
 """The client probes of one target: one client after the other, each along the grid of its own interval.
 
 A client whose failure does not count yet is probed again one interval of the target later, then along its grid again.
+The others of the target are probed at once then, so that a failure which they share is known for what it is.
 A library that is being imported delays no probe of the wire.
 
 A client probe begins where its deadline ends before the next tick, if there is such a time. Else it has the time until
@@ -49,6 +50,7 @@ class ClientLoop:
         self._target = target
         self._shared = shared
         self._clock = clock
+        self._earliest: dict[str, float] = {}  # before that no client is hurried (the loop's time)
 
     async def run(self, clients: Sequence[PooledClient], grid: float) -> None:
         """Probe the clients until cancelled; their grids start at `grid` (the loop's time)."""
@@ -64,7 +66,27 @@ class ClientLoop:
                 structlog.get_logger(__name__).exception("client probe failed", target=self._target.name)
             following = schedule.next_tick(grid, clients[index].spec.interval, loop.time(), due).due
             again = loop.time() + self._target.interval
+            if soon:
+                self._earliest[clients[index].spec.name] = again
             heapq.heappush(queue, (min(following, again) if soon else following, index))
+            queue = self._hurry(queue, clients)
+
+    def _hurry(self, queue: list[tuple[float, int]], clients: Sequence[PooledClient]) -> list[tuple[float, int]]:
+        """The queue with the clients at its head that another one's failure waits for.
+
+        None is hurried twice within an interval of the target, and a failure that is to be repeated waits for that.
+        """
+        states, now = self._shared.states, asyncio.get_running_loop().time()
+        awaited = states.awaited_clients(self._target.name)
+        hurried = []
+        for due, index in queue:
+            name = clients[index].spec.name
+            earliest = max(now, self._earliest.get(name, now))
+            if name in awaited and earliest < due:
+                self._earliest[name] = earliest + self._target.interval
+            hurried.append((min(due, earliest) if name in awaited else due, index))
+        heapq.heapify(hurried)
+        return hurried
 
     async def _probe(self, client: PooledClient) -> bool:
         """Probe one client once; returns whether it is to be probed again soon.

@@ -30,7 +30,8 @@ from exporter.state.fold_watch import discount_if_disconnected, fold_watch_event
 from exporter.state.suspension import annotate, describe_fall, fold_release
 from exporter.state.target import TargetState, count, fold, revise
 from exporter.state.watch_events import WatchEvent
-from exporter.verdict.client_blame import ClientProbe, doubt_partial, hello_unanswered, require_repeat, with_clients
+from exporter.verdict.client_blame import ClientProbe, doubt_partial, hello_unanswered, require_repeat
+from exporter.verdict.client_round import awaited, with_clients
 from exporter.verdict.evidence import masked
 from exporter.verdict.explanation import headline
 from exporter.verdict.gateway_settings import remarks
@@ -196,6 +197,11 @@ class TargetStates(Mapping[str, TargetState]):
         self._log_verdict(before, state)
         latest = state.client_probes.get(client)
         return latest is not None and latest.result.doubt is Doubt.ONCE
+
+    def awaited_clients(self, name: str) -> frozenset[str]:
+        """The clients of a target that others' failures wait for: they are to be tried now."""
+        state = self._states[name]
+        return awaited(state.target.clients, state.client_probes, time.time())
 
     def record_settings(self, name: str, answer: SettingsAnswer) -> None:
         """Keep the gateway's own settings; they show with the next report."""

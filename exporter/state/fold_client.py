@@ -6,7 +6,8 @@ from dataclasses import replace
 from exporter.model import LayerResult, Outcome, Report
 from exporter.state.histogram import CLIENT_BUCKETS, Histogram
 from exporter.state.target import TargetState, count, kept, revise
-from exporter.verdict.client_blame import ClientProbe, with_clients
+from exporter.verdict.client_blame import ClientProbe
+from exporter.verdict.client_round import with_clients
 from exporter.verdict.rules import WORKING, judge
 
 

@@ -7,7 +7,6 @@ when it happens twice in a row. A client's result expires after three of its int
 """
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.model import DOWNLOAD_STAGES, Cause, Doubt, InstalledVersion, Layer, LayerResult, Outcome, Report, Stage
@@ -28,7 +27,8 @@ class ClientProbe:
     """A client's result at unix time `at`; it claims nothing after `expires`.
 
     `before` is our handshake right before it. `connections` counts the client's own connections, `conflicts` the client
-    ids that the gateway refused with error 326. `limit` is how many seconds the client was given.
+    ids that the gateway refused with error 326. `limit` is how many seconds the client was given. `failing_since` is
+    when its failures in a row began, `settled_at` when its latest result that stands came (unix time).
     """
 
     result: LayerResult
@@ -38,6 +38,8 @@ class ClientProbe:
     connections: int = 0
     conflicts: int = 0
     limit: float = math.inf
+    failing_since: float | None = None
+    settled_at: float = math.inf
 
     @classmethod
     def of(
@@ -139,19 +141,28 @@ def repeats(probe: ClientProbe, earlier: ClientProbe | None) -> bool:
 
 def require_repeat(probe: ClientProbe, earlier: ClientProbe | None) -> ClientProbe:
     """Return the probe as it counts after the `earlier` one: a SHARED outcome counts only the second time in a row."""
-    result = probe.result
-    if result.outcome not in SHARED or not is_conclusive(result) or result.doubt is not None:
-        return probe
     began = probe.at if probe.before is None else probe.before.at
-    if earlier is not None and began <= earlier.expires and _failed(earlier.result):
-        return probe
-    return replace(probe, result=replace(result, doubt=Doubt.ONCE))
+    if earlier is not None and began > earlier.expires:
+        earlier = None
+    again = earlier is not None and _failed(earlier.result)
+    result = probe.result
+    if not again and is_shared(result) and result.doubt is None:
+        result = replace(result, doubt=Doubt.ONCE)
+    settled = result.ok or result.doubt is None
+    before = earlier.settled_at if earlier is not None else -math.inf
+    since = earlier.failing_since if earlier is not None and again else began
+    return replace(
+        probe,
+        result=result,
+        failing_since=since if _failed(result) else None,
+        settled_at=probe.at if settled else before,
+    )
 
 
 def doubt_partial(probe: ClientProbe) -> ClientProbe:
     """Return the probe as it counts where some of our own connections are not answered either, while others are."""
     result = probe.result
-    if result.outcome not in SHARED or not is_conclusive(result) or result.doubt is not None:
+    if not is_shared(result) or result.doubt is not None:
         return probe
     return replace(probe, result=replace(result, doubt=Doubt.PARTIAL))
 
@@ -164,22 +175,6 @@ def discard(result: LayerResult, reason: str) -> LayerResult:
 def skipped(client: str, installed: InstalledVersion | None = None) -> LayerResult:
     """Return the result of a client that was not probed."""
     return LayerResult(layer=Layer.CLIENT, outcome=Outcome.SKIPPED, client=client, installed=installed)
-
-
-def with_clients(report: Report, names: Iterable[str], client_probes: Mapping[str, ClientProbe], now: float) -> Report:
-    """Return a report of the wire with the latest result of each of these clients that has not expired.
-
-    Once the wire fails, an earlier success of a client becomes `skipped`; an earlier failure stays.
-    """
-    latest = [client_probes[name] for name in names if name in client_probes and now <= client_probes[name].expires]
-    if not latest:
-        return report
-    working = wire_ok(report) or report.lower_hello is not None
-    results = tuple(
-        skipped(probe.result.client or "", probe.result.installed) if probe.result.ok and not working else probe.result
-        for probe in latest
-    )
-    return replace(report, results=(*(result for result in report.results if result.client is None), *results))
 
 
 def failures(report: Report) -> tuple[LayerResult, ...]:

@@ -169,6 +169,7 @@ DOUBTS = {
     Doubt.ONCE: "it failed once, as after a lost connection: it counts if the next try fails too, which comes soon",
     Doubt.FALL: "the gateway stopped answering meanwhile: the library met that, or caused it",
     Doubt.PARTIAL: "some of our own connections are not answered either, while others are: not accused",
+    Doubt.OTHERS: "it counts when the other libraries have been tried too, which comes soon",
     Doubt.WIRE: "our own probe found something wrong too, so it does not count",
 }
 

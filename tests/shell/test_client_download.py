@@ -19,7 +19,8 @@ from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 from exporter.simulator.settings import GatewaySettings, Holding
-from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
+from exporter.verdict.client_blame import ClientProbe, confirm
+from exporter.verdict.client_round import with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client, played_once

@@ -79,6 +79,8 @@ async def test_one_version_that_fails_is_named_beside_libraries_that_work_and_so
 
         async with asyncio.timeout(120):
             await service.wait_for(shown)
+        alike = [change.verdict for change in states["libraries-fail-alike"].changes]
+        assert Verdict.CLIENT_FAULT not in alike
         fault = states["one-version-fails"]
         assert fault.last is not None
         assert "ib_async-1.0.0 (ib_async 1.0.0 on Python 3." in headline(fault.last, fault.target, fault.verdict)

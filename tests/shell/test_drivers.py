@@ -15,7 +15,8 @@ from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
-from exporter.verdict.client_blame import ClientProbe, confirm, with_clients
+from exporter.verdict.client_blame import ClientProbe, confirm
+from exporter.verdict.client_round import with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, Played, make_client, play, play_all, played_once
 

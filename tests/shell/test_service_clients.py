@@ -117,7 +117,8 @@ async def test_a_failure_between_two_answers_is_the_clients_fault(tmp_path: Path
 async def test_clients_that_all_fail_accuse_no_single_one(tmp_path: Path) -> None:
     bad = connects(FAILS)
     async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "one", "two"), one=bad, two=bad) as service:
-        await in_verdict(service, Verdict.CLIENTS_FAILING)
+        state = await in_verdict(service, Verdict.CLIENTS_FAILING)
+        assert Verdict.CLIENT_FAULT not in [change.verdict for change in state.changes]
 
 
 async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_client_is_not(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from exporter.verdict.client_blame import (
     failures,
     is_conclusive,
     require_repeat,
-    with_clients,
 )
+from exporter.verdict.client_round import with_clients
 from exporter.verdict.evidence import sentence
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
