@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from deploy.rules.thresholds import Threshold
 
-EXPORTER_URL = '{{ or $externalLabels.exporter_url "http://127.0.0.1:9497" }}'
+# Where the exporter says that its pages are (web.external_url), else where Prometheus's external label says so.
+EXPORTER_URL = (
+    '{{ $url := or $externalLabels.exporter_url "http://127.0.0.1:9497" }}'
+    '{{ range query (printf "ibkr_exporter_web_info{instance=%q}" $labels.instance) }}'
+    "{{ $url = .Labels.external_url }}{{ end }}{{ $url }}"
+)
 GRAFANA_URL = '{{ or $externalLabels.grafana_url "http://127.0.0.1:3000" }}'
 
 # A target that has no name of its own is called by its address: that is written once.

@@ -35,7 +35,7 @@ DAY = 86_400.0
 # Every label that a metric of ours has, and those that Prometheus adds: a second one would overwrite the first.
 OURS = (
     "target host port mode layer client outcome verdict stage kind farm window phase library version python "
-    "release request setting"
+    "release request setting external_url"
 )
 PROMETHEUS = "job instance le quantile"
 RESERVED_LABELS = frozenset(f"{OURS} {PROMETHEUS}".split())

@@ -19,6 +19,15 @@ FAMILIES: tuple[Family[ExporterState], ...] = (
     ),
     of_exporter(
         Metric(
+            "ibkr_exporter_web_info",
+            GAUGE,
+            "Always 1: where browsers reach the exporter's pages (`web.external_url`), for the links of alerts.",
+            ("external_url",),
+        ),
+        lambda exporter: [((exporter.external_url,), 1)] if exporter.external_url else [],
+    ),
+    of_exporter(
+        Metric(
             "ibkr_exporter_config_last_reload_successful",
             GAUGE,
             "1 if the last (re)load of the configuration worked.",

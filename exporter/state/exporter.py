@@ -17,4 +17,5 @@ class ExporterState:
     lag: Histogram = field(default_factory=lambda: Histogram.empty(LAG_BUCKETS))
     skipped_ticks: int = 0
     clients: tuple[ClientStatus, ...] = ()
+    external_url: str = ""  # where browsers reach the pages; empty where that is not configured
     not_installed: tuple[str, ...] = ()  # libraries that would be probed if they were installed

@@ -92,7 +92,9 @@ async def running(
     shares = budget(raise_limit())
     warn_if_scarce(shares, config.targets)
     service = Service(
-        ExporterState(__version__, platform.python_version(), reloaded_at=time.time()),
+        ExporterState(
+            __version__, platform.python_version(), reloaded_at=time.time(), external_url=config.external_url
+        ),
         max_probes=shares.places,
     )
     reloader = Reloader(service, load, shares, config)

@@ -124,7 +124,7 @@ def test_every_metric_that_rules_and_dashboards_read_is_in_the_catalogue() -> No
 
 
 def test_every_metric_of_the_catalogue_is_shown_or_alerted_on() -> None:
-    text = " ".join(rule["expr"] for rule in rules())
+    text = " ".join(f"{rule['expr']} {rule.get('annotations', {}).get('runbook_url')}" for rule in rules())
     text += " ".join(
         target["expr"] for board in BOARDS.values() for panel in board["panels"] for target in panel.get("targets", ())
     )

@@ -86,6 +86,9 @@ async def test_every_link_from_the_status_page_stays_below_the_prefix() -> None:
         assert urlsplit(url).path == "/x/ibkr/"
         reached = {urlsplit(each).path for each in await links(session, url)}
 
+        series = [line for line in (await body(session, url + "metrics")).splitlines() if "external_url=" in line]
+
+    assert series == ['ibkr_exporter_web_info{external_url="https://monitor.example/x/ibkr"} 1']
     assert all(path.startswith("/x/ibkr/") for path in reached)
     paths = {"", "targets/paper", "runbooks", "runbooks/healthy", "api/v1/status", "metrics", "static/style.css"}
     assert {f"/x/ibkr/{path}" for path in paths} <= reached

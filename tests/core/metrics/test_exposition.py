@@ -46,7 +46,13 @@ USABILITIES = (
     ClientStatus('usable?"', problem="not installed"),
 )
 EXPORTER = ExporterState(
-    "0.1.0", "3.13.0", reloaded_at=T0, lag=Histogram.empty((0.001, 1.0)), skipped_ticks=2, clients=USABILITIES
+    "0.1.0",
+    "3.13.0",
+    reloaded_at=T0,
+    lag=Histogram.empty((0.001, 1.0)),
+    skipped_ticks=2,
+    clients=USABILITIES,
+    external_url="https://monitor.example/ibkr",
 )
 # T0 is Saturday 21 November 2026, 02:00 UTC.
 WINDOWS = (
