@@ -25,6 +25,7 @@ from exporter.model import AddressFamily, ClientSpec, Hello, Mode
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ONE = "targets:\n  - {name: a, host: 127.0.0.1, port: 7497}\n"
+LIBRARIES = ("ib_async", "ib_insync", "ibapi", "nautilus_trader")  # those that the bad configurations name
 
 
 def written(tmp_path: Path, text: str | bytes) -> Path:
@@ -58,7 +59,7 @@ def test_a_bad_configuration_gets_exactly_the_complaints_in_its_first_lines(path
         expected.append(line.removeprefix("# "))
 
     assert expected
-    assert complaints(path) == expected
+    assert complaints(path, libraries=LIBRARIES) == expected
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "good").glob("*.yaml")), ids=lambda path: path.stem)
@@ -258,11 +259,8 @@ def test_the_known_libraries_are_those_that_have_a_driver(tmp_path: Path) -> Non
     path = written(tmp_path, ONE + "clients: {x: {library: new_one}}\n")
 
     assert load(path, libraries=("new_one",)).clients["x"].library == "new_one"
-    assert complaints(path) == [
-        (
-            'exporter.yaml:3: clients.x.library: there is no driver for the library "new_one". '
-            "Known are ib_async, ib_insync, ibapi, nautilus_trader"
-        )
+    assert complaints(path, libraries=("first", "second")) == [
+        'exporter.yaml:3: clients.x.library: there is no driver for the library "new_one". Known are first, second'
     ]
 
 
