@@ -24,14 +24,14 @@ The other packages:
 
 Import order, checked by import-linter (a package imports only what is to its right):
 cli > web > service > clients | metrics > probes > state > config | verdict | simulator > log | protocol > model >
-maintenance | signals | systemd | text. model, protocol, verdict, state, metrics and web.pages are pure: no clock and
-no I/O.
+maintenance | signals | systemd | text. model, maintenance, text, protocol, verdict, state, metrics and
+web.pages are pure: no clock and no I/O.
 
 What a change touches:
 
-    a client     clients/drivers/NAME_driver.py, deploy/clients/NAME.txt
+    a client     clients/drivers/NAME_driver.py, deploy/clients/NAME.txt, its class in tests/shell/test_drivers.py
     a verdict    model/enums.py, a rule in verdict/rules.py, its text in verdict/actions.py, runbooks/NAME.md,
-                 a mode in simulator/modes/, an alert in deploy/rules/verdict_alerts.py
+                 a mode in simulator/modes/, an alert in deploy/rules/verdict_alerts.py and its test beside the rules
     a layer      model/enums.py, a probe in probes/ and its row in probes/target.py, then as a verdict
     a metric     its row and its function in one file of metrics/, a panel or an alert that shows it
 
