@@ -61,6 +61,10 @@ kubernetes-tools: $(ready) ## helm, kubectl and the schemas of Kubernetes into b
 chart: kubernetes-tools ## dist/ibkr-exporter-VERSION.tgz, the Helm chart with the rules and dashboards in it
 	@build/kubernetes/bin/helm package deploy/helm/ibkr-exporter --destination dist
 
+.PHONY: kustomize
+kustomize: kubernetes-tools ## deploy/kustomize, made from the chart
+	@$(bin)/python -m deploy.kubernetes kustomize
+
 .PHONY: axe
 axe: $(ready) ## the pages in Chromium: axe-core, the keyboard, first paint (needs npm); args="--screenshots FOLDER"
 	@[ -d build/axe/node_modules/axe-core ] || npm install --silent --no-audit --no-fund --prefix build/axe axe-core@4.14.1

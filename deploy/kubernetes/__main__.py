@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from deploy.kubernetes import values
+from deploy.kubernetes.kustomize import bases
 
 BEGIN, END = "<!-- generated: make generate -->\n", "<!-- end of what is generated -->\n"
 
@@ -45,7 +46,7 @@ def of_values() -> dict[Path, str]:
     }
 
 
-MADE = {"values": of_values}
+MADE = {"values": of_values, "kustomize": bases}
 
 if __name__ == "__main__":
     raise SystemExit(main())

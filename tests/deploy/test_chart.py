@@ -125,7 +125,7 @@ def test_the_exporter_takes_the_configuration(values: Path, tmp_path: Path) -> N
         written = tmp_path / "exporter.yaml"
         written.write_text(text.replace("/etc/ibkr-exporter-web/web.yml", "web.yml"), "utf-8")
         (tmp_path / "web.yml").write_text("{}", "utf-8")
-        load(written)  # what check-config does
+        load(written, {"GATEWAY": "paper-0"})  # what check-config does
 
 
 @each_example
