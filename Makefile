@@ -63,7 +63,7 @@ chart: kubernetes-tools ## dist/ibkr-exporter-VERSION.tgz, the Helm chart with t
 
 .PHONY: kustomize
 kustomize: kubernetes-tools ## deploy/kustomize, made from the chart
-	@$(bin)/python -m deploy.kubernetes kustomize
+	@$(bin)/python -m deploy.kubernetes rules bases
 
 .PHONY: axe
 axe: $(ready) ## the pages in Chromium: axe-core, the keyboard, first paint (needs npm); args="--screenshots FOLDER"
@@ -83,10 +83,10 @@ format: $(ready) ## put the formatting right
 	$(bin)/ruff format
 
 .PHONY: generate
-generate: $(ready) ## write what is generated from the code: schemas, references, alert rules
+generate: $(ready) ## write what is generated: schemas, references, rules, and with helm the kustomize bases
 	@$(bin)/python scripts/generate.py
 	@$(bin)/python -m deploy.rules
-	@$(bin)/python -m deploy.kubernetes values
+	@$(bin)/python -m deploy.kubernetes
 
 .PHONY: bench
 bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes build/bench.md and .json

@@ -1,7 +1,8 @@
-"""Write what is made for Kubernetes: python -m deploy.kubernetes [--check] [values] [kustomize].
+"""Write what is made for Kubernetes: python -m deploy.kubernetes [--check] [values] [rules] [bases].
 
-values: values.schema.json and the table in README.md of the chart. kustomize: the bases of deploy/kustomize, which
-needs helm (scripts/kubernetes-tools). Without either, both.
+values: values.schema.json and the table in README.md of the chart. rules: those of deploy/kustomize/monitoring. bases:
+the others of deploy/kustomize, for which helm is needed (scripts/kubernetes-tools). By default all, without helm the
+first two.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 from deploy.kubernetes import values
-from deploy.kubernetes.kustomize import bases
+from deploy.kubernetes.kustomize import HELM, bases, rules
 
 BEGIN, END = "<!-- generated: make generate -->\n", "<!-- end of what is generated -->\n"
 
@@ -22,7 +23,8 @@ def main() -> int:
     parser.add_argument("what", nargs="*", metavar="|".join(MADE), help="by default all")
     options = parser.parse_args()
     differing = []
-    for path, content in [made for what in options.what or MADE for made in MADE[what]().items()]:
+    wanted = options.what or [what for what in MADE if what != "bases" or HELM.exists()]
+    for path, content in [made for what in wanted for made in MADE[what]().items()]:
         if options.check:
             if not path.exists() or path.read_text("utf-8") != content:
                 differing.append(str(path))
@@ -46,7 +48,7 @@ def of_values() -> dict[Path, str]:
     }
 
 
-MADE = {"values": of_values, "kustomize": bases}
+MADE = {"values": of_values, "rules": rules, "bases": bases}
 
 if __name__ == "__main__":
     raise SystemExit(main())

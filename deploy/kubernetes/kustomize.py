@@ -40,9 +40,15 @@ _Dumper.add_representer(str, _text)
 
 def bases() -> dict[Path, str]:
     """The content of each generated file. Raises FileNotFoundError without helm."""
-    made = _base("central", {}) | _base("probe-pool", {"namespace": NAMESPACE}) | _sidecar()
-    rules = {BASES / "monitoring" / "rules" / name: text for name, text in contents(kubernetes=True).items()}
-    return made | {path: text for path, text in rules.items() if path.stem != "monitoring"}
+    return _base("central", {}) | _base("probe-pool", {"namespace": NAMESPACE}) | _sidecar()
+
+
+def rules() -> dict[Path, str]:
+    """The rules as PrometheusRules; those about Prometheus and Alertmanager themselves are left to their own mixins."""
+    written = contents(kubernetes=True)
+    return {
+        BASES / "monitoring" / "rules" / name: written[name] for name in sorted(written) if name != "monitoring.yml"
+    }
 
 
 def rendered(name: str) -> list[Manifest]:
