@@ -38,11 +38,11 @@ def environments() -> dict[str, Environment]:
     return usual | {name: find_environment(recipe, root / "demo") for name, recipe in find_demo_recipes().items()}
 
 
-async def prepare(say: Say, patience: float = PATIENCE) -> DemoClients:
+async def prepare(say: Say) -> DemoClients:
     """Install the small libraries that are missing; return what can be probed. A failure is printed, not raised."""
     missing: dict[str, str] = {}
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(PATIENCE):
             for name in (*SMALL, FAULTY):
                 environment = environments()[name]
                 if environment.state is State.READY:

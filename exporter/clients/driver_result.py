@@ -31,6 +31,7 @@ STAGES = (Stage.IMPORTED, Stage.CONNECTED, Stage.READY, Stage.TIME, Stage.ACCOUN
 # Where a probe ended is named by what was going on there: `diagnose --json` calls the library's connect so.
 ENDED_IN = {Stage.CONNECTED: Stage.CONNECT}
 MAX_TEXT = 400
+LAST_LINES = 3  # of what a library printed, in evidence
 MAX_NAME = 40
 MAX_EXCHANGED = 16
 
@@ -116,9 +117,9 @@ def describe_status(status: int | None) -> str:
     return f"exited with {status >> 8}"
 
 
-def last_lines(printed: str, most: int = 3) -> str:
+def last_lines(printed: str) -> str:
     """The last lines that a library printed, for evidence."""
-    return " | ".join([line.strip() for line in printed.splitlines() if line.strip()][-most:])
+    return " | ".join([line.strip() for line in printed.splitlines() if line.strip()][-LAST_LINES:])
 
 
 def _ending(

@@ -57,10 +57,10 @@ def default_root() -> Path:
     return clients_root(os.environ, sys.platform, Path.home())
 
 
-def find_environment(recipe: Recipe, root: Path, platform: str = sys.platform) -> Environment:
+def find_environment(recipe: Recipe, root: Path) -> Environment:
     """An environment as it is now."""
     path = root / recipe.name
-    python = path / ("Scripts/python.exe" if platform.startswith("win") else "bin/python")
+    python = path / ("Scripts/python.exe" if sys.platform.startswith("win") else "bin/python")
     if not path.is_dir():
         state = State.MISSING
     elif (digest := _marked(path)) is None or not python.exists():
@@ -70,9 +70,9 @@ def find_environment(recipe: Recipe, root: Path, platform: str = sys.platform) -
     return Environment(recipe, path, python, state)
 
 
-def list_environments(root: Path, recipes: Mapping[str, Recipe] | None = None) -> Sequence[Environment]:
+def list_environments(root: Path) -> Sequence[Environment]:
     """Every environment that can be installed, ready or not."""
-    return [find_environment(recipe, root) for recipe in (recipes or find_recipes()).values()]
+    return [find_environment(recipe, root) for recipe in find_recipes().values()]
 
 
 def find_python(client: str, library: str, root: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,10 +81,4 @@ def candidates(version: Version, variables: Mapping[str, str], home: Path) -> It
 
 def _newest_first(folder: Path, pattern: str) -> list[str]:
     paths = folder.glob(pattern) if folder.is_dir() else []
-    return [
-        str(path) for path in sorted(paths, key=lambda path: [int(part) for part in _digits(str(path))], reverse=True)
-    ]
-
-
-def _digits(text: str) -> list[str]:
-    return "".join(letter if letter.isdigit() else " " for letter in text).split()
+    return sorted(map(str, paths), key=lambda path: [int(part) for part in re.findall("[0-9]+", path)], reverse=True)

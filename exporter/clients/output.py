@@ -13,19 +13,19 @@ from exporter.clients.driver_result import Line, read_line
 CHUNK = 65536
 MAX_LINE = 65536
 MAX_LINES = 64  # a driver writes about ten
+TAIL = 2048  # bytes that are kept of what a library prints
 CLOSING = 1.5  # seconds for closing in order after the result is known
 
 
 class Tail:
     """The last bytes of a stream."""
 
-    def __init__(self, size: int = 2048) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._kept = b""
 
     def feed(self, data: bytes) -> None:
         """Add bytes; an empty chunk marks the end."""
-        self._kept = (self._kept + data[-self._size :])[-self._size :]
+        self._kept = (self._kept + data[-TAIL:])[-TAIL:]
 
     @property
     def text(self) -> str:

@@ -19,13 +19,13 @@ from exporter.clients.pool import PooledClient
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
+from exporter.protocol.error_codes import ID_IN_USE
 from exporter.verdict.client_blame import ClientProbe, answered, discard, doubt_partial, enough, is_conclusive, skipped
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
 ENDING = 2 * SETTLING  # seconds kept for killing a client at the end of its time
 COMPARED = (5, 7)  # connections of ours
 LEAST = 0.1  # seconds that a client gets even if the wire's next probe is near
-IN_USE = 326
 
 
 class EndpointLease:
@@ -161,10 +161,10 @@ async def _connect(
             )
             lease.opened += probe.connections - 1
             result = replace(probe.result, installed=member.installed)
-            if result.code != IN_USE:
+            if result.code != ID_IN_USE:
                 break
             conflicts += 1
-    if result.code == IN_USE:
+    if result.code == ID_IN_USE:
         result = replace(result, cause=Cause.CLIENT_ID_IN_USE)
     elif conflicts:
         used = ", ".join(map(str, target.probe_ids[:conflicts]))

@@ -51,7 +51,6 @@ class Worker:
         python: str | Callable[[], str | None],
         *,
         import_limit: float = IMPORT_LIMIT,
-        retry_after: float = RETRY_AFTER,
         fork: bool = CAN_FORK,
     ) -> None:
         """`client` is the name in the results. `python` is the interpreter, or finds it; None: not installed yet."""
@@ -61,7 +60,6 @@ class Worker:
         self._library = library
         self._python = (lambda: python) if isinstance(python, str) else python
         self._import_limit = import_limit
-        self._retry_after = retry_after
         self._fork = fork
         self._fork_server: ForkServer | None = None
         self._starting: asyncio.Task[ForkServer] | None = None
@@ -139,7 +137,7 @@ class Worker:
         if self._starting is None:
             self._interpreter()
             now = asyncio.get_running_loop().time()
-            if self.unusable is not None and now < self._failed_at + self._retry_after:
+            if self.unusable is not None and now < self._failed_at + RETRY_AFTER:
                 raise UnusableError(self.unusable)
             self._starting = asyncio.create_task(self._start())
         return await asyncio.shield(self._starting)

@@ -57,7 +57,7 @@ def split_endpoint(text: str) -> tuple[str, str]:
     return host, port
 
 
-def free_client_ids(avoid: Collection[int], number: int = RESERVED) -> tuple[int, ...]:
+def free_client_ids(avoid: Collection[int]) -> tuple[int, ...]:
     """The first ids from 9001 on that no trading program uses, nor moves to when its own is refused."""
 
     def free() -> Iterator[int]:
@@ -65,7 +65,7 @@ def free_client_ids(avoid: Collection[int], number: int = RESERVED) -> tuple[int
             if not any(used <= client_id <= used + DRIFT for used in avoid):
                 yield client_id
 
-    return tuple(islice(free(), number))
+    return tuple(islice(free(), RESERVED))
 
 
 def target_for_endpoint(host: str, port: int, defaults: Defaults = BUILT_IN, avoid: Collection[int] = ()) -> Target:

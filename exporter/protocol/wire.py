@@ -12,6 +12,7 @@ from enum import IntEnum
 
 LENGTH = 4  # bytes of a length prefix, and of a raw message id
 MAX_MESSAGE = 0xFFFFFF  # ibapi's own MAX_MSG_LEN
+MAX_SHOWN = 200  # characters of a peer's text in evidence
 RAW_IDS_FROM = 201
 PROTOBUF_FROM = 213
 PROTOBUF_OFFSET = 200  # message ids above this announce protobuf
@@ -64,6 +65,6 @@ def quoted(data: bytes, most: int = 48) -> str:
     return f'"{text}"' + (f" and {len(data) - most} bytes more" if len(data) > most else "")
 
 
-def shortened(text: str, most: int = 200) -> str:
+def shortened(text: str) -> str:
     """A peer's text, short and escaped, for evidence."""
-    return text[:most].encode("unicode_escape").decode("ascii")
+    return text[:MAX_SHOWN].encode("unicode_escape").decode("ascii")

@@ -7,8 +7,8 @@ Four tasks run side by side:
     the clients   one library after the other, each along its own grid (client_loop.py)
     the download  of the account, on a target that opted in (download_loop.py)
 
-A download keeps the endpoint until it
-ends, at most download.DEADLINE seconds, unless the watch asks for a probe at once.
+A download keeps the endpoint until it ends, at most download.DEADLINE seconds, unless the watch asks for a probe at
+once.
 """
 
 import asyncio
@@ -32,9 +32,7 @@ from exporter.service.shared import Shared
 from exporter.state.fold_watch import probe_at_once, working_session
 from exporter.state.target import FollowUp, TargetState, missing_silence
 from exporter.state.watch_events import WatchEvent
-from exporter.verdict.client_blame import (
-    hello_unanswered,
-)
+from exporter.verdict.client_blame import hello_unanswered
 
 LOWER_AFTER, LOWER_EVERY = 3, 20  # ticks without an answer to our hello until a lower one is tried, and again
 SETTINGS_INTERVAL = 86_400.0  # seconds

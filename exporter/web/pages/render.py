@@ -166,10 +166,10 @@ def _tone(name: str) -> Severity:
     return severity(Verdict(name))
 
 
-def render_error(code: int, title: str, message: str, *, root: str = "../") -> str:
-    """A page for a request that cannot be answered. `root` is the relative path to `/`."""
+def render_error(code: int, title: str, message: str) -> str:
+    """A page for a request that cannot be answered, one level below `/`."""
     context = {"code": code, "title": title, "message": message, "worst": Severity.UNKNOWN.value}
-    return _render("error.html", root, context)
+    return _render("error.html", "../", context)
 
 
 def static(name: str) -> tuple[bytes, str]:
