@@ -21,6 +21,8 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
 }
 LABELS = ["title", "description", "licenses", "documentation", "version", "revision", "created", "source", "base.name"]
 DIGEST = "sha256:" + "a" * 64
+BESIDE = "deploy/compose.ib-gateway.yaml"
+CI = "./.github/workflows/ci.yml"
 
 
 def test_the_images_labels_are_filled_and_its_version_is_the_programs() -> None:
@@ -57,11 +59,20 @@ def test_no_published_image_carries_a_library_under_terms_of_its_own() -> None:
 def test_a_workflow_has_no_more_rights_than_it_says_and_pins_what_it_uses(name: str) -> None:
     assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
     text = (ROOT / ".github/workflows" / name).read_text("utf-8")
-    used = re.findall(r"uses: (.+)", text)
+    used = [one for one in re.findall(r"uses: (.+)", text) if one != CI]
     assert used
     assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
     assert text.count("actions/checkout@") == text.count("persist-credentials: false")
     assert "secrets." not in text
+
+
+def test_what_is_published_waits_for_the_whole_verification() -> None:
+    assert "workflow_call" in WORKFLOWS["ci.yml"][True], "`on` is YAML's word for true"
+    for name, first in (("release.yml", "build"), ("image.yml", "image")):
+        jobs = WORKFLOWS[name]["jobs"]
+        assert jobs["ci"]["uses"] == CI
+        assert jobs[first]["needs"] == "ci"
+    assert WORKFLOWS["release.yml"]["jobs"]["pypi"]["needs"] == "build"
 
 
 def test_a_release_needs_no_stored_token() -> None:
@@ -74,8 +85,9 @@ def test_a_release_needs_no_stored_token() -> None:
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The pinned files and the script, with a program in the place of docker that knows one digest."""
-    (tmp_path / "scripts").mkdir()
-    for file in ("Dockerfile", "compose.yaml", "scripts/digests"):
+    for folder in ("scripts", "deploy"):
+        (tmp_path / folder).mkdir()
+    for file in ("Dockerfile", "compose.yaml", BESIDE, "scripts/digests"):
         shutil.copy(ROOT / file, tmp_path / file)
     docker = tmp_path / "docker"
     docker.write_text(f"#!/bin/sh\ncase $6 in [a-z]*:*[0-9]*) echo {DIGEST} ;; esac\n")
@@ -95,6 +107,7 @@ def test_the_pinned_digests_are_renewed_by_a_script_that_can_also_check_them(cop
     assert run(copied) == 0
     assert (copied / "compose.yaml").read_text().count(DIGEST) == 3
     assert (copied / "Dockerfile").read_text().count(DIGEST) == 1
+    assert (copied / BESIDE).read_text().count(DIGEST) == 1
     assert run(copied, "--check") == 0
 
 
