@@ -25,10 +25,15 @@ from typing import Any
 from exporter.metrics.catalogue import TARGET_FAMILIES
 from exporter.metrics.family import HISTOGRAM, Metric
 from exporter.model import Outcome, Stage, Verdict
+from exporter.state.histogram import CLIENT_BUCKETS, CONNECT_BUCKETS, HANDSHAKE_BUCKETS
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = ("ibapi", "ib_insync", "ib_async")
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BUCKETS = {
+    "ibkr_port_connect_duration_seconds": CONNECT_BUCKETS,
+    "ibkr_handshake_duration_seconds": HANDSHAKE_BUCKETS,
+    "ibkr_client_duration_seconds": CLIENT_BUCKETS,
+}
 VALUES: dict[str, tuple[str, ...]] = {
     "layer": ("port", "handshake", "session"),
     "client": ("",),
@@ -131,7 +136,7 @@ def series(metric: Metric, target: str, verdict: Verdict) -> list[str]:
         values = CLIENTS if name == "client" and "client_" in metric.name else VALUES.get(name, (name,))
         labels = [f'{before},{name}="{value}"' for before in labels for value in values]
     if metric.kind == HISTOGRAM:
-        bounds = [*map(str, BUCKETS), "+Inf"]
+        bounds = [*map(str, BUCKETS[metric.name]), "+Inf"]
         lines = [f'{metric.name}_bucket{{{each},le="{bound}"}} 5' for each in labels for bound in bounds]
         return lines + [f"{metric.name}_{end}{{{each}}} 5" for each in labels for end in ("sum", "count")]
     value = time.time() - 60 if "timestamp" in metric.name else 30 if "silence" in metric.name else 1

@@ -108,7 +108,7 @@ FLEETS: tuple[OnFleet, ...] = (
         steps=(
             "Look at IBKR's system status page.",
             "Look at the internet link of the gateways' machines: does it reach anything?",
-            "When it is back they come back by themselves; restart those that do not.",
+            "When it is back they come back by themselves; soft restart those that do not (File > Restart).",
         ),
         layer="upstream",
         runbook="upstream_down",

@@ -6,6 +6,7 @@ from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
 from exporter.model import Verdict
+from exporter.verdict.actions import GENTLY
 
 
 def gateway_alerts() -> tuple[Alert, ...]:
@@ -47,7 +48,7 @@ def _overdue() -> Alert:
     return Alert(
         name="IbkrUpstreamOverdue",
         summary="The gateway has not come back to IBKR's servers",
-        action="Restart it and log in.",
+        action="Soft restart it; else exit and log in.",
         expr=e.with_labels(
             e.is_now(Verdict.UPSTREAM_DOWN), f"({e.BEGAN} > 0 and (time() - {e.BEGAN} > {t.OVERDUE_SECONDS.value}))"
         )
@@ -59,7 +60,7 @@ def _overdue() -> Alert:
         description=f"{a.ABOUT}: verdict upstream_down for more than two hours, longer than any daily reset takes, and no "
         "maintenance window is open now. The gateway is stuck at its own login. "
         + a.steps(
-            "Restart the gateway and log in, with two-factor approval if it asks.",
+            f"{GENTLY[0].upper()}{GENTLY[1:].format(mode='{{ $labels.mode }}')}.",
             "If it does not log in: another session of the same user may be open elsewhere, or the weekly re-login is due.",
             "Look at IBKR's system status page.",
         ),

@@ -67,6 +67,13 @@ def test_every_alert_says_what_where_and_what_to_do(rule: dict[str, Any]) -> Non
     assert rule["labels"]["severity"] in {"critical", "warning", "info"} or rule["alert"] == "Watchdog"
 
 
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
+def test_no_alert_asks_for_a_restart_first_nor_for_one_that_costs_a_second_factor(rule: dict[str, Any]) -> None:
+    action = rule["annotations"]["action"]
+    restart = re.search(r"(\w+ )?restart", action, re.IGNORECASE)
+    assert restart is None or restart[1] in ("soft ", "Soft ", "not "), action
+
+
 ABOUT_ITSELF = {"Watchdog", "IbkrAlertmanagerUnreachable"}
 
 

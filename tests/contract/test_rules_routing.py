@@ -254,7 +254,7 @@ def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
         "labels": {"alertname": "IbkrX", "severity": "critical", "job": "ibkr", **labels},
         "annotations": {
             "summary": "The API does not answer the handshake",
-            "action": "Answer a dialog in its window, else restart it.",
+            "action": "Answer a dialog; else toggle its API port.",
             "description": "paper (127.0.0.1:7497, paper): verdict api_silent. What to do:\n1. Look.",
             "since": "14:02:11 UTC",
             "page_url": "http://127.0.0.1:9497/targets/paper",
@@ -288,7 +288,7 @@ def rendered(template: str, message: dict[str, Any], place: Path) -> str:
 def test_a_lock_screen_shows_which_gateway_what_since_when_and_what_to_do(place: Path) -> None:
     message = notification(target="paper", verdict="api_silent")
     title = rendered("ibkr.title", message, place)
-    assert title == "CRITICAL paper: api_silent since 14:02:11 UTC. Answer a dialog in its window, else restart it."
+    assert title == "CRITICAL paper: api_silent since 14:02:11 UTC. Answer a dialog; else toggle its API port."
     assert page(message).splitlines()[0] == title, "the stand-in for a telephone shows the same"
     text = rendered("ibkr.text", message, place)
     assert "Now: http://127.0.0.1:9497/targets/paper\n" in text
