@@ -6,7 +6,6 @@ from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
 from exporter.model import Verdict
-from exporter.verdict.actions import GENTLY
 
 
 def gateway_alerts() -> tuple[Alert, ...]:
@@ -60,7 +59,8 @@ def _overdue() -> Alert:
         description=f"{a.ABOUT}: verdict upstream_down for more than two hours, longer than any daily reset takes, and no "
         "maintenance window is open now. The gateway is stuck at its own login. "
         + a.steps(
-            f"{GENTLY[0].upper()}{GENTLY[1:].format(mode='{{ $labels.mode }}')}.",
+            "Restart it without a second factor (TWS: File > Restart; IB Gateway: its auto-restart to the next minute); only if that "
+            "does not help exit, wait ten seconds, start it and log in.",
             "If it does not log in: another session of the same user may be open elsewhere, or the weekly re-login is due.",
             "Look at IBKR's system status page.",
         ),

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from deploy import healthcheck
-from exporter.config import Config
+from exporter.config import Config, Listen
 from exporter.web.server import running
 
 SCRIPT = Path(healthcheck.__file__)
@@ -44,7 +44,7 @@ async def test_an_exporter_that_serves_is_healthy_whatever_its_web_configuration
     pair.private_key_pem.write_to_path(str(tmp_path / "server.key"))
     pair.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
     (tmp_path / "web.yml").write_text(web)
-    config = Config((), listen_port=0, web_config_file="web.yml", source=str(tmp_path / "exporter.yaml"))
+    config = Config((), listen=(Listen(port=0),), web_config_file="web.yml", source=str(tmp_path / "exporter.yaml"))
     async with running(config, lambda: config) as (url, _):
         port = url.rstrip("/").rpartition(":")[2]
         assert await check(f"0.0.0.0:{port}") == 0
