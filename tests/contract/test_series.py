@@ -26,7 +26,7 @@ HEAD = """\
 # Series per target, and what reads them
 
 A target that is healthy and watched, with IBKR's windows and three data farms, without client libraries and with three. Each
-farm more is one series more. What only a few targets have is not in the sums: `ibkr_download_*`, `ibkr_setting`,
+farm more is one series more. What only a few targets have is not in the sums: those of the account download, `ibkr_setting`,
 `ibkr_login_phase`. A test writes this table (`UPDATE_GOLDEN=1 make test args=tests/contract/test_series.py`) and fails where it
 is out of date, or where nothing reads a metric and no reason is given why it stays.
 
