@@ -67,7 +67,7 @@ def complete(config: Config) -> Config:
 
     Raises ConfigError.
     """
-    if not config.open_targets:
+    if not config.open_targets and not (config.sources and config.default_clients):
         return config
     specs = default_specs(config.default_clients)
     if config.default_clients != "installed":

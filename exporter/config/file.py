@@ -6,18 +6,28 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from exporter.config.checks import InvalidValue
+from exporter.config.discovery import Source
 from exporter.config.endpoint import parse_listen
 from exporter.config.environment import LISTEN, read_clients, read_listen
 from exporter.config.errors import ConfigError, Problem
-from exporter.config.resolve import Complain, resolve_calendar, resolve_clients, resolve_defaults, resolve_targets
+from exporter.config.resolve import (
+    Complain,
+    resolve_calendar,
+    resolve_clients,
+    resolve_defaults,
+    resolve_restart,
+    resolve_targets,
+)
+from exporter.config.resolve_discovery import resolve_files, resolve_urls
 from exporter.config.schema import Settings
 from exporter.config.stamps import Stamp, stamp
-from exporter.config.types import Config, Listen
+from exporter.config.types import Config, Listen, TargetRules
 from exporter.config.validate import Sound, client_names, validate
 from exporter.config.value_files import read_account
 from exporter.config.web_file import read_web_file
 from exporter.config.web_url import route_prefix
 from exporter.config.yaml_source import Loc, dotted, read_document
+from exporter.maintenance import Region
 from exporter.model import ClientSpec
 
 
@@ -52,9 +62,20 @@ def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], fi
     defaults = resolve_defaults(settings.defaults, calendar, complain)
     clients = resolve_clients(settings, libraries, complain)
     names = client_names(document)
-    targets = resolve_targets(sound, defaults, calendar, libraries if names is None else names, complain)
-    if not problems and not targets and not settings.probe.allow:
-        complain(("targets",), "nothing to watch", "Add a target (name, host, port), or a network under probe.allow")
+    networks = tuple(ip_network(network) for network in settings.probe.allow)
+    rules = TargetRules(
+        defaults=defaults,
+        calendar=calendar,
+        region=Region(settings.defaults.region),
+        restart=resolve_restart(settings.defaults.restart),
+        clients=tuple(clients),
+        networks=networks,
+    )
+    targets = resolve_targets(sound, rules, libraries if names is None else names, complain)
+    sources = _sources(sound, path.parent, complain)
+    if not problems and not targets and not sources and not settings.probe.allow:
+        remedy = "Add a target (name, host, port), file_sd_configs, or a network under probe.allow"
+        complain(("targets",), "nothing to watch", remedy)
     if problems:
         raise ConfigError(problems)
     config = Config(
@@ -64,15 +85,23 @@ def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], fi
         systemd_socket=settings.web.systemd_socket,
         external_url=settings.web.external_url or "",
         route_prefix=route_prefix(settings.web.external_url or "", settings.web.route_prefix),
-        probe_allow=tuple(ip_network(network) for network in settings.probe.allow),
+        probe_allow=networks,
         log_level=settings.log.level,
         log_format=settings.log.format,
         defaults=defaults,
         web_config_file=settings.web.config_file,
         source=str(path),
         files=files,
+        sources=sources,
+        rules=rules,
     )
     return config if settings.clients is not None else _by_default(config, settings, environ)
+
+
+def _sources(sound: Sound, folder: Path, complain: Complain) -> tuple[Source, ...]:
+    files = dict(zip(sound.files, sound.settings.file_sd_configs, strict=True))
+    urls = dict(zip(sound.urls, sound.settings.http_sd_configs, strict=True))
+    return (*resolve_files(files, folder), *resolve_urls(urls, folder, complain))
 
 
 def _read_accounts(sound: Sound, folder: Path, files: dict[Path, Stamp], complain: Complain) -> Sound:

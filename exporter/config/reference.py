@@ -3,24 +3,38 @@
 import json
 from typing import Any
 
+from exporter.config.discovery_schema import (
+    AuthorizationSection,
+    BasicAuthSection,
+    FileSdSection,
+    HttpHeaderSection,
+    HttpSdSection,
+    TlsConfigSection,
+)
 from exporter.config.schema import (
     ClientSection,
     DefaultsSection,
     LogSection,
     ProbeSection,
     RestartSection,
-    Section,
     Settings,
     TargetSection,
     WebSection,
     WindowSection,
     json_schema,
 )
+from exporter.config.section import Section
 
 TITLES: dict[str, type[Section]] = {
     "The file": Settings,
     "targets[]": TargetSection,
     "targets[].restart": RestartSection,
+    "file_sd_configs[]": FileSdSection,
+    "http_sd_configs[]": HttpSdSection,
+    "http_sd_configs[].basic_auth": BasicAuthSection,
+    "http_sd_configs[].authorization": AuthorizationSection,
+    "http_sd_configs[].tls_config": TlsConfigSection,
+    "http_sd_configs[].http_headers.NAME": HttpHeaderSection,
     "clients.NAME": ClientSection,
     "defaults": DefaultsSection,
     "maintenance[]": WindowSection,

@@ -18,7 +18,7 @@ from exporter.config.schema import (
     TargetSection,
     WindowSection,
 )
-from exporter.config.types import Defaults, fitting_deadline, usual_slow_after
+from exporter.config.types import Defaults, TargetRules, fitting_deadline, usual_slow_after
 from exporter.config.validate import Sound
 from exporter.config.yaml_source import Loc
 from exporter.maintenance import RESTART, Day, Entry, Region, Window
@@ -59,9 +59,9 @@ def _entry(section: WindowSection) -> Entry:
     )
 
 
-def _windows(calendar: Calendar, region: str, restart: RestartSection | None) -> tuple[Window, ...]:
-    own = restart_window(restart.time, restart.timezone, restart.length) if restart else None
-    return calendar.of(Region(region), own)
+def resolve_restart(section: RestartSection | None) -> Window | None:
+    """The window of a gateway's own restart."""
+    return restart_window(section.time, section.timezone, section.length) if section else None
 
 
 def resolve_defaults(section: DefaultsSection, calendar: Calendar, complain: Complain) -> Defaults:
@@ -73,7 +73,7 @@ def resolve_defaults(section: DefaultsSection, calendar: Calendar, complain: Com
         slow_after=section.slow_after,
         hello=parse_versions(section.api_versions),
         address_family=AddressFamily(section.address_family),
-        windows=_windows(calendar, section.region, section.restart),
+        windows=calendar.of(Region(section.region), resolve_restart(section.restart)),
     )
     _check_durations(("defaults",), defaults.interval, defaults.deadline, defaults.slow_after, complain)
     return defaults
@@ -97,23 +97,28 @@ def _client(name: str, section: ClientSection) -> ClientSpec:
     return ClientSpec(name, section.library, section.python, section.interval, deadline, download=section.download)
 
 
-def resolve_targets(
-    sound: Sound, defaults: Defaults, calendar: Calendar, names: Collection[str], complain: Complain
-) -> tuple[Target, ...]:
+def resolve_targets(sound: Sound, rules: TargetRules, names: Collection[str], complain: Complain) -> tuple[Target, ...]:
     """Every target, with its defaults. `names` are those of the clients, the faulty ones included."""
-    targets, common = {}, sound.settings.defaults
+    targets = {}
     for index, section in zip(sound.targets, sound.settings.targets, strict=True):
-        target = _target(section, defaults, tuple(sound.settings.clients or ()))
-        if section.region or section.restart:
-            region, restart = section.region or common.region, section.restart or common.restart
-            target = replace(target, windows=_windows(calendar, region, restart))
+        target = resolve_target(section, rules)
         if sound.defaults:
-            _check_durations_of(section, target, ("targets", index), complain)
-        _check_target(section, target, names, ("targets", index), complain)
+            check_durations_of(section, target, ("targets", index), complain)
+        check_target(section, target, names, ("targets", index), complain)
         targets[index] = target
     _check_names(targets, complain)
     _check_shared_ids(targets, complain)
     return tuple(targets.values())
+
+
+def resolve_target(section: TargetSection, rules: TargetRules) -> Target:
+    """The target with its defaults."""
+    target = _target(section, rules.defaults, rules.clients)
+    if section.region or section.restart:
+        region = Region(section.region) if section.region else rules.region
+        restart = resolve_restart(section.restart) or rules.restart
+        target = replace(target, windows=rules.calendar.of(region, restart))
+    return target
 
 
 def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str]) -> Target:
@@ -148,7 +153,8 @@ def _target(section: TargetSection, defaults: Defaults, clients: Sequence[str]) 
     )
 
 
-def _check_target(section: TargetSection, target: Target, names: Collection[str], loc: Loc, complain: Complain) -> None:
+def check_target(section: TargetSection, target: Target, names: Collection[str], loc: Loc, complain: Complain) -> None:
+    """Check the rules between the keys of one target; `names` are those of the clients."""
     _check_ids(section, target, loc, complain)
     for index, name in enumerate(target.clients):
         if name not in names:
@@ -163,7 +169,8 @@ def _check_target(section: TargetSection, target: Target, names: Collection[str]
             complain((*loc, "address_family"), message, f"Write {family} or any")
 
 
-def _check_durations_of(section: TargetSection, target: Target, loc: Loc, complain: Complain) -> None:
+def check_durations_of(section: TargetSection, target: Target, loc: Loc, complain: Complain) -> None:
+    """Check the order of the durations that the target writes itself."""
     if any(value is not None for value in (section.interval, section.deadline, section.slow_after)):
         _check_durations(loc, target.interval, target.deadline, target.slow_after, complain)
 

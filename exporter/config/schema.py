@@ -6,8 +6,9 @@ JSON Schema and the reference are made: `python -m exporter.config` writes them.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
+from exporter.config.discovery_schema import FileSdSection, HttpSdSection
 from exporter.config.fields import (
     Account,
     ClientId,
@@ -27,6 +28,7 @@ from exporter.config.fields import (
     Versions,
     Zone,
 )
+from exporter.config.section import Section
 from exporter.config.variables import PATTERN
 from exporter.model import CLIENT_DEADLINE, CLIENT_INTERVAL, DEADLINE, DOWNLOAD_INTERVAL, INTERVAL
 
@@ -46,21 +48,6 @@ FAMILY = "Which addresses of a host name are tried"
 
 
 ABOUT = ("default", "description", "title", "examples")
-
-
-class Section(BaseModel):
-    """A mapping with known keys; any other key is a fault."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_means_the_default(cls, data: Any) -> Any:
-        """`web:` with every line below it commented out, or `account: null`, is as good as left out."""
-        if not isinstance(data, dict):
-            return data
-        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
-        return {key: value for key, value in data.items() if value is not None or key not in optional}
 
 
 class RestartSection(Section):
@@ -260,6 +247,13 @@ class Settings(Section):
     """The configuration of ibkr-exporter. Durations are seconds as numbers, or 500ms, 15s, 2m, 1h."""
 
     targets: Annotated[list[TargetSection], Field(description="What is watched")] = []
+    file_sd_configs: Annotated[
+        list[FileSdSection],
+        Field(description="More targets, from files in Prometheus's format, which are followed when they change"),
+    ] = []
+    http_sd_configs: Annotated[
+        list[HttpSdSection], Field(description="More targets, from URLs that answer in Prometheus's format")
+    ] = []
     clients: Annotated[
         dict[Name, ClientSection] | None,
         Field(

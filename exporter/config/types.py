@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
+from exporter.config.addresses import Network
+from exporter.config.discovery import Source
+from exporter.config.maintenance_windows import Calendar
 from exporter.config.stamps import Stamp
-from exporter.maintenance import Window
+from exporter.maintenance import Region, Window
 from exporter.model import DEADLINE, INTERVAL, SLOW_AFTER, AddressFamily, ClientSpec, Hello, Target
 
 NEWEST = Hello()
@@ -30,6 +32,7 @@ class Defaults:
 
 
 BUILT_IN = Defaults()
+NO_WINDOWS = Calendar(())
 
 
 def usual_slow_after(deadline: float) -> float:
@@ -51,6 +54,25 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetRules:
+    """What a target gets from the rest of the file; a discovered one needs it later too.
+
+    `region` and `restart` are those of `defaults`. `clients` are tried where a target lists none. `networks` are those
+    of `probe.allow`: where there are some, a discovered address must be in one of them.
+    """
+
+    defaults: Defaults = BUILT_IN
+    calendar: Calendar = NO_WINDOWS
+    region: Region = Region.NORTH_AMERICA
+    restart: Window | None = None
+    clients: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+
+
+NO_RULES = TargetRules()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that is configured.
 
@@ -58,6 +80,8 @@ class Config:
     `defaults`. `web_config_file` is a path as it is written, relative to the directory of `source`, which is the
     configuration file, or the word `environment`. `external_url` and `route_prefix` end without a slash and may be
     empty. With `systemd_socket` the sockets come from systemd, and `listen` is not used.
+
+    `sources` say where more targets are discovered, and `rules` what these get.
 
     `files` are all that was read, with their stamps: a change of one calls for a reload.
 
@@ -73,7 +97,7 @@ class Config:
     external_url: str = ""
     route_prefix: str = ""
     web_config_file: str | None = None
-    probe_allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    probe_allow: tuple[Network, ...] = ()
     log_level: str = "info"
     log_format: str = "console"
     defaults: Defaults = BUILT_IN
@@ -82,6 +106,8 @@ class Config:
     open_targets: frozenset[str] = frozenset()
     not_installed: tuple[str, ...] = ()
     files: Mapping[Path, Stamp] = field(default_factory=dict, compare=False)
+    sources: tuple[Source, ...] = ()
+    rules: TargetRules = NO_RULES
 
 
 def with_default_clients(config: Config, specs: Iterable[ClientSpec]) -> Config:
@@ -90,6 +116,7 @@ def with_default_clients(config: Config, specs: Iterable[ClientSpec]) -> Config:
     return replace(
         config,
         clients={**config.clients, **clients},
+        rules=replace(config.rules, clients=tuple(clients)),
         targets=tuple(
             replace(target, clients=tuple(clients)) if target.name in config.open_targets else target
             for target in config.targets

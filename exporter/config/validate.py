@@ -10,6 +10,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from exporter.config.discovery_schema import (
+    AuthorizationSection,
+    BasicAuthSection,
+    FileSdSection,
+    HttpHeaderSection,
+    HttpSdSection,
+    TlsConfigSection,
+)
 from exporter.config.errors import ConfigError, Problem, reword
 from exporter.config.schema import (
     ClientSection,
@@ -17,12 +25,12 @@ from exporter.config.schema import (
     LogSection,
     ProbeSection,
     RestartSection,
-    Section,
     Settings,
     TargetSection,
     WebSection,
     WindowSection,
 )
+from exporter.config.section import Section
 from exporter.config.yaml_source import Document, Loc, dotted
 
 SECTIONS: Mapping[str, type[Section]] = {
@@ -33,18 +41,30 @@ SECTIONS: Mapping[str, type[Section]] = {
     "web": WebSection,
     "probe": ProbeSection,
     "log": LogSection,
+    "file_sd_configs": FileSdSection,
+    "http_sd_configs": HttpSdSection,
 }
+NESTED: Mapping[str, type[Section]] = {
+    "restart": RestartSection,
+    "basic_auth": BasicAuthSection,
+    "authorization": AuthorizationSection,
+    "tls_config": TlsConfigSection,
+}
+# Sections with several members, of which a faulty one is left out alone.
+SEVERAL = ("targets", "clients", "maintenance", "file_sd_configs", "http_sd_configs")
 
 
 TYPED = ("int_type", "float_type", "bool_type")  # complaints of text where a typed value belongs
 
 
 class Sound(NamedTuple):
-    """The sections without a faulty value. `targets` and `windows` are the places of those in their lists."""
+    """The sections without a faulty value. The sequences are the places of those in their lists."""
 
     settings: Settings
     targets: Sequence[int]
     windows: Sequence[int]
+    files: Sequence[int]
+    urls: Sequence[int]
     defaults: bool  # the section `defaults` is sound, or not there
 
 
@@ -62,12 +82,17 @@ def validate(document: Document, problems: list[Problem]) -> Sound:
             loc = _written(fault)
             if not document.unset(dotted(loc)):
                 problems.append(document.problem(loc, *reword(fault, _known_keys(loc))))
-            faulty.add(tuple(loc[: 2 if loc[0] in ("targets", "clients", "maintenance") else 1]))
+            faulty.add(tuple(loc[: 2 if loc[0] in SEVERAL else 1]))
         settings = Settings.model_validate(
             {key: _sound(key, data[key], faulty) for key in data if (key,) not in faulty}
         )
     return Sound(
-        settings, _places("targets", data, faulty), _places("maintenance", data, faulty), ("defaults",) not in faulty
+        settings,
+        targets=_places("targets", data, faulty),
+        windows=_places("maintenance", data, faulty),
+        files=_places("file_sd_configs", data, faulty),
+        urls=_places("http_sd_configs", data, faulty),
+        defaults=("defaults",) not in faulty,
     )
 
 
@@ -97,8 +122,10 @@ def _written(fault: ErrorDetails) -> Loc:
 def _known_keys(loc: Loc) -> list[str]:
     """The keys of the mapping in which the value at `loc` is."""
     section = SECTIONS[str(loc[0])] if len(loc) > 1 else Settings
-    if section in (TargetSection, DefaultsSection) and loc[-2] == "restart":
-        section = RestartSection
+    if "http_headers" in loc[2:-2]:
+        section = HttpHeaderSection
+    elif len(loc) > 2 and loc[-2] in NESTED:  # noqa: PLR2004 - a key in a mapping in a section
+        section = NESTED[str(loc[-2])]
     return list(section.model_fields)
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from exporter.config.checks import InvalidValue, check_account
-from exporter.config.yaml_source import open_failure
 
 LARGEST = 65_536  # bytes of a value in a file of its own
 
@@ -35,3 +34,16 @@ def read_account(path: Path) -> str:
     except InvalidValue:
         message = f"{path} does not hold an account number"
         raise InvalidValue(message, "Write it as TWS shows it, in capitals, such as DU1234567") from None
+
+
+def open_failure(error: OSError | ValueError, when_missing: str) -> tuple[str, str]:
+    """Message and remedy for a file that cannot be opened or read."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file", when_missing
+        case IsADirectoryError():
+            remedy = "Docker makes such a directory when the file to mount does not exist on the host"
+            return "this is a directory", f"Name the file in it. {remedy}"
+        case PermissionError():
+            return "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
+    return f"the file cannot be read: {error}", "Give the path of a regular file"

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from exporter.config.checks import InvalidValue, parse_duration, yaml_text
 from exporter.config.errors import ConfigError, Problem, reword
 from exporter.config.fields import checked, unfit
-from exporter.config.schema import Section
+from exporter.config.section import Section
 from exporter.config.yaml_source import Loc, read_document
 
 # Go's names of the TLS 1.2 suites that its default list holds, and OpenSSL's names of the same.

@@ -7,6 +7,7 @@ second documents are refused. Variables are replaced in values (variables.py), n
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 from exporter.config.checks import InvalidValue
 from exporter.config.errors import ConfigError, Problem
+from exporter.config.value_files import open_failure
 from exporter.config.variables import expand
 
 # libyaml is some ten times faster; the wheels of PyYAML have it, a build from source may not.
@@ -23,7 +25,10 @@ WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 DECIMAL = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}")
 BOOLEAN = re.compile(r"yes|no|true|false|on|off", re.IGNORECASE)
 TYPES = {"int": WHOLE, "float": DECIMAL, "bool": BOOLEAN}
-DEEP = re.compile(r"(?:[\[{?-]\s*){1000}")  # libyaml's composer recurses in C, where no RecursionError ends it
+MOST_VALUES = 500_000  # aliases of aliases multiply
+# libyaml's composer recurses in C, where no RecursionError ends it: some ten thousand levels end the process.
+MOST_LEVELS = 1000
+INDENTED = re.compile(r"^[ \t?-]{1000}", re.MULTILINE)
 TAG = "tag:yaml.org,2002:"
 KINDS = ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value")
 TAGS = frozenset(TAG + kind for kind in KINDS)
@@ -108,9 +113,19 @@ def read_document(
         raise ConfigError([Problem(str(path), line, None, "", message, "Save the file as UTF-8")]) from None
 
 
-def parse(text: str, file: str, when_empty: str = FIRST_TARGET, environ: Mapping[str, str] | None = None) -> Document:
-    """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read."""
-    reader = _Reader(file, environ)
+def parse(
+    text: str,
+    file: str,
+    when_empty: str = FIRST_TARGET,
+    environ: Mapping[str, str] | None = None,
+    *,
+    typed: bool = True,
+) -> Document:
+    """Parse one YAML document. Raises ConfigError, with the place, for what cannot be read.
+
+    Not `typed`: every scalar but null is the text that is written.
+    """
+    reader = _Reader(file, environ, typed=typed)
     try:
         root = _compose(text)
         data = reader.value(root, ()) if root else None
@@ -127,22 +142,15 @@ def parse(text: str, file: str, when_empty: str = FIRST_TARGET, environ: Mapping
 
 
 def _compose(text: str) -> yaml.Node | None:
-    if DEEP.search(text):
+    if INDENTED.search(text) or _levels(text) > MOST_LEVELS:
         raise RecursionError
     return yaml.compose(text, Loader=LOADER)
 
 
-def open_failure(error: OSError | ValueError, when_missing: str = CONFIG_OPTION) -> tuple[str, str]:
-    """Message and remedy for a file that cannot be opened or read."""
-    match error:
-        case FileNotFoundError():
-            return "there is no such file", when_missing
-        case IsADirectoryError():
-            remedy = "Docker makes such a directory when the file to mount does not exist on the host"
-            return "this is a directory", f"Name the file in it. {remedy}"
-        case PermissionError():
-            return "the file may not be read", "Let the user that runs the exporter read it (chmod, chown)"
-    return f"the file cannot be read: {error}", "Give the path of a regular file"
+def _levels(text: str) -> int:
+    """How many brackets are open at most; those in quotes count too."""
+    brackets = re.sub(r"[^][{}]+", "", text)
+    return max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets), default=0)
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
@@ -173,14 +181,19 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
 class _Reader:
     """From nodes to plain values; collects the faults and where variables are written."""
 
-    def __init__(self, file: str, environ: Mapping[str, str] | None) -> None:
+    def __init__(self, file: str, environ: Mapping[str, str] | None, *, typed: bool) -> None:
         self._file = file
         self._environ = environ
+        self._typed = typed
+        self._left = MOST_VALUES
         self.faults: list[Problem] = []
         self.expanded: dict[str, tuple[str, str]] = {}
 
     def value(self, node: yaml.Node, loc: tuple[str | int, ...]) -> Any:
         """The plain value of a node."""
+        self._left -= 1
+        if self._left < 0:
+            raise RecursionError
         if node.tag not in TAGS:
             self._complain(node, loc, f"the tag {node.tag} is not read here", "Remove the tag, and put text in quotes")
         if isinstance(node, yaml.SequenceNode):
@@ -189,6 +202,8 @@ class _Reader:
             return self._mapping(node, loc)
         if self._environ is not None and "$" in node.value:
             return self._expanded(node, loc, self._environ)
+        if not self._typed and node.tag != TAG + "null":
+            return str(node.value)
         return _typed(node.tag, node.value)
 
     def _mapping(self, node: yaml.MappingNode, loc: tuple[str | int, ...]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Target:
     launcher_log: str | None = None
     windows: tuple[Window, ...] = ()  # in which some failures are expected
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    discovered: bool = False  # not written in the configuration file: some addresses are then refused
 
     @property
     def endpoint(self) -> str:

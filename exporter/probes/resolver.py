@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import NamedTuple
 
+from exporter.config.addresses import is_forbidden
 from exporter.model import AddressFamily, Cause, Target
 from exporter.probes.threads import in_daemon_thread
 
@@ -52,13 +54,26 @@ class Resolver:
         return _literal(_query(target))
 
     async def resolve(self, target: Target) -> list[Address]:
-        """The addresses of the target's name, in the system's order of preference. Raises UnresolvedError."""
+        """The addresses of the target's name, in the system's order of preference. Raises UnresolvedError.
+
+        A discovered target's name gives no address that a list may not name either.
+        """
         query = _query(target)
         if query not in self._pending:
             lookup = in_daemon_thread(lambda: self._look_up(query), f"resolve {query[0]}")
             self._pending[query] = lookup
             lookup.add_done_callback(lambda _: self._pending.pop(query, None))
-        return list(await asyncio.shield(self._pending[query]))
+        addresses = list(await asyncio.shield(self._pending[query]))
+        if not target.discovered:
+            return addresses
+        permitted = [address for address in addresses if not _is_forbidden(address)]
+        if not permitted:
+            raise UnresolvedError(Cause.NAME_UNKNOWN, f"{addresses[0].sockaddr[0]} is no address of a gateway")
+        return permitted
+
+
+def _is_forbidden(address: Address) -> bool:
+    return is_forbidden(ip_address(str(address.sockaddr[0]).partition("%")[0]))
 
 
 def _query(target: Target) -> Query:

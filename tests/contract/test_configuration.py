@@ -12,9 +12,12 @@ from jsonschema import Draft202012Validator
 
 from exporter.clients.libraries import find_libraries
 from exporter.config import load
+from exporter.config.discovered import resolve_entries
+from exporter.config.discovery_schema import AuthorizationSection
 from exporter.config.fields import RESERVED_LABELS
 from exporter.config.reference import TITLES, key_tables, schema_text
-from exporter.config.types import LIBRARIES
+from exporter.config.target_groups import parse_list
+from exporter.config.types import LIBRARIES, NO_RULES
 from exporter.metrics.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
@@ -80,17 +83,33 @@ def test_the_example_loads_and_shows_every_key() -> None:
     load(EXAMPLE)
     data = yaml.safe_load(EXAMPLE.read_text("utf-8"))
 
+    [url] = data["http_sd_configs"]
     shown = {
         "The file": data,
         "targets[]": data["targets"][0],
         "targets[].restart": data["targets"][0]["restart"],
         "clients.NAME": data["clients"]["ib_async"],
+        "file_sd_configs[]": data["file_sd_configs"][0],
+        "http_sd_configs[]": url,
+        "http_sd_configs[].basic_auth": url["basic_auth"],
+        "http_sd_configs[].authorization": AuthorizationSection.model_fields,  # a URL has one kind of credentials
+        "http_sd_configs[].tls_config": url["tls_config"],
+        "http_sd_configs[].http_headers.NAME": url["http_headers"]["X-Team"],
         "maintenance[]": data["maintenance"][0],
         **{name: data[name] for name in ("defaults", "web", "probe", "log")},
     }
     assert {title: set(keys) for title, keys in shown.items()} == {
         title: set(section.model_fields) for title, section in TITLES.items()
     }
+
+
+def test_the_example_of_a_list_is_one_that_is_read() -> None:
+    path = ROOT / "deploy" / "discovery" / "gateways.yaml"
+    [pattern] = load(EXAMPLE).sources[0].patterns  # type: ignore[union-attr]
+    found = resolve_entries(parse_list(path.read_bytes(), "", is_json=False), NO_RULES, {})
+
+    assert path.match(pattern)
+    assert (len(found.targets), found.problems) == (3, ())
 
 
 def test_the_example_names_its_schema_for_editors() -> None:

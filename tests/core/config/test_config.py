@@ -20,7 +20,8 @@ from exporter.config import (
     with_default_clients,
 )
 from exporter.config.errors import MAX_LINE
-from exporter.config.yaml_source import open_failure, parse
+from exporter.config.value_files import open_failure
+from exporter.config.yaml_source import parse
 from exporter.model import AddressFamily, ClientSpec, Hello, Mode
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -328,7 +329,7 @@ def test_a_directory_is_one_complaint_that_knows_how_docker_makes_one(tmp_path: 
 
 def test_a_file_that_may_not_be_read_is_one_complaint() -> None:
     # asked of the function: root, as which tests run in containers, may read everything
-    assert open_failure(PermissionError()) == (
+    assert open_failure(PermissionError(), "") == (
         "the file may not be read",
         "Let the user that runs the exporter read it (chmod, chown)",
     )
