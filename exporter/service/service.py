@@ -18,10 +18,13 @@ from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.shared import Shared
 from exporter.service.states import Judge, TargetStates
 from exporter.service.target_loop import TargetLoop
+from exporter.state.discovery import SourceState
 from exporter.state.exporter import ExporterState
 from exporter.state.falls import FALL_TIMINGS, FallTimings
 from exporter.state.target import TargetState, has_suspensions, reconfigured
 from exporter.verdict.rules import judge
+
+TURN = 100  # targets that are started before others may run
 
 
 class Service:
@@ -103,15 +106,21 @@ class Service:
         )
         return 2 * stopped <= len(self._loops)
 
+    def discovered(self, sources: tuple[SourceState, ...]) -> None:
+        """Show this of the sources of discovered targets."""
+        self._exporter = replace(self._exporter, sources=sources)
+
     async def apply(
         self,
         targets: Iterable[Target],
         clients: Mapping[str, ClientSpec] | None = None,
         not_installed: tuple[str, ...] = (),
+        *,
+        end_suspensions: bool = True,
     ) -> None:
         """Probe exactly these targets from now on, with these clients.
 
-        Unchanged targets go on undisturbed; of the others what is known of the same endpoint is kept. Suspensions end.
+        Unchanged targets go on undisturbed; of the others what is known of the same endpoint is kept.
         `not_installed` are libraries that would be probed if they were installed.
         """
         self._exporter = replace(self._exporter, not_installed=not_installed)
@@ -121,7 +130,9 @@ class Service:
         changed = [
             name
             for name, state in self._states.items()
-            if by_name.get(name) != state.target or not other.isdisjoint(state.target.clients) or has_suspensions(state)
+            if not _is_same(by_name.get(name), state.target)
+            or not other.isdisjoint(state.target.clients)
+            or (end_suspensions and has_suspensions(state))
         ]
         await self._stop(changed)
         await self._pool.configure(clients)
@@ -130,7 +141,7 @@ class Service:
             state = self._states.remove(name)
             if name in by_name and by_name[name].endpoint == state.target.endpoint:
                 self._states.put(reconfigured(state, by_name[name], other))
-        self._start(by_name)
+        await self._start(by_name)
 
     async def probe(self, target: Target, deadline: float | None = None) -> Report:
         """Probe a target now, or share the report of an equal probe of its endpoint that is under way already."""
@@ -147,10 +158,12 @@ class Service:
         """Count a report that a short timeout cut short; return the state that it alone would lead to."""
         return self._states.record_partial(report)
 
-    def _start(self, by_name: Mapping[str, Target]) -> None:
-        """Start the loops of the targets that have none."""
+    async def _start(self, by_name: Mapping[str, Target]) -> None:
+        """Start the loops of the targets that have none, and let those that run have their turns meanwhile."""
         now = asyncio.get_running_loop().time()
         for index, (name, target) in enumerate(by_name.items()):
+            if index % TURN == TURN - 1:
+                await asyncio.sleep(0)
             if name not in self._states:
                 self._states.put(TargetState(target))
             if name not in self._loops:
@@ -172,3 +185,7 @@ class Service:
     def _on_tick(self, lag: float, skipped: int) -> None:
         before = self._exporter
         self._exporter = replace(before, lag=before.lag.observe(lag), skipped_ticks=before.skipped_ticks + skipped)
+
+
+def _is_same(target: Target | None, present: Target) -> bool:
+    return target is present or target == present

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from exporter.state.discovery import SourceState
 from exporter.state.histogram import LAG_BUCKETS, Histogram
 from exporter.verdict.client_blame import ClientStatus
 
@@ -19,3 +20,4 @@ class ExporterState:
     clients: tuple[ClientStatus, ...] = ()
     external_url: str = ""  # where browsers reach the pages; empty where that is not configured
     not_installed: tuple[str, ...] = ()  # libraries that would be probed if they were installed
+    sources: tuple[SourceState, ...] = ()  # of discovered targets

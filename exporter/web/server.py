@@ -133,6 +133,7 @@ async def _following(reload: Reloader, poll: float) -> AsyncIterator[None]:
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+        await reload.close()
 
 
 def _web_config(config: Config) -> WebConfig | None:

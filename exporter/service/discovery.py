@@ -1,0 +1,82 @@
+"""The sources of discovered targets: each has a loop of its own (source_loop.py); a reload says which there are."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+
+from exporter.config.discovery import FileSource, Source
+from exporter.config.types import TargetRules
+from exporter.model import Target
+from exporter.service.file_lists import FileLists
+from exporter.service.http_lists import HttpLists
+from exporter.service.lists import Lists
+from exporter.service.source_loop import SourceLoop
+from exporter.state.discovery import SourceState
+
+SHOWN = 20  # problems of one source that are kept
+
+
+class Discovery:
+    """Follows the sources that are configured. `close` ends it."""
+
+    def __init__(
+        self, refreshed: Callable[[bool], Awaitable[None]], lists: Callable[[Source], Lists] | None = None
+    ) -> None:
+        """`refreshed` is awaited after each refresh of a source; its argument says whether targets have changed."""
+        self._refreshed = refreshed
+        self._lists = lists or lists_of
+        self._loops: dict[SourceLoop, asyncio.Task[None]] = {}
+
+    async def configure(self, sources: Iterable[Source], rules: TargetRules) -> None:
+        """Follow exactly these sources. One that is unchanged keeps its last good list, and is refreshed soon."""
+        loops: dict[SourceLoop, asyncio.Task[None]] = {}
+        before = dict(self._loops)
+        for source in sources:
+            kept = next((loop for loop in before if loop.source == source), None)
+            loop = kept or SourceLoop(source, self._lists(source), rules, self._refreshed)
+            if kept is None:
+                loops[loop] = asyncio.create_task(loop.run(), name=f"discovery {source.name}")
+            else:
+                loops[kept] = before.pop(kept)
+                kept.rename(source)
+                await kept.use(rules)
+                kept.refresh_soon()
+        self._loops = loops
+        await _end(before.values())
+
+    async def close(self) -> None:
+        """End every loop."""
+        loops, self._loops = self._loops, {}
+        await _end(loops.values())
+
+    @property
+    def found(self) -> Mapping[str, Iterable[Target]]:
+        """The targets of the last good list of each source, by the source's place in the configuration."""
+        return {loop.source.name: tuple(loop.found.values()) for loop in self._loops}
+
+    def states(self, left_out: Mapping[str, tuple[str, ...]]) -> tuple[SourceState, ...]:
+        """What is known of each source; `left_out` are those of its targets that clash with others."""
+        return tuple(_with_problems(loop, left_out.get(loop.source.name, ())) for loop in self._loops)
+
+
+def _with_problems(loop: SourceLoop, clashes: tuple[str, ...]) -> SourceState:
+    resolved = loop.left_out
+    texts = [*map(str, resolved.problems[:SHOWN]), *clashes[:SHOWN]]
+    return replace(
+        loop.state,
+        targets=len(resolved.targets) - len(clashes),
+        rejected=resolved.rejected + len(clashes),
+        problems=tuple(texts[:SHOWN]),
+    )
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def lists_of(source: Source) -> Lists:
+    """What reads the lists of a source."""
+    return FileLists(source) if isinstance(source, FileSource) else HttpLists(source)
