@@ -166,7 +166,6 @@ class Worker:
         return python
 
     async def _fork_probe(self, fork_server: ForkServer, request: Mapping[str, Any], until: float) -> WorkerResult:
-        """Probe in a copy of the fork server."""
         loop = asyncio.get_running_loop()
         started, number, output, over = loop.time(), next(self._numbers), ProbeOutput(), False
         with closing(Pipe(output.splitter.feed)) as lines, closing(Pipe(output.printed.feed)) as printed:
@@ -187,7 +186,6 @@ class Worker:
         return self._result(output, elapsed, exit_status, reaped)
 
     async def _spawn_probe(self, request: Mapping[str, Any], until: float) -> WorkerResult:
-        """Probe in a process of its own."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         output, killed, status = await spawn_probe(self._interpreter(), self._library, request, until)

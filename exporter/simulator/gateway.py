@@ -89,12 +89,10 @@ class Gateway:
             self._shared = None
 
     async def __aenter__(self) -> Self:
-        """Start the gateway; see `start`."""
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop the gateway; see `stop`."""
         await self.stop()
 
     async def set_mode(self, name: str) -> None:

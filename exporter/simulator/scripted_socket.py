@@ -175,7 +175,6 @@ class ScriptedSocket:
             self._timer = None
 
     def _leave(self, client_end: ClientEnd | None = None) -> None:
-        """Close the socket."""
         if self.gone:
             return
         self.gone = True

@@ -74,7 +74,6 @@ class Routes:
     """One method a route."""
 
     def __init__(self, service: Service, reload: Reload, present: Callable[[], Config]) -> None:
-        """Show what `service` knows."""
         self._service = service
         self._reload = reload
         self._present = present
