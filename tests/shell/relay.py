@@ -7,11 +7,12 @@ import asyncio
 import itertools
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 HELLO = 17  # bytes of our own
+Carry = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends a reset
 
 
@@ -100,31 +101,28 @@ class Relay:
 async def relaying(gateway: int, cut: Cut | None = None) -> AsyncIterator[Relay]:
     """A relay to this port, on a port of its own."""
     relay = Relay(gateway, cut)
-    carried: set[asyncio.Task[None]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            carried.add(task)
-            task.add_done_callback(carried.discard)
-        await relay.carry(reader, writer)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    relay.port = server.sockets[0].getsockname()[1]
-    try:
+    async with _listening(relay.carry) as relay.port:
         yield relay
-    finally:
-        server.close()
-        for task in tuple(carried):
-            task.cancel()
-        await asyncio.gather(*carried, return_exceptions=True)
-        await server.wait_closed()
 
 
 @asynccontextmanager
 async def round_robin(*ports: int) -> AsyncIterator[int]:
     """A relay that gives each connection to the next of these ports; gives its own."""
     turns = itertools.cycle(ports)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await Relay(next(turns), None).carry(reader, writer)
+        except OSError:  # the backend has reset the connection already
+            writer.transport.abort()
+
+    async with _listening(carry) as port:
+        yield port
+
+
+@asynccontextmanager
+async def _listening(carry: Carry) -> AsyncIterator[int]:
+    """Hand each connection to `carry`, on a port of its own; gives the port."""
     carried: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,10 +130,7 @@ async def round_robin(*ports: int) -> AsyncIterator[int]:
         if task is not None:
             carried.add(task)
             task.add_done_callback(carried.discard)
-        try:
-            await Relay(next(turns), None).carry(reader, writer)
-        except OSError:  # the backend has reset the connection already
-            writer.transport.abort()
+        await carry(reader, writer)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
