@@ -7,7 +7,8 @@ imported meanwhile and probed in the order in which they are ready. How long one
     the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure is blamed on no library
     with a limit       the wire gets half of it, the libraries share the rest
 
-While the wire works, a library's failure counts only if the wire works again right after it. Where the port is open and
+While the wire works, a library's failure counts only if the wire works again right after it. A library that follows at
+once upon an answer, to us or to another library, needs no handshake before it. Where the port is open and
 the API does not answer, the libraries are probed all the same: that they all fail shows that none is at fault.
 """
 
@@ -47,10 +48,12 @@ HEAD_START = 0.5  # seconds for the wire alone: one that works has been probed b
 FAILING_BUDGET = 4.0  # seconds for all libraries together on a gateway that failed our own probe; LEAST for each
 WIRE_SHARE = 0.5  # of the limit
 OWN_SHARE = 0.25  # of a library's time under a limit: for our handshake before it, and as much for the wire after it
+FRESH = 1.0  # seconds since the gateway's last answer in which no handshake is needed before a library
 LEAST = 0.5  # seconds; a library that would get less is not probed
-UNPROVEN = "the time was over before we saw whether the gateway still answers: give more with --timeout"
-NO_TIME = "no time was left for it: give more with --timeout"
-NOT_IMPORTED = "the time was over before the library was imported: give more with --timeout"
+MORE = "give more with --timeout"
+UNPROVEN = f"the time was over before we saw whether the gateway still answers: {MORE}"
+NO_TIME = f"no time was left for it: {MORE}"
+NOT_IMPORTED = f"the time was over before the library was imported: {MORE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class Diagnosis:
         self._ready: list[str] = []
         self._results: dict[str, LayerResult] = {}
         self._looked_again = False
+        self._compared = False
+        self._answered_at = -math.inf  # when the gateway answered us or a library (the loop's time)
         self._download: tuple[LayerResult, ...] = ()
         self._remarks: tuple[str, ...] = ()
 
@@ -182,7 +187,12 @@ class Diagnosis:
         if limit < LEAST:
             return unusable(member, NO_TIME)
         hurried = replace(self._target, deadline=own)
-        probe = await probe_client(hurried, member, self._resolver, limit, EndpointLease(), regardless=bad)
+        before = None if bad or not self._just_answered() else replace(self._wire, connections=0)
+        probe = await probe_client(
+            hurried, member, self._resolver, limit, EndpointLease(), regardless=bad, before=before, more=MORE
+        )
+        if probe.result.ok:
+            self._answered_at = asyncio.get_running_loop().time()
         if bad:
             if probe.result.ok and not self._looked_again:  # has the gateway recovered?
                 self._looked_again = True
@@ -202,11 +212,14 @@ class Diagnosis:
         return await self._compare(confirm(probe, again))
 
     async def _compare(self, probe: ClientProbe) -> ClientProbe:
-        """The client probe; before its failure counts, compared with connections of our own."""
+        """The client probe; before the first failure counts, compared with connections of our own."""
         if probe.result.doubt is not None or not is_shared(probe.result) or self._left() < self._target.deadline:
+            return probe
+        if self._compared:
             return probe
         probe, reports = await compare(probe, self._shake_hands)
         self._connections += sum(report.connections for report in reports)
+        self._compared = probe.result.doubt is None
         if probe.result.doubt is not None:
             remark = PARTIAL.format(failed=1, total=len(reports) + 2)  # with those right before and after the client
             self._wire = replace(self._wire, remarks=(remark,))
@@ -224,12 +237,18 @@ class Diagnosis:
             return min(spec.deadline, self._target.deadline, max(LEAST, FAILING_BUDGET / len(self._clients)))
         return min(spec.deadline, max(CONVINCING, 1.5 * PATIENT * self._wire.seconds))
 
+    def _just_answered(self) -> bool:
+        """The gateway has only just answered us or a library: another handshake before the next one shows no more."""
+        return asyncio.get_running_loop().time() - self._answered_at < FRESH
+
     def _left(self) -> float:
         return math.inf if self._until is None else self._until - asyncio.get_running_loop().time()
 
     def _take(self, wire: Report) -> None:
         """Keep the latest report of the wire, which counts the connections of all."""
         self._connections += wire.connections
+        if wire_ok(wire):
+            self._answered_at = asyncio.get_running_loop().time()
         previous = self._wire
         self._wire = replace(
             wire,

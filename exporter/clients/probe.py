@@ -75,16 +75,18 @@ async def probe_client(
     *,
     until: float = math.inf,
     regardless: bool = False,
+    before: Report | None = None,
+    more: str = "give the target a longer interval",
     on_start: Callable[[], object] = lambda: None,
 ) -> ClientProbe:
     """Probe with a client for at most `limit` seconds, and end before `until` (loop time).
 
-    `regardless`: skip the handshake, because the gateway is known not to answer, and probe all the same.
+    `regardless`: skip the handshake, because the gateway is known not to answer, and probe all the same. `before`
+    stands in place of the handshake, where the gateway has only just answered. `more` says how it would get more time.
     """
     spec = member.spec
     await asyncio.sleep(SETTLING)
-    before = None
-    if not regardless:
+    if before is None and not regardless:
         before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.look)
         lease.look(before.connections)
     if before is not None and not answered(before):
@@ -93,7 +95,7 @@ async def probe_client(
     left = until - ENDING - asyncio.get_running_loop().time()
     result, conflicts, had_seconds = await _connect(target, member, max(min(limit, left), LEAST), lease)
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had_seconds, spec.deadline):
-        result = discard(result, f"there was time for {had_seconds:.1f} s only: give the target a longer interval")
+        result = discard(result, f"there was time for {had_seconds:.1f} s only: {more}")
     if is_conclusive(result) and not result.ok:
         await asyncio.sleep(SETTLING)
     return ClientProbe.of(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli import diagnose
 from exporter.cli.diagnose import FAILING_BUDGET, NO_TIME, UNPROVEN, WIRE_SHARE, Progress, examine
 from exporter.clients.pool import ClientPool
+from exporter.clients.probe import COMPARED
 from exporter.clients.worker import Worker, WorkerResult
 from exporter.model import (
     Cause,
@@ -97,7 +99,7 @@ async def test_a_gateway_that_falls_silent_during_the_probe_costs_no_more_than_t
             if progress.running and not changes:
                 changes.append(asyncio.create_task(gateway.set_mode("silent")))
 
-        report, verdict, took = await look(gateway, pool(tmp_path), show)
+        report, verdict, took = await look(gateway, fixed(tmp_path, Outcome.CLOSED, []), show)
         assert took < LIMIT + SLACK + busy()
         # The first probe found it well, and no later one had its time: nothing is claimed of the gateway or the library.
         assert verdict is Verdict.HEALTHY
@@ -155,6 +157,28 @@ async def test_on_a_working_gateway_a_library_gets_the_time_after_which_a_timeou
         report = await examine(asked, [SPEC], None, lambda _: None, fixed(tmp_path, Outcome.TIMEOUT, limits))
     assert limits[0] >= 0.99 * CONVINCING  # the handshake before it takes nothing of that
     assert judge(report, asked) is Verdict.CLIENT_FAULT
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.TIMEOUT])
+async def test_no_library_is_preceded_by_a_handshake_where_the_gateway_has_only_just_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    """On a gateway that takes two seconds to answer, a third of the time went into such handshakes."""
+    monkeypatch.setattr(diagnose, "FRESH", 600.0)  # on a busy machine too
+    async with Gateway("ok") as gateway:
+        await examine(target(gateway, 20.0), SIX, None, lambda _: None, fixed(tmp_path, outcome, []))
+        opened = gateway.recorder.opened
+    if outcome is Outcome.OK:
+        assert opened == 1
+    else:  # the wire once more after each failure, and one comparison for all of them
+        assert 1 + len(SIX) + COMPARED[0] <= opened <= 1 + len(SIX) + COMPARED[1]
+
+
+async def test_a_timeout_after_too_short_a_time_asks_for_a_longer_limit(tmp_path: Path) -> None:
+    async with Gateway("ok") as gateway:
+        report, verdict, _ = await look(gateway, fixed(tmp_path, Outcome.TIMEOUT, []), lambda _: None)
+    assert verdict is Verdict.HEALTHY
+    assert report.results[-1].detail.endswith(" s only: give more with --timeout")
 
 
 async def test_the_limit_is_shared_between_the_wire_and_the_libraries(tmp_path: Path) -> None:

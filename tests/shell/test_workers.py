@@ -129,6 +129,21 @@ async def test_silence_that_the_driver_notices_itself_is_told_in_time_and_closed
     assert closed.exists()
 
 
+async def test_a_library_that_has_the_whole_reply_and_stays_stuck_is_not_waited_for_until_the_deadline(
+    make: Make,
+) -> None:
+    worker = make("""
+        def begin(host, port, client_id, observer):
+            observer.opened = True
+            observer.take(b"\\x00\\x00\\x00\\x08176\\x00now\\x00")
+            return Session(observer)
+        """)
+    async with asyncio.timeout(60):
+        result = (await worker.probe("h", 1, 1, deadline=1000.0)).result
+    assert (result.outcome, result.stage, result.cause) == (Outcome.TIMEOUT, Stage.CONNECT, None)
+    assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"
+
+
 async def test_a_close_that_hangs_does_not_spoil_the_result(make: Make) -> None:
     worker = make("Session.close = lambda self, seconds: time.sleep(1000)")
     started = time.monotonic()

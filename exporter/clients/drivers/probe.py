@@ -32,6 +32,9 @@ from .observer import UPSTREAM, Observer
 # Seconds between two requests: Gateway 10.45 drops the second of two within one second (docs/facts.md: messages).
 SPACING = 1.1
 SETTLE = 0.1  # seconds for a library to decode what arrived before the end of the connection: an error 326, say
+# Turns of so many seconds for a library that has the whole reply to its hello; it takes milliseconds. On a busy machine
+# the library gets its turn as often as we do.
+TURNS, TURN = 10, 0.2
 PATIENCE = 2.0  # seconds for a contract while the gateway says that IBKR's servers are out of reach
 DOWNLOAD_PATIENCE = 2.0  # seconds for one request; a deadline that leaves less says nothing about gateway or library
 LINGER = 0.5  # seconds for the peer to end its side when we have ended ours
@@ -151,7 +154,7 @@ def _facts(stage, value):
 
 def wait_for_stage(observer, stage, until):
     """Return when `stage` is reached; raise Failure with the true reason when it cannot be reached."""
-    over, called = False, time.monotonic()
+    over, called, turns = False, time.monotonic(), TURNS
     while True:
         if stage == "connected":
             check_reply(observer.head)
@@ -163,9 +166,14 @@ def wait_for_stage(observer, stage, until):
         if observer.end is not None and not over:
             over = True
             until = min(until, time.monotonic() + (SETTLE if observer.received else 0.0))
+        left = max(0.0, until - time.monotonic())
+        has_reply = stage == "connected" and observer.exchange.replied and not over
         try:
-            observer.events.get(timeout=max(0.0, until - time.monotonic()))
+            observer.events.get(timeout=min(left, TURN) if has_reply else left)
         except queue.Empty:
+            turns -= has_reply
+            if has_reply and turns and time.monotonic() < until:
+                continue
             if stage == "download" and not over and time.monotonic() - observer.download.changed_at < DOWNLOAD_PATIENCE:
                 text = "the deadline came before the end of the account download: give this client a longer one"
                 raise Failure("unavailable", None, text) from None
