@@ -146,6 +146,7 @@ def diagnose(
         specs, remark = select_clients(clients, selected, configured_clients)
     except ValueError as error:
         fail(str(error), USAGE)
+    specs = [replace(spec, download=spec.download or download) for spec in specs]
 
     async def probe_once() -> tuple[Report, Login | None]:
         with nullcontext(_no_progress) if as_json else progress_of(selected) as show:

@@ -4,6 +4,7 @@ The wire comes first and is reported at once, then the account download where it
 imported meanwhile and probed in the order in which they are ready. How long one gets:
 
     the wire works     CONVINCING seconds, or PATIENT times what the wire took: then a timeout counts against it
+    with a download    its own deadline: requests are a second apart
     the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure is blamed on no library
     with a limit       the wire gets half of it, the libraries share the rest
 
@@ -235,6 +236,8 @@ class Diagnosis:
     def _time_for(self, spec: ClientSpec, *, bad: bool) -> float:
         if bad:
             return min(spec.deadline, self._target.deadline, max(LEAST, FAILING_BUDGET / len(self._clients)))
+        if spec.download:
+            return spec.deadline
         return min(spec.deadline, max(CONVINCING, 1.5 * PATIENT * self._wire.seconds))
 
     def _just_answered(self) -> bool:

@@ -27,7 +27,11 @@ ClientNames = Annotated[
     ),
 ]
 WithDownload = Annotated[
-    bool, typer.Option("--download", help="Probe the account download too: read-only requests, contents unread.")
+    bool,
+    typer.Option(
+        "--download",
+        help="Probe the account download too, ours and each library's: read-only requests, contents unread.",
+    ),
 ]
 WithSettings = Annotated[
     bool, typer.Option("--settings", help="Ask the gateway for its own settings too; nothing is changed.")

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -297,3 +299,23 @@ async def test_a_library_is_accused_of_a_download_that_another_one_got(downloads
     hung, _ = (await asyncio.to_thread(downloads, "ib_insync"))["positions_unanswered", NEWEST, False]
     answered, _ = (await asyncio.to_thread(downloads, "ibapi"))["ok", NEWEST, False]
     assert verdict(wire, target, {"ib_insync": hung.result, "ibapi": answered.result}) is Verdict.CLIENT_FAULT
+
+
+async def diagnosed(*arguments: str) -> dict[str, Any]:
+    """What `diagnose --json` prints."""
+    command = [sys.executable, "-m", "exporter", "diagnose", "--json", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await process.communicate()
+    return dict(json.loads(printed))
+
+
+@pytest.mark.slow
+async def test_diagnose_has_each_library_download_the_account_where_that_is_asked_for() -> None:
+    make_client("ib_async")
+    async with Gateway("ok", setup=WIDE) as gateway:
+        asked = (f"127.0.0.1:{gateway.port}", "--clients", "ib_async")
+        shown = [await diagnosed(*asked), await diagnosed(*asked, "--download")]
+    stages = [{layer["layer"]: layer["stages"] for layer in each["layers"]} for each in shown]
+    assert [each["verdict"] for each in shown] == ["healthy", "healthy"]
+    assert [set(SYNC) <= set(each["client"]) for each in stages] == [False, True]
+    assert [set(SYNC) <= set(each.get("download", ())) for each in stages] == [False, True]

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ class FixedWorker(Worker):
             layer=Layer.CLIENT, outcome=outcome, seconds=0.1, stage=Stage.CONNECT, cause=Cause.SILENCE, client=spec.name
         )
         self.limits = limits
+        self.downloads = False
 
     async def start(self) -> InstalledVersion:
         return InstalledVersion("fake", "1.0", "3.12.1")
@@ -62,8 +64,9 @@ class FixedWorker(Worker):
         download: bool = False,
         account: str | None = None,
     ) -> WorkerResult:
-        del host, port, client_id, spacing, download, account  # it opens no connection
+        del host, port, client_id, spacing, account  # it opens no connection
         self.limits.append(deadline)
+        self.downloads = download
         return WorkerResult(self.result)
 
     async def stop(self) -> None:
@@ -179,6 +182,17 @@ async def test_a_timeout_after_too_short_a_time_asks_for_a_longer_limit(tmp_path
         report, verdict, _ = await look(gateway, fixed(tmp_path, Outcome.TIMEOUT, []), lambda _: None)
     assert verdict is Verdict.HEALTHY
     assert report.results[-1].detail.endswith(" s only: give more with --timeout")
+
+
+async def test_a_library_that_downloads_the_account_has_its_own_deadline_for_it(tmp_path: Path) -> None:
+    spec = replace(SPEC, download=True, deadline=11.0)
+    limits: list[float] = []
+    worker = FixedWorker(spec, Outcome.OK, tmp_path, limits)
+    async with Gateway("ok") as gateway:
+        await examine(target(gateway, 5.0), [spec], None, lambda _: None, ClientPool(lambda _: worker))
+    assert worker.downloads
+    assert CONVINCING < limits[0] <= spec.deadline
+    assert len(limits) == 1
 
 
 async def test_the_limit_is_shared_between_the_wire_and_the_libraries(tmp_path: Path) -> None:
