@@ -31,6 +31,7 @@ NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAY = 86_400.0
+MAPPED = 96  # bits of ::ffff:0:0, before an IPv4 address that is written as IPv6
 
 # Every label that a metric of ours has, and those that Prometheus adds: a second one would overwrite the first.
 OURS = (
@@ -109,7 +110,7 @@ def _listen(value: Any) -> list[str]:
 
 def _network(text: str) -> str:
     try:
-        ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError:
         try:
             loose = ipaddress.ip_network(text, strict=False)
@@ -118,6 +119,10 @@ def _network(text: str) -> str:
                 f'"{text}" is not a network', "Write it as 10.0.0.0/8, or one address as 10.0.0.5"
             ) from None
         raise InvalidValue(f'"{text}" is an address in a network', f"Write {loose} for the network") from None
+    first = network.network_address
+    if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped and network.prefixlen >= MAPPED:
+        remedy = f"Write {first.ipv4_mapped}/{network.prefixlen - MAPPED}"
+        raise InvalidValue(f'"{text}" is an IPv4 network written as IPv6', remedy)
     return text
 
 

@@ -9,9 +9,9 @@ import math
 import platform
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
@@ -24,6 +24,7 @@ from exporter.state.claims import explanation
 from exporter.state.target import TargetState, cut_short, fold
 from exporter.verdict.rules import is_connectable, judge
 from exporter.web import pages
+from exporter.web.http_protocol import harden
 from exporter.web.streaming import Streamer
 
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
@@ -31,13 +32,6 @@ GRACE = 0.25  # of these, the seconds in which a probe closes its connection
 
 REFRESH, REFRESH_LARGE = 10, 30  # seconds until the status page loads again; the longer leaves time to fill in its form
 SMALL_FLEET = 20  # targets
-
-HEADERS = {
-    "Content-Security-Policy": pages.CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 SCRAPE_TIMEOUT = "X-Prometheus-Scrape-Timeout-Seconds"
 
@@ -209,7 +203,7 @@ class Routes:
         """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
         try:
             host, port = parse_endpoint(endpoint)
-            config, address = self._present(), ip_address(host)
+            config, address = self._present(), _connected_address(host)
             if any(address in network for network in config.probe_allow):
                 # in its canonical form: two forms of one address would be two targets, probed at the same time
                 return target_for_endpoint(str(address), port, config.defaults, used_client_ids(config))
@@ -220,6 +214,17 @@ class Routes:
             "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
         )
         raise ValueError(msg)
+
+
+def _connected_address(host: str) -> IPv4Address | IPv6Address:
+    """The address that a connect to this text goes to. Raises ValueError for a name, and for an address with a zone."""
+    address = ip_address(host)
+    if isinstance(address, IPv4Address):
+        return address
+    if address.scope_id is not None:
+        msg = "a zone may be any text"
+        raise ValueError(msg)
+    return address.ipv4_mapped or address
 
 
 def _is_openmetrics(content_type: str) -> bool:
@@ -264,12 +269,10 @@ def _missing(title: str, message: str) -> web.Response:
 @web.middleware
 async def _hardened(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        response = await handler(request)
+        response = await handler(request) if request.version >= HttpVersion10 else web.Response(status=505)
     except web.HTTPException as error:
         response = web.Response(status=error.status, text=f"{error.status} {error.reason}\n", headers=_allow(error))
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers[hdrs.SERVER] = "ibkr-exporter"
+    harden(response)
     return response
 
 

@@ -6,11 +6,10 @@ import gc
 import os
 import platform
 import signal
-import socket
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -26,13 +25,14 @@ from exporter.signals import ending_signals, hang_up_ignored
 from exporter.state.exporter import ExporterState
 from exporter.systemd import Notifier
 from exporter.web import pages
+from exporter.web.accept import accepting
 from exporter.web.app import application
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
-from exporter.web.listen import ADVICE, BACKLOG, listening_sockets, open_sockets, url_of
+from exporter.web.http_protocol import HttpProtocol
+from exporter.web.listen import ADVICE, listening_sockets, open_sockets, url_of
 from exporter.web.web_config import WebConfig
 
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
-TLS_HANDSHAKE = 10.0  # seconds; as long as a first request may take
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
 
 
@@ -99,29 +99,39 @@ async def running(
     )
     reloader = Reloader(service, load, shares, config)
     reload = reporting(service, notifier, reloader)
-    app = application(service, reload, lambda: reloader.config, config.route_prefix)
-    if web_config is not None:
-        app.middlewares.insert(0, web_config.middleware)
-    app.middlewares.insert(0, limit_middleware)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
+    runner = _runner(application(service, reload, lambda: reloader.config, config.route_prefix), web_config)
     try:
         async with service, web_config or contextlib.nullcontext():
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
-            await _open(sockets, runner, shares.visitors, tls)
-            await reloader.apply(config)
-            pages.prepare()
-            settle_memory()
-            scheme = "http" if tls is None else "https"
-            urls = [url_of(each, scheme, config.route_prefix) for each in sockets]
-            log.info("serving", url=" ".join(urls), targets=len(config.targets))
-            async with _following(reloader, poll), supervised(service, notifier):
-                yield urls[0], reload
+            async with accepting(sockets, _limiter(runner, shares.visitors), shares.visitors, tls):
+                await reloader.apply(config)
+                pages.prepare()
+                settle_memory()
+                urls = [url_of(each, "http" if tls is None else "https", config.route_prefix) for each in sockets]
+                log.info("serving", url=" ".join(urls), targets=len(config.targets))
+                async with _following(reloader, poll), supervised(service, notifier):
+                    yield urls[0], reload
     finally:
         await runner.cleanup()
         for each in sockets:
             each.close()
         log.info("ended")
+
+
+def _runner(app: web.Application, web_config: WebConfig | None) -> web.AppRunner:
+    if web_config is not None:
+        app.middlewares.insert(0, web_config.middleware)
+    app.middlewares.insert(0, limit_middleware)
+    return web.AppRunner(app, shutdown_timeout=SHUTDOWN)
+
+
+def _limiter(runner: web.AppRunner, most: int) -> ConnectionLimiter:
+    """The protocol factory that limits the connections to `most`."""
+    if runner.server is None:
+        msg = "the runner is not set up"
+        raise RuntimeError(msg)
+    return ConnectionLimiter(partial(HttpProtocol, runner.server), most)
 
 
 @asynccontextmanager
@@ -141,25 +151,6 @@ def _web_config(config: Config) -> WebConfig | None:
     if config.web_config_file is None:
         return None
     return WebConfig(Path(config.source).parent / config.web_config_file)
-
-
-async def _open(sockets: Iterable[socket.socket], runner: web.AppRunner, most: int, tls: ssl.SSLContext | None) -> None:
-    """Accept at most `most` connections at a time, on all sockets together."""
-    server = runner.server
-    if server is None:
-        msg = "the runner is not set up"
-        raise RuntimeError(msg)
-    limiter = ConnectionLimiter(server, most)
-    for listening in sockets:
-        # The loop accepts as many at once as its backlog says, before the first of them can be sent away.
-        await asyncio.get_running_loop().create_server(
-            limiter,
-            sock=listening,
-            backlog=max(1, most // 4),
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE,
-        )
-        listening.listen(BACKLOG)
 
 
 def settle_memory() -> None:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -21,12 +22,14 @@ from tests.shell.support import until
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 TLS = "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
-OTHER_PATHS = ["/", "/metrics", "/api/v1/status", "/probe?target=x", "/-/healthy", "/runbooks", "/nothing"]
+OTHER_PATHS = ["/", "/metrics", "/api/v1/status", "/probe?target=x", "/-/healthy", "/-/reload", "/runbooks", "/nothing"]
 
 
-def certificate(ca: trustme.CA, folder: Path, *names: str, stem: str = "server") -> None:
+def certificate(
+    ca: trustme.CA, folder: Path, *names: str, stem: str = "server", not_after: datetime | None = None
+) -> None:
     """Write a certificate for these names and its key."""
-    cert = ca.issue_cert(*names)
+    cert = ca.issue_cert(*names, not_after=not_after)
     # The key first: a reader between the two writes sees a pair that does not fit, and keeps the old one.
     cert.private_key_pem.write_to_path(str(folder / f"{stem}.key"))
     cert.cert_chain_pems[0].write_to_path(str(folder / f"{stem}.pem"))
@@ -115,6 +118,36 @@ async def test_a_renewed_certificate_is_served_without_a_restart_and_a_broken_on
             await until(lambda: config.file is not broken)
             assert await accepted(second)
             assert not await accepted(first)
+
+
+async def test_an_expired_certificate_is_refused_by_clients_until_it_is_renewed_without_a_restart(
+    tmp_path: Path,
+) -> None:
+    ca, yesterday = trustme.CA(), datetime.now(UTC) - timedelta(days=1)
+    certificate(ca, tmp_path, "127.0.0.1", not_after=yesterday)
+    (tmp_path / "web.yml").write_text(TLS)
+    async with WebConfig(tmp_path / "web.yml", poll=0.02) as config:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=config.ssl_context())
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+                await asyncio.open_connection("127.0.0.1", port, ssl=trusting(ca))
+            expired = config.file
+            certificate(ca, tmp_path, "127.0.0.1")
+            await until(lambda: config.file is not expired)
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(ca))
+            writer.close()
+
+
+async def test_an_expired_client_certificate_does_not_get_in(tmp_path: Path) -> None:
+    ca, yesterday = trustme.CA(), datetime.now(UTC) - timedelta(days=1)
+    certificate(ca, tmp_path, "127.0.0.1")
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    asked = ", client_ca_file: ca.pem, client_auth_type: RequireAndVerifyClientCert}"
+    async with served(tmp_path, TLS.replace("}", asked)) as url:
+        assert await status(url, ssl=trusting(ca, ca.issue_cert("prometheus"))) == 200
+        with pytest.raises(aiohttp.ClientError):
+            await status(url, ssl=trusting(ca, ca.issue_cert("prometheus", not_after=yesterday)))
 
 
 async def test_only_client_certificates_of_the_authority_and_of_permitted_names_get_in(tmp_path: Path) -> None:
