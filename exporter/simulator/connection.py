@@ -19,9 +19,9 @@ from exporter.simulator.modes.behaviour import (
 )
 from exporter.simulator.passive_reader import PassiveReader
 from exporter.simulator.recorder import KEPT_BYTES, ConnectionRecord, Recorder
-from exporter.simulator.responses import Ending, Script, Step
 from exporter.simulator.scripted_socket import ScriptedSocket
 from exporter.simulator.settings import GatewaySettings
+from exporter.simulator.steps import CLOSE, RESET, SILENCE, Ending, Script, Step, bytewise
 
 SESSION_BYTE_PAUSE = 0.001  # after the handshake, in the mode `bytewise`
 
@@ -56,7 +56,7 @@ class SharedState:
         self.mode = mode
         for connection in tuple(self.connections):
             if mode.port is PortBehaviour.REFUSED:
-                connection.socket.play(responses.RESET, at_once=True)
+                connection.socket.play(RESET, at_once=True)
             elif mode.answering:
                 connection.announce_change()
             else:
@@ -104,7 +104,7 @@ class ClientConnection:
     def freeze(self) -> None:
         """Send a live session nothing more, not even the steps that are due."""
         if self._phase is Phase.SESSION:
-            self.socket.play(responses.SILENCE, at_once=True)
+            self.socket.play(SILENCE, at_once=True)
 
     def _on_data(self, data: bytes) -> None:
         if not self.record.hello_ns and len(self.record.hello) < KEPT_BYTES:
@@ -159,11 +159,11 @@ class ClientConnection:
         )
         if hello.minimum > shared.setup.server_version:
             self.record.complaint = f"it wants at least version {hello.minimum}"
-            self.socket.play(responses.CLOSE)
+            self.socket.play(CLOSE)
             return
         if 0 < mode.newest_hello < hello.maximum:
             self._phase = Phase.DEAF
-            self.socket.play(responses.CLOSE if mode.closes_newest else responses.SILENCE)
+            self.socket.play(CLOSE if mode.closes_newest else SILENCE)
             return
         self.record.version = version
         self._phase = Phase.START if mode.hello in responses.GREETINGS else Phase.DEAF
@@ -206,11 +206,11 @@ class ClientConnection:
         if self._shared.mode.hello is HelloBehaviour.NOTHING:
             self._phase = Phase.DEAF
         else:
-            self.socket.play(responses.RESET if self._phase is Phase.HELLO else responses.CLOSE)
+            self.socket.play(RESET if self._phase is Phase.HELLO else CLOSE)
 
     def _answer(self, steps: Script) -> None:
         if self._shared.mode.hello is HelloBehaviour.BYTEWISE:
-            steps = responses.bytewise(steps, SESSION_BYTE_PAUSE)
+            steps = bytewise(steps, SESSION_BYTE_PAUSE)
         self.socket.play(steps)
         self.socket.limit_outbox()
 

@@ -16,8 +16,8 @@ from exporter.simulator.listener import Listener
 from exporter.simulator.modes import MODES, find_mode
 from exporter.simulator.modes.behaviour import GatewayMode, PortBehaviour
 from exporter.simulator.recorder import KEPT_CONNECTIONS, Recorder
-from exporter.simulator.responses import Ending
 from exporter.simulator.settings import GatewaySettings
+from exporter.simulator.steps import Ending
 
 DEFAULT_SETUP = GatewaySettings()
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 from exporter.protocol.wire import Request
 from exporter.simulator.messages import Message
-from exporter.simulator.responses import Ending
+from exporter.simulator.steps import Ending
 
 KEPT_CONNECTIONS = 128
 KEPT_MESSAGES = 64  # of one connection

@@ -1,8 +1,7 @@
 """What the simulated gateway sends, and when: pure functions from a mode to steps that scripted_socket.py plays."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from exporter.protocol import settings
 from exporter.protocol.download import DownloadRequest
@@ -21,6 +20,7 @@ from exporter.simulator.modes.behaviour import (
     UpstreamBehaviour,
 )
 from exporter.simulator.settings import GatewaySettings
+from exporter.simulator.steps import CLOSE, RESET, SILENCE, Ending, Script, Step, bytewise
 
 FLOOD_CHUNK = b"x" * 65_536
 FLOOD_CHUNKS = 1_526  # 100 MB
@@ -51,30 +51,6 @@ GREETINGS = frozenset(
 SESSIONS = frozenset(
     {StartBehaviour.SESSION, StartBehaviour.NOTHING, StartBehaviour.NO_ACCOUNTS, StartBehaviour.NO_NEXT_VALID_ID}
 )
-
-
-class Ending(StrEnum):
-    """How the gateway ends a connection."""
-
-    CLOSE = "close"  # end of stream, in order; what the client still sends is not answered
-    RESET = "reset"
-    DROP = "drop"  # close without reading: the client sees end of stream or a reset, as it happens
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Wait `delay` seconds, send `data` so many `times`, then end the connection if there is an `ending`."""
-
-    data: bytes = b""
-    delay: float = 0.0
-    ending: Ending | None = None
-    times: int = 1
-
-
-Script = tuple[Step, ...]
-SILENCE: Script = ()
-CLOSE: Script = (Step(ending=Ending.CLOSE),)
-RESET: Script = (Step(ending=Ending.RESET),)
 
 
 def at_accept(mode: GatewayMode) -> Script:
@@ -257,15 +233,6 @@ def at_change(before: GatewayMode, after: GatewayMode, setup: GatewaySettings, v
     if before.farm_broken is not after.farm_broken:
         messages += [farm.notice(broken=after.farm_broken) for farm in setup.farms if farm.name == setup.broken_farm]
     return tuple(Step(_error(version, now, message)) for message in messages)
-
-
-def bytewise(script: Script, pause: float) -> Script:
-    """The same, one byte at a time."""
-    return tuple(
-        Step(step.data[at : at + 1], pause, step.ending if at == len(step.data) - 1 else None)
-        for step in script
-        for at in range(len(step.data))
-    )
 
 
 def _opening(mode: GatewayMode, setup: GatewaySettings, version: int, now: float) -> Iterable[bytes]:

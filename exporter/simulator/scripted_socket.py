@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
-from exporter.simulator.responses import Ending, Script, Step
+from exporter.simulator.steps import Ending, Script, Step
 
 READ_MOST = 8192  # bytes at a time: keeps cutting frames off the buffer cheap
 DRAIN_SECONDS = 2.0  # after our end of stream, how long the client may take to end its own

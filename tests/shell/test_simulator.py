@@ -15,8 +15,9 @@ from exporter.simulator import messages
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
 from exporter.simulator.recorder import KEPT_IDS, KEPT_MESSAGES, ClientEnd, Recorder
-from exporter.simulator.responses import FLOOD_CHUNK, FLOOD_CHUNKS, Ending
+from exporter.simulator.responses import FLOOD_CHUNK, FLOOD_CHUNKS
 from exporter.simulator.settings import GatewaySettings
+from exporter.simulator.steps import Ending
 from tests.shell.support import PATIENCE, until
 
 pytestmark = pytest.mark.turned_clock
