@@ -58,7 +58,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
             severity="critical",
             layer="exporter",
             description="The last scrape of {{ $labels.instance }}, successful or not, was {{ $value | humanizeDuration }} ago; one "
-            "is due every 3 s. Prometheus is starved, its storage does not take samples, or its clock was set. "
+            "is due every 3 s, of a pool every 15 s. Prometheus is starved, its storage does not take samples, or its clock was set. "
             + a.steps(
                 "Look at the processor, memory and disk of Prometheus' machine, and at its log.",
                 "Restart Prometheus if it does not come back.",

@@ -33,9 +33,9 @@ SILENCE_INTERVAL = Threshold("1s", "part of the 30 s from freeze to page; two al
 PAGES_INTERVAL = Threshold("3s", "an evaluation for each scrape")
 TICKETS_INTERVAL = Threshold("15s", "these are no pages; their texts cost a query each")
 GAP = Threshold(
-    "15s",
-    "five scrapes: what was true at the last of them stays true while some fail, or every failed scrape would begin "
-    "the waits of all alerts again",
+    "30s",
+    "ten scrapes, or one of a pool, every 15 s for up to 10 s: what was true at the last of them stays true while some "
+    "fail, or every failed scrape would begin the waits of all alerts again",
 )
 KEEP_FIRING = Threshold(
     "30s", "two probe intervals: a gateway that flaps, or a restart of the exporter, is no page and no resolved at each"
@@ -88,7 +88,7 @@ CRASHES = Threshold("3", "starts within ten minutes: an upgrade takes one, or tw
 CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restart, up to a minute")
 UPS_AND_DOWNS = Threshold("4", "down, up, down and up again: one outage, however long, is IbkrExporterDown's")
 UNSTEADY = Threshold("0.8", "of the scrapes of five minutes: one that is up 6 s and down 24 s has 0.2 of them")
-STALE_SCRAPE = Threshold("20", "seconds: six scrapes have neither worked nor failed, so none was made")
+STALE_SCRAPE = Threshold("30", "seconds: ten scrapes, or one of a pool, have neither worked nor failed: none was made")
 MONITORING = Threshold("2m", "a restart of Prometheus or Alertmanager is over by then")
 WATCHDOG = Threshold("30s", "Prometheus is up before Alertmanager: what it sends until then is dropped")
 FLEET = Threshold("2", "with one gateway there is no fleet")
