@@ -33,6 +33,7 @@ STANDARD = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "manage
 REFUSED = {
     "nothing to watch": {},
     "several pods would connect": {"replicas": 2, "config": {"targets": [{"name": "a", "host": "b", "port": 1}]}},
+    "several pods would": {"replicas": 2, "config": {"file_sd_configs": [{"files": ["*.yml"]}]}},
     "'nonsense' not allowed": {"nonsense": 1},
     "'prot' not allowed": {"config": {"targets": [{"name": "a", "host": "b", "prot": 1}]}},
     "minAvailable or maxUnavailable": {

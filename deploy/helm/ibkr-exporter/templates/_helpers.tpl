@@ -74,6 +74,11 @@ metadata:
 {{- toYaml $config }}
 {{- end }}
 
+{{/* Not empty where the exporter has targets of its own, and so connects to them with its client ids. */}}
+{{- define "ibkr-exporter.watches" -}}
+{{- with .Values.config }}{{ if or .targets .file_sd_configs .http_sd_configs }}yes{{ end }}{{ end }}
+{{- end }}
+
 {{/* The path below which everything is served: web.route_prefix, by default the path of web.external_url. */}}
 {{- define "ibkr-exporter.routePrefix" -}}
 {{- $web := default dict .Values.config.web }}

@@ -5,8 +5,8 @@
 {{- fail "config.targets: nothing to watch. Add a target (name, host, port), or a network under config.probe.allow" }}
 {{- end }}
 {{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) }}
-{{- if and $several .Values.config.targets .Values.deployment.enabled }}
-{{- fail "config.targets: several pods would connect to each of these with the same client ids. Set replicas to 1 and autoscaling.enabled to false, or leave the targets to Prometheus (config.probe.allow and probe or gatewayMonitor)" }}
+{{- if and $several (include "ibkr-exporter.watches" .) .Values.deployment.enabled }}
+{{- fail "config.targets, config.file_sd_configs, config.http_sd_configs: several pods would connect to each of these with the same client ids. Set replicas to 1 and autoscaling.enabled to false, or leave the targets to Prometheus (config.probe.allow and probe or gatewayMonitor)" }}
 {{- end }}
 {{- if and .Values.probe.enabled (not .Values.probe.targets) }}
 {{- fail "probe.targets: nothing to probe. Name targets, or let gatewayMonitor find them" }}
