@@ -50,6 +50,12 @@ async def test_an_exporter_that_serves_is_healthy_whatever_its_web_configuration
         assert await check(f"0.0.0.0:{port}") == 0
 
 
+async def test_an_exporter_that_serves_below_a_prefix_is_healthy() -> None:
+    config = Config((), listen=(Listen(port=0),), route_prefix="/ibkr")
+    async with running(config, lambda: config) as (url, _):
+        assert await check(url.removeprefix("http://").removesuffix("/ibkr/")) == 0
+
+
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 500 Internal Server Error\r\n\r\n"])
 async def test_a_server_that_is_no_exporter_or_fails_is_not_healthy(answer: bytes) -> None:
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -295,7 +295,9 @@ async def test_connections_that_never_finish_a_tls_handshake_make_room() -> None
             assert await reader.readexactly(5) == b"hello"
 
 
-@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 100, b"\x16\x03\x01\xff\xff"])
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 100, b"\x16\x03\x01\xff\xff"], ids=["http", "zeros", "cut"]
+)
 async def test_what_is_no_tls_is_closed_and_the_next_is_served(sent: bytes) -> None:
     async with tls_server(most=8) as (port, ca):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
