@@ -21,10 +21,11 @@ from exporter.config.schema import (
     TargetSection,
     WebSection,
     WindowSection,
-    json_schema,
 )
 from exporter.config.section import Section
+from exporter.config.variables import PATTERN
 
+ABOUT = ("default", "description", "title", "examples")
 TITLES: dict[str, type[Section]] = {
     "The file": Settings,
     "targets[]": TargetSection,
@@ -42,6 +43,16 @@ TITLES: dict[str, type[Section]] = {
     "probe": ProbeSection,
     "log": LogSection,
 }
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors. It knows the shape, not the rules between keys."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema = head | Settings.model_json_schema()
+    schema["title"] = "ibkr-exporter configuration"
+    for section in (schema, *schema["$defs"].values()):
+        section["properties"] = {name: _or_variable(value) for name, value in section["properties"].items()}
+    return schema
 
 
 def schema_text() -> str:
@@ -93,3 +104,23 @@ def _kind(value: dict[str, Any]) -> str:
     if "$ref" in value or kind == "object":
         return "mapping"
     return {"string": "text", "integer": "whole number", "boolean": "`true` or `false`"}[str(kind)]
+
+
+def _or_variable(value: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that may also be text with a variable in it, where that is no mapping and no plain text."""
+    members = value.get("anyOf", [value])
+    if any("$ref" in member or member.get("type") == "object" or _is_plain_text(member) for member in members):
+        return value
+    if any("items" in member for member in members):
+        members = [
+            member | {"items": _or_variable(member["items"])} if "items" in member else member for member in members
+        ]
+        return value | {"anyOf": members} if "anyOf" in value else members[0]
+    about: dict[str, Any] = {key: value[key] for key in ABOUT if key in value}
+    if "anyOf" not in value:
+        members = [{key: part for key, part in value.items() if key not in about}]
+    return {"anyOf": [*members, {"type": "string", "pattern": PATTERN}], **about}
+
+
+def _is_plain_text(member: dict[str, Any]) -> bool:
+    return member.get("type") == "string" and not {"pattern", "enum"} & member.keys()

@@ -1,10 +1,10 @@
 """The shape of the configuration file: every key with its type, its default and its meaning.
 
-Plain models: no value is changed here and no rule between keys is checked (resolve.py does both). From these models the
-JSON Schema and the reference are made: `python -m exporter.config` writes them.
+Plain models: no value is changed here and no rule between keys is checked (resolve.py does both). reference.py makes
+the JSON Schema and the tables from these models.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,7 +29,6 @@ from exporter.config.fields import (
     Zone,
 )
 from exporter.config.section import Section
-from exporter.config.variables import PATTERN
 from exporter.model import CLIENT_DEADLINE, CLIENT_INTERVAL, DEADLINE, DOWNLOAD_INTERVAL, INTERVAL
 
 Family = Literal["any", "ipv4", "ipv6"]
@@ -45,9 +44,6 @@ OFFER = "The lowest and the highest API version that our hello announces"
 REGION = "Whose reset windows apply: where IBKR's servers for the account are"
 RESTART = "When the gateway restarts itself; without it no restart is expected"
 FAMILY = "Which addresses of a host name are tried"
-
-
-ABOUT = ("default", "description", "title", "examples")
 
 
 class RestartSection(Section):
@@ -273,33 +269,3 @@ class Settings(Section):
     web: Annotated[WebSection, Field(description="Where and how HTTP is served")] = WebSection()
     probe: Annotated[ProbeSection, Field(description="What `/probe` may be asked for")] = ProbeSection()
     log: Annotated[LogSection, Field(description="The exporter's own log, on standard error")] = LogSection()
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the file, for editors. It knows the shape, not the rules between keys."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema = head | Settings.model_json_schema()
-    schema["title"] = "ibkr-exporter configuration"
-    for section in (schema, *schema["$defs"].values()):
-        section["properties"] = {name: _or_variable(value) for name, value in section["properties"].items()}
-    return schema
-
-
-def _or_variable(value: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a value that may also be text with a variable in it, where that is no mapping and no plain text."""
-    members = value.get("anyOf", [value])
-    if any("$ref" in member or member.get("type") == "object" or _is_plain_text(member) for member in members):
-        return value
-    if any("items" in member for member in members):
-        members = [
-            member | {"items": _or_variable(member["items"])} if "items" in member else member for member in members
-        ]
-        return value | {"anyOf": members} if "anyOf" in value else members[0]
-    about: dict[str, Any] = {key: value[key] for key in ABOUT if key in value}
-    if "anyOf" not in value:
-        members = [{key: part for key, part in value.items() if key not in about}]
-    return {"anyOf": [*members, {"type": "string", "pattern": PATTERN}], **about}
-
-
-def _is_plain_text(member: dict[str, Any]) -> bool:
-    return member.get("type") == "string" and not {"pattern", "enum"} & member.keys()
