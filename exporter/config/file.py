@@ -53,23 +53,19 @@ def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], fi
     sound = _read_accounts(sound, path.parent, files, complain)
     settings = sound.settings
     listen = _listen(settings, environ, problems)
-    if settings.web.config_file is not None:
-        try:
-            read_web_file(path.parent / settings.web.config_file)
-        except ConfigError as error:
-            problems.extend(error.problems)
+    problems += _web_file_problems(settings, path.parent)
     calendar = resolve_calendar(sound, complain)
     defaults = resolve_defaults(settings.defaults, calendar, complain)
     clients = resolve_clients(settings, libraries, complain)
     names = client_names(document)
-    networks = tuple(ip_network(network) for network in settings.probe.allow)
+    plain = _plain(settings, path)
     rules = TargetRules(
         defaults=defaults,
         calendar=calendar,
         region=Region(settings.defaults.region),
         restart=resolve_restart(settings.defaults.restart),
         clients=tuple(clients),
-        networks=networks,
+        networks=plain.probe_allow,
     )
     targets = resolve_targets(sound, rules, libraries if names is None else names, complain)
     sources = _sources(sound, path.parent, complain)
@@ -78,24 +74,42 @@ def _read(path: Path, environ: Mapping[str, str], libraries: Collection[str], fi
         complain(("targets",), "nothing to watch", remedy)
     if problems:
         raise ConfigError(problems)
-    config = Config(
+    config = replace(
+        plain,
         targets=targets,
         clients=clients,
         listen=listen,
-        systemd_socket=settings.web.systemd_socket,
-        external_url=settings.web.external_url or "",
-        route_prefix=route_prefix(settings.web.external_url or "", settings.web.route_prefix),
-        probe_allow=networks,
-        log_level=settings.log.level,
-        log_format=settings.log.format,
         defaults=defaults,
-        web_config_file=settings.web.config_file,
-        source=str(path),
         files=files,
         sources=sources,
         rules=rules,
     )
     return config if settings.clients is not None else _by_default(config, settings, environ)
+
+
+def _plain(settings: Settings, path: Path) -> Config:
+    """The keys that stand alone: HTTP, the allow list, the log."""
+    return Config(
+        targets=(),
+        systemd_socket=settings.web.systemd_socket,
+        external_url=settings.web.external_url or "",
+        route_prefix=route_prefix(settings.web.external_url or "", settings.web.route_prefix),
+        probe_allow=tuple(ip_network(network) for network in settings.probe.allow),
+        log_level=settings.log.level,
+        log_format=settings.log.format,
+        web_config_file=settings.web.config_file,
+        source=str(path),
+    )
+
+
+def _web_file_problems(settings: Settings, folder: Path) -> tuple[Problem, ...]:
+    """What is wrong with the web configuration file, if one is named."""
+    if settings.web.config_file is not None:
+        try:
+            read_web_file(folder / settings.web.config_file)
+        except ConfigError as error:
+            return error.problems
+    return ()
 
 
 def _sources(sound: Sound, folder: Path, complain: Complain) -> tuple[Source, ...]:
