@@ -7,10 +7,11 @@ its end. A time within a skipped hour counts as much later as the clock is put f
 Time zones are values (`tzinfo`) made in config: their constructor reads files.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 RESTART = "restart"  # the name of a target's own restart window; alert rules know it
@@ -145,10 +146,14 @@ def _covering(at: float, windows: Iterable[Window]) -> list[Span]:
     return [span for span in spans if span.begin - LEAD <= at < span.end]
 
 
-def _near(at: float, window: Window) -> Iterator[Span]:
+def _near(at: float, window: Window) -> tuple[Span, ...]:
     """The spans that `at` can be in: they begin on its day there or near it. A day may last 25 hours, a window 24."""
-    today = datetime.fromtimestamp(at, window.zone).date()
-    return (_span(window, today + days * DAY) for days in (-2, -1, 0, 1) if _weekday(today, days) in window.days)
+    return _around(window, datetime.fromtimestamp(at, window.zone).date())
+
+
+@lru_cache(maxsize=1024)  # every scrape, page and `/probe` asks for the windows of the day
+def _around(window: Window, today: date) -> tuple[Span, ...]:
+    return tuple(_span(window, today + days * DAY) for days in (-2, -1, 0, 1) if _weekday(today, days) in window.days)
 
 
 def _weekday(today: date, later: int) -> Day:

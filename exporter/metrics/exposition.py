@@ -29,8 +29,8 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
         if number % CHUNK_TARGETS == 0:
             yield ""  # nothing to send yet, but others may run
     views.sort(key=lambda view: view.label)
-    for metric, lines in TARGET_FAMILIES:
-        yield header(metric, openmetrics=openmetrics)
+    for head, lines in _HEADED[openmetrics]:
+        yield head
         for start in range(0, len(views), CHUNK_TARGETS):
             yield "".join(map(lines, views[start : start + CHUNK_TARGETS]))
 
@@ -45,6 +45,12 @@ def header(metric: Metric, *, openmetrics: bool) -> str:
     """HELP and TYPE. OpenMetrics names a counter's family without the `_total` of its samples."""
     name = metric.name.removesuffix("_total") if openmetrics and metric.kind is Kind.COUNTER else metric.name
     return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind.value}\n"
+
+
+_HEADED = {
+    openmetrics: tuple((header(metric, openmetrics=openmetrics), lines) for metric, lines in TARGET_FAMILIES)
+    for openmetrics in (False, True)
+}
 
 
 def _window_lookup(now: float) -> Callable[[tuple[Window, ...]], tuple[tuple[str, bool], ...]]:

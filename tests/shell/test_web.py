@@ -96,10 +96,10 @@ async def test_metrics_are_openmetrics_where_the_request_accepts_it() -> None:
     assert body.count("# EOF") == 1
 
 
-async def test_metrics_are_gzipped_where_the_request_accepts_it() -> None:
+async def test_metrics_of_several_targets_are_gzipped_where_the_request_accepts_it() -> None:
     async with (
         Gateway("ok") as gateway,
-        site(at(gateway)) as served,
+        site(*(at(gateway, f"target-{number}") for number in range(4))) as served,
         aiohttp.ClientSession(served.session._base_url, auto_decompress=False) as raw,
     ):
         async with raw.get("/metrics", headers={"Accept-Encoding": "gzip"}) as response:
@@ -109,6 +109,13 @@ async def test_metrics_are_gzipped_where_the_request_accepts_it() -> None:
             assert "Content-Encoding" not in response.headers
             plain = await response.read()
     assert values(gzip.decompress(packed).decode()).keys() == values(plain.decode()).keys()
+
+
+async def test_a_short_answer_is_not_compressed() -> None:
+    async with Gateway("ok") as gateway, site(at(gateway, "only")) as served:
+        _, body, response = await served.get("/probe?target=only", **{"Accept-Encoding": "gzip"})
+    assert "probe_success 1\n" in body
+    assert "Content-Encoding" not in response.headers
 
 
 async def test_the_status_page_shows_every_target_with_its_verdict_and_remedy() -> None:
