@@ -35,6 +35,13 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
             yield "".join(map(lines, views[start : start + CHUNK_TARGETS]))
 
 
+def exposition_of(state: TargetState, now: float, *, openmetrics: bool = False) -> str:
+    """Every family of one target."""
+    scrape = Scrape(now, tuple(sorted(state.target.labels)), _window_lookup(now))
+    view = View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name), scrape)
+    return "".join([head + lines(view) for head, lines in _HEADED[openmetrics]])
+
+
 def exporter_exposition(exporter: ExporterState, *, openmetrics: bool = False) -> Iterator[str]:
     """The families of the exporter itself."""
     for metric, lines in EXPORTER_FAMILIES:

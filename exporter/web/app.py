@@ -9,6 +9,7 @@ import math
 import platform
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from aiohttp import HttpVersion10, hdrs, web
@@ -16,7 +17,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint, used_client_ids
-from exporter.metrics.exposition import exporter_exposition, exposition
+from exporter.metrics.exposition import exporter_exposition, exposition, exposition_of
 from exporter.model import Report, Target
 from exporter.service.service import Service
 from exporter.service.supervision import Reload
@@ -175,11 +176,10 @@ class Routes:
         else:
             state = fold(TargetState(target), report, judge(report, target))
         if request.query.get("debug") == "true":
-            return web.Response(text="".join(_debug(state, report)))
-        _, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-        return await self._streamer.respond(
-            request, _probe_chunks(state, report, _is_openmetrics(content_type)), content_type
-        )
+            return web.Response(text=_debug(state, report))
+        content_type = _content_type(request.headers.get(hdrs.ACCEPT, ""))
+        body = _probe_text(state, report, openmetrics=_is_openmetrics(content_type)).encode()
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept"})
 
     def _requested(self, request: web.Request) -> tuple[Target, float]:
         """The target that `/probe` names, and the seconds it may take. Raises ValueError."""
@@ -231,26 +231,32 @@ def _is_openmetrics(content_type: str) -> bool:
     return content_type.startswith("application/openmetrics-text")
 
 
-def _probe_chunks(state: TargetState, report: Report, openmetrics: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
-    success = int(is_connectable(state.verdict, state.last))
-    yield "# HELP probe_success 1 if a trading program could connect now.\n# TYPE probe_success gauge\n"
-    yield f"probe_success {success}\n"
-    yield "# HELP probe_duration_seconds How long the probe took.\n# TYPE probe_duration_seconds gauge\n"
-    yield f"probe_duration_seconds {report.seconds!r}\n"
-    yield from exposition([state], report.at, openmetrics=openmetrics)
-    if openmetrics:
-        yield "# EOF\n"
+@lru_cache(maxsize=64)
+def _content_type(accept: str) -> str:
+    """The text format that a scraper asks for; there are as many headers as kinds of scraper."""
+    return str(choose_encoder(accept)[1])
 
 
-def _debug(state: TargetState, report: Report) -> Iterator[str]:
+def _probe_text(state: TargetState, report: Report, *, openmetrics: bool = False) -> str:
+    """The metrics of one probe. They are sent as they are: to compress so few takes longer than to send them."""
+    end = "# EOF\n" if openmetrics else ""
+    return (
+        "# HELP probe_success 1 if a trading program could connect now.\n# TYPE probe_success gauge\n"
+        f"probe_success {int(is_connectable(state.verdict, state.last))}\n"
+        "# HELP probe_duration_seconds How long the probe took.\n# TYPE probe_duration_seconds gauge\n"
+        f"probe_duration_seconds {report.seconds!r}\n"
+        f"{exposition_of(state, report.at, openmetrics=openmetrics)}{end}"
+    )
+
+
+def _debug(state: TargetState, report: Report) -> str:
     """The debug output as in blackbox_exporter: the log of the probe, then its metrics."""
     explained = explanation(state, report)
-    yield f"{state.target.name} at {state.target.endpoint}: {state.verdict}\n{explained.headline}\n\nEvidence:\n"
-    yield from (f"  {line}\n" for line in explained.evidence)
-    yield "\nRequired actions:\n"
-    yield from (f"  {number}. {line}\n" for number, line in enumerate(explained.actions, 1))
-    yield "\nMetrics:\n"
-    yield from _probe_chunks(state, report, openmetrics=False)
+    lines = [f"{state.target.name} at {state.target.endpoint}: {state.verdict}", explained.headline, "", "Evidence:"]
+    lines += [f"  {line}" for line in explained.evidence]
+    lines += ["", "Required actions:"]
+    lines += [f"  {number}. {line}" for number, line in enumerate(explained.actions, 1)]
+    return "\n".join([*lines, "", "Metrics:", _probe_text(state, report)])
 
 
 def _redirect(location: str) -> Handler:
