@@ -93,6 +93,10 @@ bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes bui
 	@$(bin)/python benchmarks/run.py $(args)
 	@$(bin)/python benchmarks/clients.py
 
+.PHONY: bench-scale
+bench-scale: $(ready) ## fleets of up to 5,000 gateways, /probe beside blackbox_exporter's; half an hour; build/bench-scale.md
+	@$(bin)/python benchmarks/scale.py $(args)
+
 .PHONY: image
 image: ## the container image ibkr-exporter:local, with its labels; args="--build-arg CLIENTS=ib_async"
 	@scripts/image $(args)
