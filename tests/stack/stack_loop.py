@@ -46,7 +46,6 @@ FAILURES = {
 HEALTHY = 60.0  # the first probes start within 2 s, a session takes 3, and a scrape
 LONGEST_WAIT = 240.0  # upstream_lost waits 180, and its probe and page come on top
 OVER = 120.0  # an interval and a deadline, scrape and evaluation, kept firing for 30, and Alertmanager's interval: 62
-TICKET = 400.0  # ibapi fails twice (twice 20 and 10), the alert waits 180, and Alertmanager 30: 276
 ONE_MESSAGE = 30.0  # Alertmanager's wait of 3
 
 
