@@ -11,8 +11,9 @@
 Nothing is probed, resolved or started here; only the one file is read.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from exporter.config import endpoint, web_url
 from exporter.config.checks import InvalidValue
@@ -40,6 +41,8 @@ __all__ = [
     "used_client_ids",
     "with_default_clients",
 ]
+
+T = TypeVar("T")
 
 
 def load(path: str | Path, environ: Mapping[str, str] | None = None, libraries: Collection[str] = LIBRARIES) -> Config:
@@ -71,36 +74,31 @@ def from_environment(environ: Mapping[str, str]) -> Config:
 
 def parse_endpoint(text: str) -> tuple[str, int]:
     """HOST:PORT as (host, port), an IPv6 address in brackets: `[::1]:7497`. Raises ConfigError."""
-    try:
-        return endpoint.parse_endpoint(text)
-    except InvalidValue as fault:
-        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+    return _parsed(endpoint.parse_endpoint, text)
 
 
 def parse_listen(text: str) -> Listen:
     """Where to listen: `127.0.0.1:9497`, `[::]:9497`, or `:9497` for every address. Raises ConfigError."""
-    try:
-        return endpoint.parse_listen(text)
-    except InvalidValue as fault:
-        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+    return _parsed(endpoint.parse_listen, text)
 
 
 def parse_external_url(text: str) -> str:
     """The URL at which browsers reach the pages, without a slash at its end. Raises ConfigError."""
-    try:
-        return web_url.parse_external_url(text)
-    except InvalidValue as fault:
-        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+    return _parsed(web_url.parse_external_url, text)
 
 
 def parse_route_prefix(text: str) -> str:
     """The path below which everything is served: `/path`, or an empty text for the root. Raises ConfigError."""
-    try:
-        return web_url.parse_route_prefix(text)
-    except InvalidValue as fault:
-        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
+    return _parsed(web_url.parse_route_prefix, text)
 
 
 def used_client_ids(config: Config) -> frozenset[int]:
     """Every client id that a configuration names: the programs' own, and those reserved for our probes."""
     return frozenset(number for target in config.targets for number in (*target.client_ids, *target.avoid_client_ids))
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except InvalidValue as fault:
+        raise ConfigError([Problem("", None, None, "", fault.message, fault.remedy)]) from None
