@@ -104,7 +104,10 @@ class TargetLoop:
                 self.ticked.notify_all()
 
     async def _check_lower_hello(self) -> None:
-        """Where our hello has stayed unanswered for some ticks, try a lower one now and then."""
+        """Where our hello has stayed unanswered for some ticks, try a lower one now and then.
+
+        The next tick waits for that, one interval at most.
+        """
         target, shared = self._target, self._shared
         last, lowered = shared.states[target.name].last, lowered_target(target)
         if last is None or lowered is None or not hello_unanswered(last):
@@ -113,7 +116,7 @@ class TargetLoop:
         self._unanswered += 1
         if self._unanswered % LOWER_EVERY != LOWER_AFTER:
             return
-        report = await shared.probe(replace(lowered, client_ids=()), LOWER_SECONDS)
+        report = await shared.probe(replace(lowered, client_ids=()), min(LOWER_SECONDS, target.interval))
         shared.states.record_lower_hello(target.name, report)
 
     async def _sleep(self, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """A gateway, or a relay before it, that answers every hello but our newest."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from exporter.cli.diagnose import examine
 from exporter.clients.pool import ClientPool
 from exporter.model import ClientSpec, Hello, Layer, Mode, Target, Verdict
+from exporter.probes.target import LOWER_SECONDS
 from exporter.service.service import Service
 from exporter.service.target_loop import LOWER_AFTER
 from exporter.simulator.gateway import Gateway
@@ -73,6 +75,25 @@ async def test_the_service_says_so_too_after_some_ticks_and_forgets_it_when_the_
         assert service.states["gateway"].lower_hello is None
         await until(lambda: not gateway.recorder.open_now)
         assert gateway.recorder.open_most == 1
+
+
+async def test_a_lower_hello_that_stays_unanswered_holds_the_next_result_up_for_an_interval_at_most() -> None:
+    times: list[float] = []
+    async with Gateway("silent") as gateway, Service(ExporterState("test", "3")) as service:
+        target = at(gateway, interval=0.5)
+        await service.apply([target])
+
+        def several() -> bool:
+            last = service.states["gateway"].last
+            if last is not None and last.at not in times:
+                times.append(last.at)
+            return len(times) == LOWER_AFTER + 3
+
+        async with asyncio.timeout(PATIENCE):
+            await service.wait_for(several)
+        assert gateway.recorder.opened > len(times)  # one was the lower hello
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert max(gaps) < 2 * target.interval + target.deadline + LOWER_SECONDS / 2
 
 
 @pytest.mark.real_clock
