@@ -1,11 +1,15 @@
 """What the gateway's own settings mean for programs and for our probes, in words."""
 
+import re
 from collections.abc import Iterator
+from datetime import time
 
+from exporter.maintenance import RESTART
 from exporter.model import Target
 from exporter.protocol.settings import SettingsAnswer
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+NOON, LAST_HOUR, LAST_MINUTE = 12, 23, 59
 
 
 def remarks(answer: SettingsAnswer, target: Target) -> Iterator[str]:
@@ -33,6 +37,32 @@ def remarks(answer: SettingsAnswer, target: Target) -> Iterator[str]:
     zone = answer.config.time_zone_format
     if target.download and zone and "utc" not in zone.lower():
         yield f"By its settings it sends times of instruments in {zone}: UTC format cured executions without an end."
-    if answer.config.exit_time and not target.windows:
-        kind = answer.config.exit_kind or "auto log-off"
-        yield f"By its settings: {kind} at {answer.config.exit_time} of its own clock; write restart for the target."
+    if answer.config.exit_time:
+        yield from _restart(answer.config.exit_time, answer.config.exit_kind or "auto log-off", target)
+
+
+def _restart(said: str, kind: str, target: Target) -> Iterator[str]:
+    """Yield what to write where the target has no restart window, or one at another time than the gateway says."""
+    configured = [window.start for window in target.windows if window.name == RESTART]
+    told = _time_of_day(said)
+    if not configured:
+        at = f"{told:%H:%M}" if told else said
+        yield (
+            f"By its settings: {kind} at {said} of its own clock, whose time zone it does not tell: "
+            f'write restart: {{at: "{at}", timezone: ...}} for the target.'
+        )
+    elif told is not None and told not in configured:
+        yield f"By its settings: {kind} at {said} of its own clock; the target's restart is at {configured[0]:%H:%M}."
+
+
+def _time_of_day(text: str) -> time | None:
+    """Return the time in a text such as 23:45 or 11:45 PM; None if it is none."""
+    match = re.fullmatch(r"(\d{1,2}):(\d{2})(?: ?([AP])M)?", text.strip().upper())
+    if match is None:
+        return None
+    hour, minute, half = int(match[1]), int(match[2]), match[3]
+    if half:
+        if not 1 <= hour <= NOON:
+            return None
+        hour = hour % NOON + (NOON if half == "P" else 0)
+    return time(hour, minute) if hour <= LAST_HOUR and minute <= LAST_MINUTE else None
