@@ -1,5 +1,7 @@
 """Fleet: who is up, which verdicts, worst first, and how it came to that."""
 
+from typing import Any
+
 from grafana_foundation_sdk.builders import bargauge
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
@@ -33,7 +35,7 @@ def build(exporter_url: str = parts.EXPORTER_URL) -> dashboard_builders.Dashboar
     builder.with_variable(
         parts.chosen("target", "Gateway", f"label_values(ibkr_target_info{{{HERE}}}, target)", several=True)
     )
-    return parts.placed(builder, [_present(), _gateways(), _availability(), _exporter()])
+    return parts.placed(builder, [_present(), _gateways(), _availability(), _exporter(), _discovery()])
 
 
 def _present() -> Row:
@@ -314,5 +316,41 @@ def _exporter() -> Row:
                 .decimals(0)
                 .thresholds(parts.steps((None, GREEN), (150e6, YELLOW), (500e6, RED))),
             ),
+        ],
+    )
+
+
+def _discovery() -> Row:
+    def figure(
+        title: str, description: str, expr: str, unit: str = "short", *, bad: float | None = None
+    ) -> tuple[int, Any]:
+        legend = "p95" if expr.startswith("histogram_quantile(0.95") else ""
+        panel = parts.number(title, description, parts.now(f"{expr} or vector(0)", legend), unit).decimals(0)
+        return 4, panel if bad is None else panel.thresholds(parts.steps((None, GREEN), (bad, YELLOW)))
+
+    age = f"max(time() - ibkr_sd_last_refresh_success_timestamp_seconds{{{HERE}}})"
+    buckets = f"sum by (le) (rate(ibkr_sd_refresh_duration_seconds_bucket{{{HERE}}}[1h]))"
+    return Row(
+        "Discovery",
+        4,
+        [
+            figure("Discovered", "Targets from files and URLs.", f"sum(ibkr_sd_discovered_targets{{{HERE}}})"),
+            figure(
+                "Left out", "Discovered targets that cannot be used.", f"sum(ibkr_sd_rejected_targets{{{HERE}}})", bad=1
+            ),
+            figure(
+                "Failing sources",
+                "Their last good lists are in use.",
+                f"count(ibkr_sd_last_refresh_successful{{{HERE}}} == 0)",
+                bad=1,
+            ),
+            figure(
+                "Failed refreshes",
+                "In the last hour.",
+                f"sum(increase(ibkr_sd_refresh_failures_total{{{HERE}}}[1h]))",
+                bad=1,
+            ),
+            figure("Oldest list", "How long ago the oldest list was refreshed.", age, "dtdurations"),
+            figure("Refresh", "How long one takes, in the last hour.", f"histogram_quantile(0.95, {buckets})", "s"),
         ],
     )

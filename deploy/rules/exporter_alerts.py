@@ -83,6 +83,40 @@ def exporter_alerts() -> tuple[Alert, ...]:
             dashboard=a.FLEET_BOARD,
         ),
         Alert(
+            name="IbkrDiscoveryFailing",
+            summary="A source of targets gives no good list",
+            action="Mend the source: its last list stays in use",
+            expr=f"{e.latest('ibkr_sd_last_refresh_successful')} == 0",
+            wait=t.DISCOVERY,
+            severity="warning",
+            layer="exporter",
+            description="The exporter at {{ $labels.instance }} cannot read or reach {{ $labels.config }}, or what it gets is no "
+            "list. It watches the targets of the last good list: a new gateway is not watched, and one that is gone still is. "
+            + a.steps(
+                "The exporter's log and its status page say why: discovery failed.",
+                "Mend the file or the server; the next refresh uses it. Nothing has to be restarted.",
+            ),
+            runbook="discovery_failing",
+            dashboard=a.FLEET_BOARD,
+        ),
+        Alert(
+            name="IbkrDiscoveredTargetsRejected",
+            summary="Discovered targets are left out",
+            action="Correct the entries that its page names",
+            expr=f"{e.latest('ibkr_sd_rejected_targets')} > 0",
+            wait=t.DISCOVERY,
+            severity="warning",
+            layer="exporter",
+            description="Of the list of {{ $labels.config }} the exporter at {{ $labels.instance }} leaves {{ $value }} out: the "
+            "entry has a fault, or another target has its name or its client ids. These gateways are not watched, or as they were before. "
+            + a.steps(
+                "The exporter's log and its status page name the entries and what is wrong with each.",
+                "Correct them where the list is made; the next refresh uses it.",
+            ),
+            runbook="discovered_targets_rejected",
+            dashboard=a.FLEET_BOARD,
+        ),
+        Alert(
             name="IbkrClientUnusable",
             summary="A client library cannot be tried",
             action="ibkr-exporter clients check",

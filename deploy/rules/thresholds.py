@@ -84,6 +84,9 @@ STALE = Threshold("30s", "the state is three intervals old already; at start the
 UNUSABLE = Threshold("5m", "a bot's environment that is being upgraded cannot be used for a while")
 EXPORTER = Threshold("30s", "a restart of the exporter takes a few seconds")
 RELOAD = Threshold("1m", "time to mend the file after a first attempt")
+DISCOVERY = Threshold(
+    "5m", "the last good list is in use, and one of the next refreshes may do; a target may be moved between lists"
+)
 CRASHES = Threshold("3", "starts within ten minutes: an upgrade takes one, or two")
 CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restart, up to a minute")
 UPS_AND_DOWNS = Threshold("4", "down, up, down and up again: one outage, however long, is IbkrExporterDown's")

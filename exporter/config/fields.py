@@ -36,7 +36,7 @@ MAPPED = 96  # bits of ::ffff:0:0, before an IPv4 address that is written as IPv
 # Every label that a metric of ours has, and those that Prometheus adds: a second one would overwrite the first.
 OURS = (
     "target host port mode layer client outcome verdict stage kind farm window phase library version python "
-    "release request setting external_url"
+    "release request setting external_url mechanism config"
 )
 PROMETHEUS = "job instance le quantile"
 RESERVED_LABELS = frozenset(f"{OURS} {PROMETHEUS}".split())

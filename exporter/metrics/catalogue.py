@@ -4,7 +4,7 @@ A new metric is one row in the table of its module. The reference in docs and th
 read this.
 """
 
-from exporter.metrics import clients, context, counters, download, exporter, session, settings, target
+from exporter.metrics import clients, context, counters, discovery, download, exporter, session, settings, target
 
 TARGET_FAMILIES = (
     *target.FAMILIES,
@@ -15,7 +15,7 @@ TARGET_FAMILIES = (
     *counters.FAMILIES,
     *context.FAMILIES,
 )
-EXPORTER_FAMILIES = (*clients.INSTALLED, *exporter.FAMILIES)
+EXPORTER_FAMILIES = (*clients.INSTALLED, *exporter.FAMILIES, *discovery.FAMILIES)
 CATALOGUE = (
     *(family.metric for family in TARGET_FAMILIES),
     *(family.metric for family in EXPORTER_FAMILIES),

@@ -142,7 +142,7 @@ class Routes:
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""
-        chunks = pages.status_text(list(self._service.states.values()), time.time())
+        chunks = pages.status_text(list(self._service.states.values()), time.time(), self._service.exporter.sources)
         return await self._streamer.respond(request, chunks, "application/json; charset=utf-8")
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:

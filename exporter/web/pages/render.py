@@ -36,6 +36,7 @@ from exporter.web.pages.rows import (
     worst_first,
 )
 from exporter.web.pages.selection import Selection, pager
+from exporter.web.pages.sources import source_rows
 from exporter.web.pages.target import describe
 
 CONTENT_SECURITY_POLICY = (
@@ -52,6 +53,8 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "weekly_login_due": "IBKR ends all logins on Sunday: someone must log in by hand.",
     "client_unusable": "A client library cannot be tried at all.",
     "config_reload_failed": "The changed configuration was refused.",
+    "discovery_failing": "A source of targets gives no good list.",
+    "discovered_targets_rejected": "Discovered targets are left out.",
     "exporter_down": "Prometheus gets no answer from the exporter.",
     "exporter_restarting": "The exporter starts again and again.",
     "scrape_stale": "Prometheus has not tried to scrape the exporter.",
@@ -89,8 +92,8 @@ def status_chunks(
 ) -> Iterator[str]:
     """The status page in pieces, the worst target first, so that a server can do other work between two of them.
 
-    `exporter` has the client libraries. `refresh` are the seconds after which the page is loaded again; None: it keeps
-    still.
+    `exporter` has the client libraries and the sources of discovered targets. `refresh` are the seconds after which the
+    page is loaded again; None: it keeps still.
     """
     judged: list[Judgement] = []
     survey = LibrarySurvey()
@@ -119,6 +122,7 @@ def status_chunks(
         "window": elapsed(window),
         "now": at(now, now),
         "refresh": refresh,
+        "sources": tuple(source_rows(exporter, now)),
         "libraries": libraries,
         "library_note": library_note(libraries, exporter) if exporter else "",
     }

@@ -24,6 +24,7 @@ from exporter.model import (
 from exporter.protocol.launcher_log import Login
 from exporter.protocol.releases import release_of
 from exporter.state.claims import claims, current_verdict, expired, expires_at, explanation, heard_at
+from exporter.state.discovery import SourceState
 from exporter.state.target import EXPIRY_INTERVALS, TargetState
 from exporter.text import rfc3339
 from exporter.verdict.actions import REMEDIES, format_for
@@ -34,14 +35,14 @@ from exporter.verdict.rules import Severity, is_connectable, severity
 Json = dict[str, Any]
 
 
-def status(states: Sequence[TargetState], now: float) -> Json:
+def status(states: Sequence[TargetState], now: float, sources: Sequence[SourceState] = ()) -> Json:
     """The body of `/api/v1/status`: every state as it is at `now`, in their order."""
-    return {**_summary(states, now), "targets": [state_json(state, now) for state in states]}
+    return {**_summary(states, now, sources), "targets": [state_json(state, now) for state in states]}
 
 
-def status_text(states: Sequence[TargetState], now: float) -> Iterator[str]:
+def status_text(states: Sequence[TargetState], now: float, sources: Sequence[SourceState] = ()) -> Iterator[str]:
     """The same as JSON text, a piece for each target, so that a server can do other work between two of them."""
-    head = ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _summary(states, now).items())
+    head = ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _summary(states, now, sources).items())
     yield f'{{{head}, "targets": ['
     for place, state in enumerate(states):
         yield (", " if place else "") + json.dumps(state_json(state, now))
@@ -63,6 +64,7 @@ def state_json(state: TargetState, now: float) -> Json:
         "up": None if claimed is None else is_connectable(verdict, claimed),
         "mode": target.mode.value,
         "labels": dict(target.labels),
+        "discovered": target.discovered,
         "interval": target.interval,
         "deadline": target.deadline,
         "since": _moment_or_none(since(state, now)),
@@ -98,7 +100,7 @@ def since(state: TargetState, now: float) -> float | None:
     return expires_at(state) if state.last is not None and expired(state, now) else state.since
 
 
-def _summary(states: Sequence[TargetState], now: float) -> Json:
+def _summary(states: Sequence[TargetState], now: float, sources: Sequence[SourceState]) -> Json:
     verdicts = Counter(current_verdict(state, now) for state in states)
     tones: Counter[Severity] = Counter()
     for verdict, count in verdicts.items():
@@ -107,6 +109,22 @@ def _summary(states: Sequence[TargetState], now: float) -> Json:
         "at": rfc3339(now),
         "summary": {tone.value: tones[tone] for tone in Severity},
         "verdicts": {verdict.value: verdicts[verdict] for verdict in Verdict if verdict in verdicts},
+        "discovery": [_source_json(source) for source in sources],
+    }
+
+
+def _source_json(source: SourceState) -> Json:
+    return {
+        "mechanism": source.mechanism,
+        "config": source.config,
+        "where": source.where,
+        "targets": source.targets,
+        "rejected": source.rejected,
+        "successful": source.successful if source.refreshes else None,
+        "failure": source.failure,
+        "failing_since": None if source.failing_since is None else rfc3339(source.failing_since),
+        "last_success": None if source.succeeded_at is None else rfc3339(source.succeeded_at),
+        "problems": list(source.problems),
     }
 
 

@@ -15,6 +15,7 @@ from exporter.metrics.catalogue import CATALOGUE, TARGET_FAMILIES
 from exporter.metrics.exposition import exporter_exposition, exposition
 from exporter.model import Cause, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.protocol.launcher_log import Login, LoginPhase
+from exporter.state.discovery import SourceState, failed, succeeded
 from exporter.state.exporter import ExporterState
 from exporter.state.histogram import Histogram
 from exporter.state.target import TargetState, fold
@@ -53,6 +54,11 @@ EXPORTER = ExporterState(
     skipped_ticks=2,
     clients=USABILITIES,
     external_url="https://monitor.example/ibkr",
+    sources=(
+        succeeded(SourceState("file", "file_sd_configs[0]", "lists/*.yaml", targets=3, rejected=1), T0, 0.02),
+        failed(SourceState("http", "http_sd_configs[0]", "http://sd.example/"), T0, 1.5, "it answers 503"),
+        SourceState("http", "http_sd_configs[1]", "http://not-yet.example/"),
+    ),
 )
 # T0 is Saturday 21 November 2026, 02:00 UTC.
 WINDOWS = (
