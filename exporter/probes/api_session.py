@@ -8,10 +8,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage, Stamp
+from exporter.model.copies import replace
 from exporter.probes.connection import READ_SIZE, Connection, Received
 from exporter.protocol import error_codes, messages, notices
 from exporter.protocol.messages import ApiError, ConfigMessage, CurrentTime, Inbox, Message, Other, Unreadable

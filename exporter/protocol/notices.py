@@ -13,9 +13,9 @@ word, after its first dot.
 """
 
 import re
-from dataclasses import replace
 
 from exporter.model import Farm, FarmKind, SessionFacts
+from exporter.model.copies import replace
 from exporter.protocol.error_codes import DATA_LOST, LOST, PORT_RESET, POSSIBLE, RESTORED, WARNINGS
 from exporter.protocol.messages import ApiError, ManagedAccounts, Message, NextValidId, Unreadable
 

@@ -7,11 +7,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
 from exporter.model import Cause, Doubt, InstalledVersion, Layer, Report, Target, Verdict
+from exporter.model.copies import replace
 from exporter.protocol.launcher_log import Login
 from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import (

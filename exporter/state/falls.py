@@ -12,10 +12,11 @@ not (a relay with several backends) has no falls: which connection it stops at m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from exporter.model import Cause, Fall, InstalledVersion, Layer, Report
+from exporter.model.copies import replace
 from exporter.verdict.client_blame import answered
 
 FALLEN = frozenset(

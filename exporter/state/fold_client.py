@@ -1,9 +1,9 @@
 """One client probe folded into the state: counted, put beside the latest wire results, and judged with them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from exporter.model import LayerResult, Outcome, Report
+from exporter.model.copies import replace
 from exporter.state.histogram import CLIENT_BUCKETS, Histogram
 from exporter.state.target import TargetState, count, kept, revise
 from exporter.verdict.client_blame import ClientProbe

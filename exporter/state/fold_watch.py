@@ -10,9 +10,8 @@ A probe whose session got notices on farms of a kind, or on the link, replaces w
 the facts known before complete its report while the watch is connected: the watch would have got a notice of a change.
 """
 
-from dataclasses import replace
-
 from exporter.model import Cause, Layer, LayerResult, Report, SessionFacts
+from exporter.model.copies import replace
 from exporter.protocol.notices import fill_gaps, merge_newer
 from exporter.state.target import TargetState, revise
 from exporter.state.watch_events import WatchEvent, WatchEventKind, WatchState, apply_event

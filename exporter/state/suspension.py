@@ -1,8 +1,9 @@
 """Which probes the exporter leaves out so that the gateway is not disturbed, and the evidence that says so. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from exporter.model import Cause, Fall, Layer, Report
+from exporter.model.copies import replace
 from exporter.state.falls import SUSPENDED_AT, Falls, FallTimings, is_partial
 from exporter.text import elapsed, utc
 from exporter.verdict.evidence import release as release_of

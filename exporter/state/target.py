@@ -4,10 +4,11 @@ No clock here: `now` is a parameter. Nothing grows without bound: reports, failu
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHello, Target, Verdict
+from exporter.model.copies import replace
 from exporter.protocol.launcher_log import Login
 from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import Falls
