@@ -13,6 +13,7 @@ word, after its first dot.
 """
 
 import re
+from functools import lru_cache
 
 from exporter.model import Farm, FarmKind, SessionFacts
 from exporter.model.copies import replace
@@ -103,10 +104,10 @@ def _apply_notice(facts: SessionFacts, notice: ApiError) -> SessionFacts:
         farms = tuple(farm for farm in facts.farms if farm.connected)
         return replace(facts, upstream=True, farms=farms, errors=errors)
     if code in DISCONNECTED:
-        farm = Farm(DISCONNECTED[code], farm_name(notice.text), connected=False)
+        farm = _farm(DISCONNECTED[code], farm_name(notice.text), connected=False)
         return replace(facts, farms=_joined(facts.farms, (farm,)))
     if code in CONNECTED:
-        farm = Farm(CONNECTED[code], farm_name(notice.text), connected=True)
+        farm = _farm(CONNECTED[code], farm_name(notice.text), connected=True)
         # A farm is reached through the link. Right after a loss the news of a farm may be older than it.
         upstream = True if facts.upstream is None else facts.upstream
         return replace(facts, upstream=upstream, farms=_joined(facts.farms, (farm,)))
@@ -124,10 +125,16 @@ def _port(text: str) -> int | None:
     return port if port in PORTS else None
 
 
+@lru_cache(maxsize=1024)  # the gateways of a fleet name the same few farms, and each state keeps several reports
+def _farm(kind: FarmKind, name: str, *, connected: bool) -> Farm:
+    return Farm(kind, name, connected)
+
+
 def _place(farm: Farm) -> tuple[FarmKind, str]:
     return farm.kind, farm.name
 
 
+@lru_cache(maxsize=256)
 def _joined(before: tuple[Farm, ...], news: tuple[Farm, ...]) -> tuple[Farm, ...]:
     """Every farm by kind and name, the news over what was before; a disconnected one is never crowded out."""
     if all(farm in before for farm in news):

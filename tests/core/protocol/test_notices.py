@@ -180,3 +180,15 @@ def test_the_new_port_is_the_last_number_that_error_1300_tells(text: str, port: 
     assert told(notice(1300, text)).new_port == port
     assert told(notice(1300, text)).errors == (1300,)
     assert told(notice(321, text)).new_port is None
+
+
+def test_the_farms_of_two_gateways_are_one_value_in_memory() -> None:
+    notices = [ApiError(-1, 2104, "Market data farm connection is OK:usfarm"), ApiError(-1, 2106, "OK:ushmds")]
+    first, second = SessionFacts(), SessionFacts(client_id=9001)
+    for notice in notices:
+        first, second = apply_message(first, notice), apply_message(second, notice)
+    assert first.farms == (
+        Farm(FarmKind.HISTORICAL, "ushmds", connected=True),
+        Farm(FarmKind.MARKET, "usfarm", connected=True),
+    )
+    assert first.farms is second.farms
