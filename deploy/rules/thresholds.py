@@ -5,7 +5,7 @@ From freeze to page at most 30 seconds, the sum of the worst cases (seconds):
                                                      with the watch    without
     a heartbeat (2) is late (1), or the next tick          3             15
     a client probe is stopped                              0.5            0
-    silence until it is no pause any more                  8.5            8.5
+    silence that is longer than a pause                    8.5            8.5
     Prometheus scrapes                                     3              3
     the rules about silence are evaluated                  1              1
     Alertmanager waits for the rest of the group           2              2
