@@ -11,7 +11,7 @@ from exporter.clients.pool import ClientPool
 from exporter.model import ClientSpec, Hello, Layer, Mode, Target, Verdict
 from exporter.probes.target import LOWER_SECONDS
 from exporter.service.service import Service
-from exporter.service.target_loop import LOWER_AFTER
+from exporter.service.target_loop import LOWER_AFTER, LOWER_EVERY
 from exporter.simulator.gateway import Gateway
 from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
@@ -94,6 +94,19 @@ async def test_a_lower_hello_that_stays_unanswered_holds_the_next_result_up_for_
         assert gateway.recorder.opened > len(times)  # one was the lower hello
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert max(gaps) < 2 * target.interval + target.deadline + LOWER_SECONDS / 2
+
+
+@pytest.mark.parametrize("mode", ["silent", "close_after_hello", "half_reply"])
+async def test_a_gateway_that_answers_no_hello_gets_one_connection_a_tick_and_few_lower_hellos(mode: str) -> None:
+    ticks = LOWER_AFTER + LOWER_EVERY
+    async with Gateway(mode) as gateway, Service(ExporterState("test", "3")) as service:
+        await service.apply([at(gateway, interval=0.5)])
+        async with asyncio.timeout(PATIENCE):
+            await service.wait_for(lambda: service.states["gateway"].probes.get((Layer.HANDSHAKE, ""), 0) > ticks)
+        hellos = [record.hello[8:] for record in gateway.recorder][: ticks + 2]
+        assert gateway.recorder.open_most == 1
+    usual, lower = b"v100..226", b"v100..176"
+    assert hellos == [usual] * LOWER_AFTER + [lower] + [usual] * LOWER_EVERY + [lower]
 
 
 @pytest.mark.real_clock
