@@ -176,6 +176,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             LOGIN,
             "Look at its window for a dialog and answer it.",
             'If its log says "API is not accepted": ' + TRUST[0].lower() + TRUST[1:],
+            TOGGLE_PORT,
             SOFT_RESTART,
             RESTART,
             VERIFY,
@@ -184,7 +185,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
     Verdict.SESSION_STALLED: Remedy(
         "{endpoint} begins the session, but answers no request",
         "Libraries report this as connected. It is not: nothing they ask will be answered.",
-        ("Look at its window for a dialog and answer it.", SOFT_RESTART, RESTART, VERIFY),
+        ("Look at its window for a dialog and answer it.", TOGGLE_PORT, SOFT_RESTART, RESTART, VERIFY),
     ),
     Verdict.ACCOUNT_MISSING: Remedy(
         "The gateway at {endpoint} does not manage account {account}",

@@ -13,6 +13,7 @@ import pytest
 
 from exporter.clients.drivers import download as driver
 from exporter.clients.worker import Worker, WorkerResult
+from exporter.metrics.exposition import exposition
 from exporter.model import DOWNLOAD_STAGES, Cause, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
@@ -21,9 +22,13 @@ from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd, ConnectionRecord
 from exporter.simulator.settings import GatewaySettings, Holding
+from exporter.state.claims import explanation
+from exporter.verdict.bug_report import bug_report
 from exporter.verdict.client_blame import ClientProbe, confirm
 from exporter.verdict.client_round import with_clients
 from exporter.verdict.rules import judge
+from exporter.web.pages import render_target, state_json, status_chunks
+from tests.core.states import T0, TARGET, TRADING, grown, tried
 from tests.shell.clients_fakes import make_worker
 from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, make_client, played_once
 from tests.shell.support import until
@@ -167,6 +172,25 @@ class Library:
         probe, _ = downloads(self.client)[mode, NEWEST, True]
         text = json.dumps(asdict(probe.result), default=str) + probe.printed
         assert not [secret for secret in SECRETS if secret in text]
+
+    @pytest.mark.parametrize("mode", CANARY_MODES)
+    def test_nothing_of_the_accounts_contents_is_shown_with_the_librarys_messages(
+        self, downloads: Callable[[str], Downloads], mode: str
+    ) -> None:
+        result = replace(downloads(self.client)[mode, NEWEST, True][0].result, client=self.client)
+        target = replace(TARGET, clients=(self.client,))
+        state = tried(grown(TRADING, target=target), result)
+        assert state.last is not None
+        assert result.exchange
+        shown = (
+            bug_report(state.last, target, state.verdict, "ibkr-exporter"),
+            *status_chunks([state], T0 + 6.0),
+            render_target(state, T0 + 6.0),
+            json.dumps(state_json(state, T0 + 6.0)),
+            *exposition([state], T0 + 6.0),
+            *explanation(state, state.last).evidence,
+        )
+        assert not [secret for secret in SECRETS if secret in "".join(shown)]
 
 
 class TestIbAsync(Library):

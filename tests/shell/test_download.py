@@ -25,6 +25,7 @@ from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings, Holding
 from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
+from exporter.verdict.bug_report import bug_report
 from exporter.web.pages import render_target, state_json, status_chunks
 from tests.shell.support import PATIENCE, until
 
@@ -253,7 +254,9 @@ async def test_no_content_of_the_account_appears_anywhere(
             repr(state),
             repr(state.download),
             *(explanation(state, state.last).evidence if state.last else ()),
+            *((bug_report(state.last, state.target, state.verdict, "ibkr-exporter"),) if state.last else ()),
         ]
+        assert f"server version {version}" in "".join(shown)  # with its release, where that is known
     written = capfd.readouterr()
     for text in (*shown, written.out, written.err):
         assert not [secret for secret in SECRETS if secret in text]
