@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,8 @@ for distribution in importlib.metadata.distributions():
 def variables(root: Path) -> Mapping[str, str]:
     """Environments under `root`, pip and not uv, whose output tells how far it is."""
     folders = [each for each in os.environ.get("PATH", "").split(os.pathsep) if not shutil.which("uv", path=each)]
-    return {**os.environ, VARIABLE: str(root), "PATH": os.pathsep.join(folders), "COLUMNS": "200"}
+    path = os.pathsep.join(folders)
+    return {**os.environ, VARIABLE: str(root), "PATH": path, "COLUMNS": "200", "PIP_NO_COMPILE": "1"}
 
 
 async def start(root: Path, *arguments: str) -> Process:
@@ -97,32 +98,41 @@ def unpacked(root: Path) -> list[Path]:
     return list(root.glob(f"{NAME}/lib/*/site-packages/numpy/*"))
 
 
-@pytest.mark.parametrize("moment", ["downloading", "unpacking"])
-async def test_an_install_that_is_killed_is_not_usable_and_is_completed_by_the_next(
-    tmp_path: Path, moment: str
-) -> None:
-    first = await start(tmp_path, "install", NAME)
-    try:
-        await reach(first, "installing 5 packages")
-        if moment == "unpacking":
-            await unpacking(tmp_path)
-    finally:
-        await kill(first)
-    recipe = find_recipes()[NAME]
-    assert find_environment(recipe, tmp_path).state is State.HALF_MADE
-    assert find_python(NAME, NAME, tmp_path) is None
-    code, said = await finished(await start(tmp_path, "check", NAME))
-    assert code != 0, said
-    await expect(tmp_path, Outcome.UNAVAILABLE)
+async def test_an_install_that_is_killed_is_not_usable_and_is_completed_by_the_next(tmp_path: Path) -> None:
+    """Killed twice, each time further: while it downloads, and by then while it unpacks."""
+    await install_and_kill(tmp_path)
+    await expect_unusable(tmp_path)
+    await install_and_kill(tmp_path, unpacking)
+    await expect_unusable(tmp_path)
     code, said = await finished(await start(tmp_path, "install", NAME))
     assert code == 0, said
-    environment = find_environment(recipe, tmp_path)
+    environment = find_environment(find_recipes()[NAME], tmp_path)
     assert environment.state is State.READY
     checker = await asyncio.create_subprocess_exec(environment.python, "-I", "-c", INCOMPLETE, stdout=PIPE)
     assert await finished(checker) == (0, "")
     code, said = await finished(await start(tmp_path, "check", NAME))
     assert (code, "usable" in said) == (0, True), said
     await expect(tmp_path, Outcome.OK)
+
+
+async def install_and_kill(root: Path, moment: Callable[[Path], Awaitable[None]] | None = None) -> None:
+    """An install that is killed once it downloads, or at a later moment."""
+    process = await start(root, "install", NAME)
+    try:
+        await reach(process, "installing 5 packages")
+        if moment is not None:
+            await moment(root)
+    finally:
+        await kill(process)
+
+
+async def expect_unusable(root: Path) -> None:
+    """The environment is known as half made, and no probe begins with it."""
+    assert find_environment(find_recipes()[NAME], root).state is State.HALF_MADE
+    assert find_python(NAME, NAME, root) is None
+    code, said = await finished(await start(root, "check", NAME))
+    assert code != 0, said
+    await expect(root, Outcome.UNAVAILABLE)
 
 
 async def expect(root: Path, outcome: Outcome) -> None:
