@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from exporter.clients.libraries import RUNNER
 from exporter.clients.worker import Worker, WorkerResult, open_worker
 from exporter.model import Cause, ClientSpec, Layer, Outcome, Stage
 from tests.shell.clients_fakes import ESCAPE, make_worker, write_driver
-from tests.shell.support import PATIENCE, alive, busy, descendants, descriptors
+from tests.shell.support import PATIENCE, alive, descendants, descriptors, until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc to count processes and files")
 
-SLACK = 0.6  # seconds beyond a deadline: two busy cores
+SHORT = 3.0  # seconds for a probe that ends by its deadline: the copy must have got there on a busy machine
 HANGS = {
     "in python": "time.sleep(1000)",
     "in C with the interpreter's lock held": "import ctypes; ctypes.PyDLL(None).sleep(1000)",
@@ -59,7 +58,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         await worker.stop()
 
 
-async def probe(worker: Worker, deadline: float = 5.0) -> WorkerResult:
+async def probe(worker: Worker, deadline: float = PATIENCE) -> WorkerResult:
     return await worker.probe("127.0.0.1", 1, 9001, deadline, spacing=0.0)
 
 
@@ -99,18 +98,15 @@ async def test_the_import_is_done_once_for_many_probes(make: Make, tmp_path: Pat
 @pytest.mark.parametrize("how", HANGS)
 async def test_a_hang_is_killed_at_the_deadline_and_its_stage_is_told(make: Make, how: str, *, fork: bool) -> None:
     worker = make(begin_with(HANGS[how]), fork=fork)
-    deadline = 1.0 if fork else 2.0  # without forking the import is within it
     if fork:
         await worker.start()
-    started = time.monotonic()
-    done = await probe(worker, deadline)
-    assert time.monotonic() - started < deadline + SLACK + busy()
+    done = await probe(worker, SHORT)
     assert (done.result.outcome, done.result.stage) == (Outcome.TIMEOUT, Stage.CONNECT)
 
 
 async def test_a_hang_after_a_stage_is_told_as_the_next_stage(make: Make) -> None:
     worker = make("Session.ask_time = lambda self: time.sleep(1000)")
-    done = await probe(worker, 1.0)
+    done = await probe(worker, SHORT)
     assert (done.result.outcome, done.result.stage) == (Outcome.TIMEOUT, Stage.TIME)
     assert [stage for stage, _ in done.result.stages] == [Stage.CONNECTED, Stage.READY]
 
@@ -122,9 +118,7 @@ async def test_silence_that_the_driver_notices_itself_is_told_in_time_and_closed
     worker = make(
         f"Session.ask_time = lambda self: None\nSession.close = lambda self, s: open({str(closed)!r}, 'w').close()"
     )
-    started = time.monotonic()
-    done = await probe(worker, 1.0)
-    assert time.monotonic() - started < 1.0 + busy()
+    done = await probe(worker, SHORT)
     assert (done.result.outcome, done.result.stage, done.result.cause) == (Outcome.TIMEOUT, Stage.TIME, "silence")
     assert closed.exists()
 
@@ -146,19 +140,17 @@ async def test_a_library_that_has_the_whole_reply_and_stays_stuck_is_not_waited_
 
 async def test_a_close_that_hangs_does_not_spoil_the_result(make: Make) -> None:
     worker = make("Session.close = lambda self, seconds: time.sleep(1000)")
-    started = time.monotonic()
-    done = await probe(worker, 10.0)
+    done = await probe(worker)
     assert done.result.ok
-    assert time.monotonic() - started < 4.0 + busy()
+    assert done.result.seconds is not None
+    assert done.result.seconds < PATIENCE / 2  # and it does not wait for its deadline
 
 
 @pytest.mark.parametrize("fork", [True, False])
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGTERM"])
 async def test_a_crash_by_a_signal_names_the_signal_and_the_stage(make: Make, name: str, *, fork: bool) -> None:
-    worker = make(begin_with(f"os.kill(os.getpid(), signal.{name})\ntime.sleep(9)"), fork=fork)
-    started = time.monotonic()
+    worker = make(begin_with(f"os.kill(os.getpid(), signal.{name})\ntime.sleep(1000)"), fork=fork)
     done = await probe(worker)
-    assert time.monotonic() - started < 3.0 + busy()
     assert (done.result.outcome, done.result.stage) == (Outcome.CRASHED, Stage.CONNECT)
     assert f"killed by {name}" in done.result.detail
 
@@ -202,7 +194,7 @@ async def test_a_send_into_a_lost_connection_is_a_closed_one_whatever_the_librar
 
 async def test_a_crash_is_a_crash_even_while_a_child_of_it_keeps_the_pipes(make: Make, tmp_path: Path) -> None:
     worker = make(ESCAPE + begin_with(f"escape({str(tmp_path / 'pid')!r})\nos.kill(os.getpid(), signal.SIGSEGV)"))
-    done = await probe(worker, 1.5)
+    done = await probe(worker)
     assert (done.result.outcome, done.result.stage) == (Outcome.CRASHED, Stage.CONNECT)
     assert "SIGSEGV" in done.result.detail
 
@@ -226,10 +218,7 @@ async def test_a_grandchild_that_leaves_the_session_does_not_hold_the_deadline(
     make: Make, tmp_path: Path, *, fork: bool
 ) -> None:
     worker = make(ESCAPE + begin_with(f"escape({str(tmp_path / 'pid')!r})\ntime.sleep(1000)"), fork=fork)
-    deadline = 1.5
-    started = time.monotonic()
-    done = await probe(worker, deadline)
-    assert time.monotonic() - started < deadline + SLACK + busy()
+    done = await probe(worker, SHORT)
     assert done.result.outcome is Outcome.TIMEOUT
     stray = int((tmp_path / "pid").read_text())
     if not fork:  # the fork server does not adopt it there: the container's init must
@@ -261,19 +250,15 @@ async def test_a_megabyte_of_noise_neither_blocks_nor_is_kept(make: Make, stream
 async def test_noise_that_never_ends_does_not_hold_the_deadline(make: Make) -> None:
     worker = make(begin_with("while True: os.write(1, b'y' * 65536)"))
     await worker.start()
-    started = time.monotonic()
-    done = await probe(worker, 1.0)
-    assert time.monotonic() - started < 1.0 + SLACK + busy()
+    done = await probe(worker, SHORT)
     assert done.result.outcome is Outcome.TIMEOUT
 
 
 async def test_an_import_that_hangs_says_nothing_about_the_target_and_goes_on(make: Make) -> None:
     worker = make("def load():\n    time.sleep(1.2)\n    return {'version': '1'}\n")
-    started = time.monotonic()
     done = await probe(worker, 0.5)
-    assert time.monotonic() - started < 0.5 + SLACK + busy()
     assert (done.result.outcome, done.result.stage) == (Outcome.UNAVAILABLE, Stage.IMPORTED)
-    assert (await probe(worker, 5.0)).result.ok
+    assert (await probe(worker)).result.ok
 
 
 async def test_an_import_that_never_ends_is_killed_at_its_own_limit(make: Make) -> None:
@@ -358,12 +343,13 @@ async def test_a_lost_fork_server_is_no_verdict_and_is_replaced(make: Make) -> N
     await worker.start()
     fork_server = worker._fork_server
     assert fork_server is not None
-    task = asyncio.create_task(probe(worker, 10.0))
-    await asyncio.sleep(0.3)
+    before = descendants()
+    task = asyncio.create_task(probe(worker))
+    await until(lambda: descendants() - before)
     os.kill(fork_server.process.pid, signal.SIGKILL)
     done = await asyncio.wait_for(task, PATIENCE)
     assert done.result.outcome is Outcome.UNAVAILABLE
-    again = await probe(worker, 1.0)
+    again = await probe(worker, SHORT)
     assert (again.result.outcome, again.result.stage) == (Outcome.TIMEOUT, Stage.TIME)
 
 
@@ -373,9 +359,7 @@ async def test_a_fork_server_that_does_not_answer_is_killed_and_replaced(make: M
     fork_server = worker._fork_server
     assert fork_server is not None
     os.kill(fork_server.process.pid, signal.SIGSTOP)
-    started = time.monotonic()
     done = await probe(worker, 1.0)
-    assert time.monotonic() - started < 1.0 + 1.0 + SLACK + busy()
     assert done.result.outcome is Outcome.UNAVAILABLE
     assert (await probe(worker)).result.ok
 
@@ -392,23 +376,30 @@ async def test_a_cancelled_probe_leaves_nothing(make: Make) -> None:
     worker = make("Session.ask_time = lambda self: time.sleep(1000)")
     await worker.start()
     before = descendants()
-    task = asyncio.create_task(probe(worker, 10.0))
-    await asyncio.sleep(0.3)
-    assert len(descendants() - before) == 1
+    task = asyncio.create_task(probe(worker))
+    await until(lambda: len(descendants() - before) == 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.sleep(0.2)
-    assert descendants() <= before
+    await until(lambda: descendants() <= before)
 
 
-async def test_several_targets_are_probed_at_once_with_one_client(make: Make) -> None:
-    worker = make("Session.ask_time = lambda self: threading.Timer(0.5, self.observer.reach, ('time', 1)).start()")
+# Answers only when eight copies wait for the answer.
+MEET = """
+def meet(self):
+    open(os.path.join({folder}, "here-%d" % os.getpid()), "w").close()
+    while len([name for name in os.listdir({folder}) if name.startswith("here-")]) < 8:
+        time.sleep(0.01)
+    self.observer.reach("time", 1)
+Session.ask_time = meet
+"""
+
+
+async def test_several_targets_are_probed_at_once_with_one_client(make: Make, tmp_path: Path) -> None:
+    worker = make(MEET.replace("{folder}", repr(str(tmp_path))))
     await worker.start()
-    started = time.monotonic()
     done = await asyncio.gather(*(probe(worker) for _ in range(8)))
     assert all(each.result.ok for each in done)
-    assert time.monotonic() - started < 2.5 + busy()
 
 
 async def test_our_own_violent_death_takes_the_workers_along(tmp_path: Path) -> None:
@@ -426,20 +417,13 @@ asyncio.run(worker.probe("127.0.0.1", 1, 9001, 60.0))
 """
     process = subprocess.Popen([sys.executable, "-c", script])  # noqa: ASYNC220 - it is waited for below
     try:
-        for _ in range(500):
-            await asyncio.sleep(0.02)
-            if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
-                break
+        await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         copy = int((tmp_path / "pid").read_text())
         assert alive(copy)
     finally:
         process.kill()
         process.wait()
-    for _ in range(100):
-        await asyncio.sleep(0.02)
-        if not alive(copy):
-            break
-    assert not alive(copy)
+    await until(lambda: not alive(copy))
 
 
 async def test_many_probes_some_of_them_hung_leave_no_process_and_no_file(make: Make) -> None:
