@@ -48,10 +48,11 @@ def pytest_make_collect_report(
     return report
 
 
-# The same examples in each run, and none that fails because the machine is busy.
+# The same examples in each run, and none that fails because the machine is busy. `make test-core` takes the first few.
 hypothesis.settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=15)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     sys.dont_write_bytecode = False  # compiled anew at each start, the suite takes a third longer
     os.environ.setdefault(VARIABLE, str(REPOSITORY / "build" / "clients"))
-    hypothesis.settings.load_profile("suite")
+    hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "suite")
     config.stash[STRICT] = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 

@@ -22,7 +22,7 @@ from exporter import __version__
 from exporter.cli.app import app
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from tests.shell.support import CLEAN, PATIENCE, busy, free_port, get, started, wait_until
+from tests.shell.support import CLEAN, PATIENCE, free_port, get, started, wait_until
 
 COMMAND = [sys.executable, "-c", "from exporter.cli.app import main; main()"]
 FIELDS = ["target", "host", "port", "at", "verdict", "headline", "evidence", "actions", "runbook", "server_version"]
@@ -65,7 +65,7 @@ def serving(*arguments: str, **environment: str) -> AbstractContextManager[subpr
 )
 async def test_diagnose_prints_one_json_object_and_the_right_exit_code(mode: str, code: int) -> None:
     async with Gateway(mode) as gateway:
-        ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--json", "--timeout", "4")
+        ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--json", "--timeout", "3")
     assert ran.returncode == code, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout)
     assert list(found)[: len(FIELDS)] == FIELDS
@@ -74,7 +74,7 @@ async def test_diagnose_prints_one_json_object_and_the_right_exit_code(mode: str
     assert bool(found["actions"]) is (mode != "ok")
     assert [layer["layer"] for layer in found["layers"]][:2] == ["port", "handshake"]
     assert all({"layer", "client", "outcome", "seconds", "stage", "detail"} <= set(layer) for layer in found["layers"])
-    assert sum(layer["seconds"] or 0 for layer in found["layers"]) <= 4.2 + busy()
+    assert sum(layer["seconds"] or 0 for layer in found["layers"]) < 4.9  # the target's own deadline is 5
 
 
 async def test_diagnose_prints_a_block_for_a_bug_report_and_nothing_else() -> None:
