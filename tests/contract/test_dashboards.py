@@ -149,7 +149,7 @@ def test_the_names_reader_reads_names_and_nothing_else() -> None:
     assert named(expr) == {"x_y", "z", "q_bucket", "up"}
 
 
-def test_grafana_is_told_where_the_dashboards_and_prometheus_are() -> None:
+def test_grafana_is_configured_with_the_dashboards_and_prometheus() -> None:
     provisioning = ROOT / "deploy" / "grafana" / "provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
@@ -160,7 +160,7 @@ def test_grafana_is_told_where_the_dashboards_and_prometheus_are() -> None:
         assert [f"./deploy/grafana/provisioning/{kind}", f"/etc/grafana/provisioning/{kind}", "ro"] in mounts
 
 
-def test_nobody_changes_a_dashboard_in_grafana_where_the_change_would_be_lost() -> None:
+def test_no_dashboard_can_be_changed_in_grafana_where_the_change_would_be_lost() -> None:
     provisioning = ROOT / "deploy" / "grafana" / "provisioning" / "dashboards" / "dashboards.yml"
     (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
     assert provider["allowUiUpdates"] is False

@@ -206,7 +206,7 @@ def test_a_port_that_is_taken_is_a_clear_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
-def test_an_address_that_is_not_ours_is_told_from_a_taken_port(host: str) -> None:
+def test_an_address_that_is_not_ours_is_distinguished_from_a_taken_port(host: str) -> None:
     ran = run("demo", "--no-libraries", "--listen", f"{host}:19497")
     assert ran.returncode == 1
     assert re.match(rf"ibkr-exporter: cannot listen on {host} port 19497: [A-Z][a-z ]+\. Give the demo", ran.stderr)
@@ -419,7 +419,7 @@ def test_what_is_printed_to_a_reader_who_leaves_early_is_no_failure(command: str
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("command", PRINTING)
-def test_what_cannot_be_printed_is_said_and_is_a_failure(command: str) -> None:
+def test_what_cannot_be_printed_is_reported_and_is_a_failure(command: str) -> None:
     ran = shell(f"$X {command} >/dev/full")
     assert ran.returncode == 3
     assert ran.stderr == "ibkr-exporter: the answer could not be written: No space left on device\n"

@@ -108,7 +108,7 @@ async def test_diagnose_says_that_no_library_is_installed(tmp_path: Path) -> Non
         assert "No client" not in quiet.stdout
 
 
-async def test_diagnose_with_a_library_that_is_missing_accuses_nobody(tmp_path: Path) -> None:
+async def test_diagnose_with_a_library_that_is_missing_accuses_none(tmp_path: Path) -> None:
     async with Gateway("ok") as gateway:
         config = configured(tmp_path, gateway.port)
         done = await asyncio.to_thread(run, "diagnose", "paper", "--config", config, "--json", **empty(tmp_path))

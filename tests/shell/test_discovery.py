@@ -139,7 +139,7 @@ async def test_a_file_that_is_broken_keeps_its_last_list_and_the_others_go_on(tm
         assert (found.names, state.successful, state.failing_since) == (["10.0.0.3:3", "10.0.0.4:4"], True, None)
 
 
-async def test_a_hundred_broken_lists_change_nothing_and_are_said_once_each(tmp_path: Path, lists: Path) -> None:
+async def test_a_hundred_broken_lists_change_nothing_and_are_logged_once_each(tmp_path: Path, lists: Path) -> None:
     broken = [("json", raw) for raw in BROKEN_JSON] + [("yaml", raw) for raw in BROKEN_YAML]
     broken += [("json", json.dumps([group(f"10.0.0.{n}:0", "x" * n, "169.254.169.254:1")]).encode()) for n in range(50)]
     assert len(broken) >= 100

@@ -238,7 +238,7 @@ class Library:
             == "managedAccounts arrived, nextValidId did not"
         )
 
-    def test_a_reply_in_two_segments_is_told_as_the_librarys_own_loss(self, matrix: Matrix) -> None:
+    def test_a_reply_in_two_segments_is_reported_as_the_librarys_own_loss(self, matrix: Matrix) -> None:
         result = matrix(self.client)["split_reply"].probe.result
         if self.client.startswith(("ibapi", "nautilus")):
             assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"

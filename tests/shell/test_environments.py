@@ -111,7 +111,7 @@ def test_of_an_install_that_was_stopped_nothing_is_trusted(tmp_path: Path, pin: 
     assert any("removing what is left" in line for line in told)
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path, pin: str) -> None:
+def test_an_environment_whose_python_is_gone_is_made_again(tmp_path: Path, pin: str) -> None:
     recipe = make_recipe(tmp_path / "recipes", pin)
     environment = install(recipe, tmp_path, str, UV)
     environment.python.unlink()
@@ -136,14 +136,14 @@ def test_a_failed_step_says_what_failed_and_leaves_it_half_made(tmp_path: Path) 
     assert find_environment(recipe, tmp_path).state is State.HALF_MADE
 
 
-def test_too_little_room_is_told_before_anything_is_made(tmp_path: Path) -> None:
+def test_too_little_room_is_reported_before_anything_is_made(tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path / "recipes", "fake==1", megabytes=10**9)
     with pytest.raises(InstallError, match=r"fake needs 1500000000 MB, and .* has") as raised:
         check_room(recipe, tmp_path / "not" / "yet")
     assert "IBKR_EXPORTER_CLIENTS_DIR" in raised.value.remedy
 
 
-def test_no_fitting_python_is_told_with_the_wanted_versions(tmp_path: Path) -> None:
+def test_no_fitting_python_is_reported_with_the_wanted_versions(tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path / "recipes", "fake==1", python="3.97 3.98")
     with pytest.raises(InstallError, match=r"needs one of Python 3.97, 3.98 with venv, and none was found"):
         install(recipe, tmp_path, str)
@@ -265,7 +265,7 @@ async def test_a_check_of_a_library_that_works_tells_its_versions(tmp_path: Path
     assert checked.installed.version == "1.2.3"
 
 
-async def test_a_check_of_a_missing_interpreter_is_told_plainly(tmp_path: Path) -> None:
+async def test_a_check_of_a_missing_interpreter_is_reported_plainly(tmp_path: Path) -> None:
     library = Library("fake", write_driver(tmp_path).driver, (3, 8), (3, 99))
     checked = await check_client("mine", library, str(tmp_path / "python"))
     assert not checked.usable

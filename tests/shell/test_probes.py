@@ -200,7 +200,7 @@ async def test_an_answer_too_short_to_tell_is_another_service_if_no_reply_begins
         (b"\0\0\0\x1a176", Verdict.CLOSED_BEFORE_HANDSHAKE),
     ],
 )
-async def test_what_a_peer_said_before_it_reset_us_is_heard_though_the_hello_cannot_be_sent(
+async def test_what_a_peer_sent_before_it_reset_us_is_read_though_the_hello_cannot_be_sent(
     said: bytes, verdict: Verdict
 ) -> None:
     async def rude(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -181,7 +181,7 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
         assert (state.connections, state.verdict) == (1, Verdict.HEALTHY)
 
 
-async def test_a_target_that_moves_to_another_endpoint_starts_anew() -> None:
+async def test_a_target_that_moves_to_another_endpoint_starts_again() -> None:
     async with Gateway("ok") as one, Gateway("silent") as two, watching(at(one)) as service:
         await in_verdict(service, Verdict.HEALTHY)
         await service.apply([at(two)])

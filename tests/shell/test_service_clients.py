@@ -154,7 +154,7 @@ async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_a
         assert gateway.recorder.open_most == 1
 
 
-async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_and_nobody_once_it_recovers(
+async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_and_nothing_once_it_recovers(
     tmp_path: Path,
 ) -> None:
     """Its handshake goes on: only a whole probe of the wire can tell."""

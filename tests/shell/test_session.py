@@ -147,7 +147,7 @@ async def test_a_client_id_in_use_leads_to_the_next_one_on_a_new_connection() ->
     assert "client ids in use: 9001, 9002" in explain(report, target, Verdict.HEALTHY).evidence[-1]
 
 
-async def test_all_client_ids_in_use_is_said_with_each_of_them_tried_once() -> None:
+async def test_all_client_ids_in_use_is_reported_with_each_of_them_tried_once() -> None:
     async with Gateway("id_in_use_open") as gateway:
         target = at(gateway.port)
         report = await probe(target)
@@ -181,7 +181,7 @@ async def test_the_second_client_id_is_within_the_same_deadline() -> None:
     assert "on the connection for the next id" in session_of(report).detail
 
 
-async def test_a_server_newer_than_we_know_is_greeted_and_left_and_that_is_said() -> None:
+async def test_a_server_newer_than_we_know_is_greeted_and_left_and_that_is_reported() -> None:
     async with Gateway("ok", setup=GatewaySettings(server_version=230)) as gateway:
         target = at(gateway.port, hello=Hello(100, 999))
         report = await probe(target)
@@ -195,7 +195,7 @@ async def test_a_server_newer_than_we_know_is_greeted_and_left_and_that_is_said(
 
 
 @pytest.mark.parametrize("offset", [-3600.0, -90.0, 0.0, 90.0])
-async def test_the_gateways_clock_is_told_to_half_a_second_and_a_little(offset: float) -> None:
+async def test_the_gateways_clock_is_measured_to_half_a_second_and_a_little(offset: float) -> None:
     async with Gateway("clock_off", setup=GatewaySettings(clock_offset=offset)) as gateway:
         facts = session_of(await probe(at(gateway.port))).session
     assert facts is not None
@@ -258,7 +258,7 @@ async def test_what_comes_in_one_segment_with_the_reply_is_the_sessions_first_wo
         assert judge(report, at(port)) is Verdict.FARM_DOWN, (cut, report.results)
 
 
-async def test_what_was_said_before_startapi_is_no_answer_to_it() -> None:
+async def test_what_was_sent_before_startapi_is_no_answer_to_it() -> None:
     async with hasty(226, messages.error(226, -1, 2104, "OK:usfarm", 0)) as port:
         report = await probe(at(port, deadline=0.3))
     result = session_of(report)
@@ -273,7 +273,7 @@ async def test_without_a_session_what_follows_the_reply_is_let_go() -> None:
 
 
 @pytest.mark.parametrize("version", [176, 212, 226])
-async def test_a_port_that_is_reset_is_told_with_its_successor(version: int) -> None:
+async def test_a_port_that_is_reset_is_reported_with_its_successor(version: int) -> None:
     text = (
         "TWS socket port has been reset and this connection is being dropped. Please reconnect on the new port - 4005"
     )
@@ -321,7 +321,7 @@ async def test_answers_that_end_at_any_byte_are_a_refused_or_a_stalled_session(v
         assert judge(report, at(port)) is verdict, (parts, report.results)
 
 
-async def test_a_time_that_nobody_asked_for_is_no_answer() -> None:
+async def test_a_time_that_was_not_requested_is_no_answer() -> None:
     words = messages.managed_accounts(226, ("DU1234567",)) + messages.next_valid_id(226, 1)
     async with saying(226, words + messages.current_time(226, 5)) as port:
         report = await probe(at(port, deadline=0.3))
@@ -341,7 +341,7 @@ def flood(listener: socket.socket) -> None:
 
 
 @pytest.mark.real_clock
-async def test_a_gateway_that_never_stops_talking_ends_at_the_deadline_and_stops_nobody_else() -> None:
+async def test_a_gateway_that_never_stops_talking_ends_at_the_deadline_and_stops_no_other_target() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=flood, args=(listener,))
         thread.start()

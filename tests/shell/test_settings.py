@@ -164,7 +164,7 @@ def test_nothing_here_can_change_a_setting() -> None:
     assert 109 not in {*Request, settings.REQUEST}
 
 
-def test_an_answer_that_is_missing_is_said_to_be() -> None:
+def test_an_answer_that_is_missing_is_named() -> None:
     target = Target("t", "h", 1, Mode.PAPER)
     assert list(remarks(SettingsAnswer(0.0, 1, problem="eof"), target)) == [
         "The gateway's settings are not known: eof."

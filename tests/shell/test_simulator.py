@@ -388,7 +388,7 @@ async def test_requests_unanswered_begins_a_session_and_then_says_no_more() -> N
 
 
 @pytest.mark.parametrize(("mode", "code"), [("upstream_lost", 1100), ("upstream_broken", 2110)])
-async def test_a_lost_link_is_told_instead_of_the_farms(mode: str, code: int) -> None:
+async def test_a_lost_link_is_reported_instead_of_the_farms(mode: str, code: int) -> None:
     async with Gateway(mode) as gateway, client(gateway) as c:
         await c.greet()
         await c.say(START)

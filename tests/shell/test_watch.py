@@ -137,7 +137,9 @@ async def test_requests_that_stay_unanswered_have_their_verdict_within_five_seco
         ("refused", Verdict.PORT_CLOSED),
     ],
 )
-async def test_what_is_told_or_ended_has_its_verdict_within_a_fifth_of_a_second(mode: str, verdict: Verdict) -> None:
+async def test_what_is_reported_or_ended_has_its_verdict_within_a_fifth_of_a_second(
+    mode: str, verdict: Verdict
+) -> None:
     seconds = await measured(mode, verdict)
     told(f"{mode} to verdict", seconds)
     assert max(seconds) <= 0.2
@@ -249,7 +251,7 @@ async def test_a_freeze_that_passes_is_followed_by_a_probe_and_health() -> None:
         assert await in_verdict(service, Verdict.HEALTHY) < 1.0
 
 
-async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_nobody() -> None:
+async def test_a_client_id_of_the_watch_that_is_in_use_is_counted_and_blames_no_gateway() -> None:
     setup = GatewaySettings(taken_client_ids=frozenset({WATCH}))
     with capture_logs() as lines:
         async with Gateway("ok", setup=setup) as gateway, watching(at(gateway, interval=0.2)) as service:
@@ -309,7 +311,7 @@ class Tight:
         writer.close()
 
 
-async def test_what_only_the_watch_was_told_stands_until_it_is_told_otherwise_and_it_leaves_in_order() -> None:
+async def test_what_only_the_watch_received_stands_until_it_receives_otherwise_and_it_leaves_in_order() -> None:
     gateway = Tight()
     server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0)
     target = Target("gateway", "127.0.0.1", server.sockets[0].getsockname()[1], Mode.PAPER, 0.1, watch=True)
@@ -396,7 +398,7 @@ async def test_a_frozen_session_is_given_up_in_order_and_says_since_when() -> No
 @pytest.mark.parametrize(
     ("mode", "cause"), [("refused", Cause.RESET), ("close_after_start_api", Cause.EOF), ("silent", Cause.SILENCE)]
 )
-async def test_every_end_is_told_once_with_every_connection_counted_once(mode: str, cause: Cause) -> None:
+async def test_every_end_is_reported_once_with_every_connection_counted_once(mode: str, cause: Cause) -> None:
     async with Gateway("ok" if cause is not Cause.EOF else mode) as gateway, alone(gateway, deadline=0.3) as seen:
         if cause is not Cause.EOF:
             await seeing(seen, WatchEventKind.BEGAN)

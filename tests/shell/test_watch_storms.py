@@ -133,7 +133,7 @@ def chatter(number: int) -> bytes:
 
 
 @pytest.mark.real_clock
-async def test_a_flood_of_farm_notices_costs_no_memory_and_stops_nobody_else() -> None:
+async def test_a_flood_of_farm_notices_costs_no_memory_and_stops_no_other_target() -> None:
     words = chatter(20_000)
     told = 0
 

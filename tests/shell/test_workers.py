@@ -96,7 +96,7 @@ async def test_the_import_is_done_once_for_many_probes(make: Make, tmp_path: Pat
 
 @pytest.mark.parametrize("fork", [True, False])
 @pytest.mark.parametrize("how", HANGS)
-async def test_a_hang_is_killed_at_the_deadline_and_its_stage_is_told(make: Make, how: str, *, fork: bool) -> None:
+async def test_a_hang_is_killed_at_the_deadline_and_its_stage_is_named(make: Make, how: str, *, fork: bool) -> None:
     worker = make(begin_with(HANGS[how]), fork=fork)
     if fork:
         await worker.start()
@@ -104,14 +104,14 @@ async def test_a_hang_is_killed_at_the_deadline_and_its_stage_is_told(make: Make
     assert (done.result.outcome, done.result.stage) == (Outcome.TIMEOUT, Stage.CONNECT)
 
 
-async def test_a_hang_after_a_stage_is_told_as_the_next_stage(make: Make) -> None:
+async def test_a_hang_after_a_stage_is_reported_as_the_next_stage(make: Make) -> None:
     worker = make("Session.ask_time = lambda self: time.sleep(1000)")
     done = await probe(worker, SHORT)
     assert (done.result.outcome, done.result.stage) == (Outcome.TIMEOUT, Stage.TIME)
     assert [stage for stage, _ in done.result.stages] == [Stage.CONNECTED, Stage.READY]
 
 
-async def test_silence_that_the_driver_notices_itself_is_told_in_time_and_closed_in_order(
+async def test_silence_that_the_driver_notices_itself_is_reported_in_time_and_closed_in_order(
     make: Make, tmp_path: Path
 ) -> None:
     closed = tmp_path / "closed"
@@ -156,7 +156,7 @@ async def test_a_crash_by_a_signal_names_the_signal_and_the_stage(make: Make, na
 
 
 @pytest.mark.parametrize("fork", [True, False])
-async def test_whoever_is_killed_for_want_of_memory_is_not_accused(make: Make, *, fork: bool) -> None:
+async def test_a_process_that_is_killed_for_lack_of_memory_is_not_accused(make: Make, *, fork: bool) -> None:
     done = await probe(make(begin_with("os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(9)"), fork=fork))
     assert (done.result.outcome, done.result.stage) == (Outcome.UNAVAILABLE, Stage.CONNECT)
     assert "SIGKILL, and not by us" in done.result.detail
@@ -171,7 +171,7 @@ async def test_whoever_is_killed_for_want_of_memory_is_not_accused(make: Make, *
         'RuntimeError("can\'t start new thread")',
     ],
 )
-async def test_what_our_own_machine_has_no_room_for_is_held_against_nobody(make: Make, error: str) -> None:
+async def test_what_our_own_machine_has_no_room_for_is_blamed_on_no_library(make: Make, error: str) -> None:
     done = await probe(make(begin_with(f"raise {error}")))
     assert done.result.outcome is Outcome.UNAVAILABLE
     assert error.partition("(")[0] in done.result.detail
@@ -300,7 +300,7 @@ async def test_a_python_outside_the_librarys_range_is_named_as_the_cause(make: M
     assert "needs Python 3.8 to 3.9, and this is" in done.result.detail
 
 
-async def test_threads_left_by_the_import_forbid_forking_and_each_probe_imports_anew(make: Make) -> None:
+async def test_threads_left_by_the_import_forbid_forking_and_each_probe_imports_again(make: Make) -> None:
     worker = make(
         "def load():\n    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n    return {'version': '1'}\n"
     )

@@ -128,7 +128,7 @@ def test_ten_failures_at_once_are_ten_notifications(failed: float) -> None:
     assert {labels.get("target") for labels in others} == frozen | {name for name, *_ in FAILURES.values()}, others
 
 
-def test_a_library_at_fault_is_a_ticket_that_names_it_and_nobody_is_paged(failed: float) -> None:
+def test_a_library_at_fault_is_a_ticket_that_names_it_and_no_page(failed: float) -> None:
     """A reply in two segments is too much for ibapi (a fault of its own) and nothing for the others."""
     # Two tries that fail make 70 s at most, each with a wait for the wire 95 s; then 180 s of the rule, 30 s of the group.
     ticket = wait_for("the ticket", partial(pages, "library", failed, "firing"), 360)[0]

@@ -10,21 +10,23 @@ LONG = 1200.0  # seconds for a scenario, on a machine with other work
 PROMETHEUS_TOLD, ALERTMANAGER_TOLD, EXPORTER_TOLD, RESTARTING_TOLD = 540.0, 330.0, 75.0, 420.0
 
 
-def test_the_end_of_prometheus_is_told_by_the_dead_mans_switch(watchers: Watchers) -> None:
+def test_the_end_of_prometheus_is_reported_by_the_dead_mans_switch(watchers: Watchers) -> None:
     told = watchers.prometheus.result(timeout=LONG)
     figures.keep("Prometheus killed: the dead man's switch alarms after", f"{told.seconds:.0f} s")
     assert told.seconds <= PROMETHEUS_TOLD
     claims_nothing(told)
 
 
-def test_the_end_of_alertmanager_is_told_by_the_dead_mans_switch(watchers: Watchers) -> None:
+def test_the_end_of_alertmanager_is_reported_by_the_dead_mans_switch(watchers: Watchers) -> None:
     told = watchers.alertmanager.result(timeout=LONG)
     figures.keep("Alertmanager killed: the dead man's switch alarms after", f"{told.seconds:.0f} s")
     assert told.seconds <= ALERTMANAGER_TOLD
     assert told.ends == []
 
 
-def test_the_end_of_the_exporter_is_a_page_and_no_end_of_a_failure_is_told_until_it_is_back(watchers: Watchers) -> None:
+def test_the_end_of_the_exporter_is_a_page_and_no_end_of_a_failure_is_reported_until_it_is_back(
+    watchers: Watchers,
+) -> None:
     told = watchers.exporter.result(timeout=LONG)
     figures.keep("exporter killed: a page after", f"{told.seconds:.0f} s")
     assert told.seconds <= EXPORTER_TOLD

@@ -341,7 +341,7 @@ def test_a_target_of_the_file_comes_before_a_discovered_one_of_its_name() -> Non
     assert text.startswith("10.0.0.2:7497: there is a target named a in the configuration file")
 
 
-def test_a_gateway_that_two_lists_name_is_probed_once_and_said_where_they_differ() -> None:
+def test_a_gateway_that_two_lists_name_is_probed_once_and_reported_where_they_differ() -> None:
     one, again, other = named("a"), named("a"), named("b", ids=(9001, 9002))
 
     merged = merge_targets([], {"one": [one], "two": [again, other, named("c", ids=(9005,))]}, ())

@@ -129,7 +129,7 @@ def test_idling_after_a_failed_login_keeps_the_reason(failure: str) -> None:
     assert after("Received CHALLENGE", idle).phase is LoginPhase.IDLE
 
 
-def test_a_lasting_phase_began_with_its_first_line_and_a_new_challenge_begins_anew() -> None:
+def test_a_lasting_phase_began_with_its_first_line_and_a_new_challenge_begins_again() -> None:
     idle = follow(Login(LoginPhase.IDLE, 5.0), [line("instance of control is not created yet")], NOW)
     assert idle.at == 5.0
     waiting = follow(Login(LoginPhase.WAITING_TWO_FACTOR, 5.0), [line("Received CHALLENGE")], NOW)

@@ -20,7 +20,7 @@ def told(*notices: ApiError, before: SessionFacts = NOTHING) -> SessionFacts:
 
 
 @pytest.mark.parametrize("code", [1100, 2110])
-def test_the_loss_of_the_servers_is_told_by_its_code(code: int) -> None:
+def test_the_loss_of_the_servers_is_reported_by_its_code(code: int) -> None:
     facts = told(notice(code, "Alles in Ordnung"))
     assert facts.upstream is False
     assert facts.errors == (code,)
@@ -139,7 +139,7 @@ def test_a_farm_that_fell_idle_is_not_disconnected_any_more_whatever_stands_befo
     assert facts.farms == (Farm(FarmKind.HISTORICAL, "ushmds", connected=True),)
 
 
-def test_only_what_a_session_was_told_anew_changes_what_others_know() -> None:
+def test_only_new_messages_of_a_session_change_what_others_know() -> None:
     before = told(notice(2103, ":old"), notice(2104, ":a"), notice(1100))
     known = told(notice(2104, ":new"))
     assert merge_newer(known, before, before) == known

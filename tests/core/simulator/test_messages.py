@@ -189,7 +189,7 @@ def test_protobuf_reads_what_it_wrote(fields: dict[int, int | bytes]) -> None:
         ("0b", "an unknown protobuf wire type 3"),
     ],
 )
-def test_a_broken_protobuf_message_is_told_what_is_wrong(data: str, complaint: str) -> None:
+def test_a_broken_protobuf_message_raises_what_is_wrong(data: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         protobuf.decode(bytes.fromhex(data))
 

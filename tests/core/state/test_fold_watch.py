@@ -105,7 +105,7 @@ def test_a_farm_that_is_down_outranks_a_slow_handshake() -> None:
     assert judge(report(slow, target=WATCHED), WATCHED) is Verdict.FARM_DOWN
 
 
-def test_a_session_left_out_because_the_version_is_too_new_leaves_the_target_healthy_and_is_said() -> None:
+def test_a_session_left_out_because_the_version_is_too_new_leaves_the_target_healthy_and_is_reported() -> None:
     left_out = LayerResult(
         layer=Layer.SESSION, outcome=Outcome.SKIPPED, cause=Cause.VERSION_UNKNOWN, detail="server version 230"
     )
@@ -122,7 +122,7 @@ def test_other_accounts_are_in_the_evidence_in_part_and_the_configured_one_whole
     assert masked("DU1234567") == "DU…567"
 
 
-def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_told_and_so_is_their_return() -> None:
+def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_reported_and_so_is_their_return() -> None:
     lost = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, DOWN))
     assert (lost.verdict, lost.since) == (Verdict.UPSTREAM_DOWN, T0 + 3)
     assert lost.last is not None
@@ -132,7 +132,7 @@ def test_the_loss_of_the_servers_is_a_verdict_as_soon_as_it_is_told_and_so_is_th
     assert (back.verdict, back.since) == (Verdict.HEALTHY, T0 + 9)
 
 
-def test_a_farm_told_of_is_put_beside_those_that_the_probe_was_told_of() -> None:
+def test_a_farm_of_the_watch_is_put_beside_those_of_the_probe() -> None:
     facts = replace(UP, farms=BROKEN_FARM)
     state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, facts))
     assert state.verdict is Verdict.FARM_DOWN
@@ -266,7 +266,7 @@ def test_the_connections_and_conflicts_of_the_watch_are_counted() -> None:
     assert (after.connections, after.conflicts) == (state.connections + 1, state.conflicts + 1)
 
 
-def test_a_probe_that_is_told_nothing_of_the_link_takes_the_word_of_the_watch() -> None:
+def test_a_probe_without_a_message_about_the_link_takes_the_word_of_the_watch() -> None:
     watched = WatchState(connected=True, at=T0, facts=DOWN)
     silent_on_it = report(told(upstream=None, farms=()), target=WATCHED)
     assert judge(merge_watch(silent_on_it, known(watched)), WATCHED) is Verdict.UPSTREAM_DOWN
@@ -285,7 +285,7 @@ def test_a_probe_that_fails_while_a_heartbeat_is_late_has_that_in_its_evidence()
     assert merge_watch(made, known(WatchState(connected=True, at=T0, facts=UP))) == made
 
 
-def test_what_the_watch_was_told_while_the_probe_went_on_is_the_newer_word() -> None:
+def test_what_the_watch_received_while_the_probe_went_on_is_the_newer_word() -> None:
     """The probe's own session may have been over by then, and the watch will not be told again."""
     lost = replace(DOWN, farms=BROKEN_FARM)
     for news_at, verdict in ((T0 + 4, Verdict.HEALTHY), (T0 + 5.1, Verdict.UPSTREAM_DOWN)):
@@ -295,7 +295,7 @@ def test_what_the_watch_was_told_while_the_probe_went_on_is_the_newer_word() -> 
         assert judge(made, WATCHED) is verdict
 
 
-def test_a_probe_that_is_told_of_the_link_has_the_newer_word() -> None:
+def test_a_probe_with_a_message_about_the_link_has_the_newer_word() -> None:
     watched = WatchState(connected=True, at=T0, facts=DOWN)
     assert judge(merge_watch(report(TRADING, target=WATCHED), known(watched)), WATCHED) is Verdict.HEALTHY
 
@@ -347,7 +347,7 @@ def probed(state: TargetState, at: float, **changes: object) -> TargetState:
 OTHER_FARM = (Farm(FarmKind.MARKET, "usfarm.nj", connected=True),)
 
 
-def test_a_farm_that_a_probe_is_not_told_of_any_more_is_forgotten_whatever_the_watch_was_told_once() -> None:
+def test_a_farm_that_a_probe_does_not_get_is_forgotten_whatever_the_watch_once_received() -> None:
     broken = replace(UP, farms=BROKEN_FARM)
     state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, broken))
     assert state.verdict is Verdict.FARM_DOWN
@@ -364,7 +364,7 @@ def test_a_farm_that_a_probe_is_not_told_of_any_more_is_forgotten_whatever_the_w
     assert again.verdict is Verdict.FARM_DOWN
 
 
-def test_a_farm_that_is_disconnected_stays_so_where_a_probe_is_told_of_other_kinds_only() -> None:
+def test_a_farm_that_is_disconnected_stays_so_where_a_probe_gets_other_kinds_only() -> None:
     state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, replace(UP, farms=BROKEN_FARM)))
     state = probed(state, T0 + 60, farms=(Farm(FarmKind.HISTORICAL, "euhmds", connected=True),))
     assert state.verdict is Verdict.FARM_DOWN
@@ -381,7 +381,7 @@ def test_the_first_word_of_a_new_session_counts_whole() -> None:
     assert state.verdict is Verdict.FARM_DOWN
 
 
-def test_errors_that_the_watch_is_told_are_shown_with_what_they_mean_until_the_next_probe() -> None:
+def test_errors_that_the_watch_receives_are_shown_with_what_they_mean_until_the_next_probe() -> None:
     state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, replace(UP, errors=(10197, 4711))))
     assert state.verdict is Verdict.HEALTHY
     assert state.last is not None
@@ -399,7 +399,7 @@ def test_the_loss_of_the_servers_is_explained_by_its_own_error_alone() -> None:
     assert "it sent error 321: a request was refused" in said
 
 
-def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_begins_there_again() -> None:
+def test_the_new_port_is_reported_with_every_failure_of_the_old_one_until_a_session_begins_there_again() -> None:
     moved = replace(UP, errors=(1300,), new_port=4005)
     state = fold_watch_event(working(), WatchEvent(WatchEventKind.NEWS, T0 + 3, moved))
     state = fold_watch_event(state, WatchEvent(WatchEventKind.ENDED, T0 + 3, moved, result=RESET))
@@ -417,7 +417,7 @@ def test_the_new_port_is_told_with_every_failure_of_the_old_one_until_a_session_
     assert "4005" not in " ".join(explain(closed, WATCHED, Verdict.PORT_CLOSED).evidence)
 
 
-def test_a_probe_that_is_told_of_a_new_port_says_so_itself() -> None:
+def test_a_probe_that_receives_a_new_port_reports_it_itself() -> None:
     results = failed(Cause.API_ERROR, Outcome.REJECTED, Stage.START_API, session=SessionFacts(new_port=4005))
     said = explain(report(results, target=WATCHED), WATCHED, Verdict.SESSION_REFUSED)
     assert "at port 4005" in said.actions[0]

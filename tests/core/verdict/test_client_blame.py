@@ -105,7 +105,7 @@ CUT_OFF = (*HEALTHY, replace(TRADING[2], session=SessionFacts(upstream=False)))
 
 
 @pytest.mark.parametrize("wire", [STALLED, CUT_OFF])
-def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_nobody_even_after_it_recovers(
+def test_a_failure_beside_a_gateway_that_cannot_serve_accuses_no_library_even_after_it_recovers(
     wire: tuple[LayerResult, ...],
 ) -> None:
     spent = replace(report(wire), seconds=5.0)  # on a request that was not answered: that is no slow gateway
@@ -170,14 +170,14 @@ def test_a_gateway_so_slow_that_a_library_had_too_little_time_for_it_leaves_that
     assert confirm(trial(crashed, limit=7.0), slow).result is crashed
 
 
-def test_a_contract_that_nobody_else_got_proves_nothing_against_a_single_library() -> None:
+def test_a_contract_that_no_other_library_got_proves_nothing_against_a_single_one() -> None:
     """We never ask for one ourselves: the gateway may answer the time and nothing that it has to ask IBKR for."""
     assert verdict(TRADING, hung("one", stage=Stage.CONTRACT)) is Verdict.CONTRACT_DETAILS_STALLED
     assert verdict(TRADING, hung("one", stage=Stage.CONTRACT), CLIENT_OK) is Verdict.CLIENT_FAULT
     assert verdict(TRADING, hung("one", stage=Stage.CONTRACT, outcome=Outcome.CRASHED)) is Verdict.CLIENT_FAULT
 
 
-def test_our_own_fault_after_a_try_accuses_nobody() -> None:
+def test_our_own_fault_after_a_try_accuses_no_library() -> None:
     assert not is_conclusive(confirm(trial(CLIENT_HUNG), report((), fault="OSError: too many open files")).result)
 
 
