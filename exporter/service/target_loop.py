@@ -247,14 +247,25 @@ class TargetLoop:
 
     async def _run_settings(self) -> None:
         """Ask the gateway for its settings once a day; never again once the request got no answer."""
-        target, shared = self._target, self._shared
         while True:
             await self._session_works.wait()
-            async with shared.endpoints.lease((target.host, target.port)), shared.slots:
-                abandoned = partial(shared.states.record_connections, target)
-                answer = await probe_settings(target, shared.resolver, abandoned=abandoned)
-            shared.states.record_settings(target.name, answer)
-            if answer.asked and answer.config is None:
-                self._log.warning("the gateway does not tell its settings", problem=answer.problem)
-                return
-            await asyncio.sleep(SETTINGS_INTERVAL)
+            pause = SETTINGS_INTERVAL
+            try:
+                if not await self._ask_settings():
+                    return
+            except Exception:  # noqa: BLE001 - our own fault: it ends this request, not the target's other tasks
+                self._log.exception("settings probe failed")
+                pause = download_loop.RETRY
+            await asyncio.sleep(pause)
+
+    async def _ask_settings(self) -> bool:
+        """Ask once; returns whether to ask again another day."""
+        target, shared = self._target, self._shared
+        async with shared.endpoints.lease((target.host, target.port)), shared.slots:
+            abandoned = partial(shared.states.record_connections, target)
+            answer = await probe_settings(target, shared.resolver, abandoned=abandoned)
+        shared.states.record_settings(target.name, answer)
+        refused = answer.asked and answer.config is None
+        if refused:
+            self._log.warning("the gateway does not tell its settings", problem=answer.problem)
+        return not refused

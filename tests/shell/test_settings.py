@@ -1,25 +1,34 @@
 """The gateway's own settings, on targets that opted in: asked for once, on a connection of its own."""
 
 import asyncio
+import errno
 from dataclasses import replace
 
 import pytest
 
 from exporter.cli.diagnose import examine
 from exporter.metrics.exposition import exposition
-from exporter.model import Mode, Target, Verdict
-from exporter.probes.resolver import Resolver
+from exporter.model import AddressFamily, Layer, Mode, Target, Verdict
+from exporter.probes.download import download
+from exporter.probes.launcher_log import LogFollower
+from exporter.probes.resolver import Address, Query, Resolver
 from exporter.probes.settings import probe_settings
 from exporter.protocol import protobuf, settings
 from exporter.protocol.settings import SettingsAnswer, compared, read_response
 from exporter.protocol.wire import Request
+from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.service import Service
+from exporter.service.shared import Shared
+from exporter.service.states import TargetStates
+from exporter.service.target_loop import TargetLoop
+from exporter.service.watch import HEARTBEAT_TIMINGS
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.gateway_config import answer
 from exporter.simulator.messages import Message
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
+from exporter.state.target import TargetState
 from exporter.verdict.explanation import explain
 from exporter.verdict.gateway_settings import remarks
 from exporter.verdict.rules import judge
@@ -108,6 +117,31 @@ async def test_a_gateway_that_leaves_the_request_unanswered_is_not_asked_again()
         await until(lambda: gateway.recorder.opened > seen + 3)
         assert gateway.recorder.messages[settings.REQUEST] == 1
         assert gateway.recorder.open_most == 1
+
+
+async def test_a_fault_of_ours_while_asking_ends_no_other_probe_of_the_target() -> None:
+    def break_down(_: Query) -> list[Address]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    states, now = TargetStates(), asyncio.get_running_loop().time()
+    shared = Shared(
+        states=states,
+        endpoints=EndpointLock(Resolver()),
+        resolver=Resolver(break_down),
+        slots=asyncio.Semaphore(2),
+        timings=HEARTBEAT_TIMINGS,
+        open_log=LogFollower,
+        on_tick=lambda _, __: None,
+        download=lambda target, resolver, abandoned: download(target, resolver, abandoned=abandoned),
+    )
+    async with Gateway(setup=OPTED_IN) as gateway:
+        target = at(gateway, host="localhost", address_family=AddressFamily.IPV4)
+        states.put(TargetState(target))
+        loop = asyncio.create_task(TargetLoop(target, (), shared, now, now).run())
+        await until(lambda: loop.done() or states["gateway"].probes.get((Layer.HANDSHAKE, ""), 0) > 3)
+        assert not loop.done()
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
 
 
 async def test_they_become_a_metric_and_a_target_that_has_not_opted_in_is_not_asked() -> None:
