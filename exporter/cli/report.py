@@ -41,7 +41,7 @@ class ReportRow(NamedTuple):
 def print_report(
     console: Console, target: Target, report: Report, verdict: Verdict, login: Login | None = None
 ) -> None:
-    """Print the whole report, what matters first: verdict, evidence, actions."""
+    """Print the whole report: the table of layers, the verdict, the evidence and the actions."""
     if isinstance(console.file, TextIOWrapper):
         console.file.reconfigure(errors="replace")  # ASCII and Windows' code pages lack ✓ and ✗
     explanation = explain(report, target, verdict, login)
