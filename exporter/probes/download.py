@@ -12,16 +12,13 @@ nothing about the download. So a gateway that freezes meanwhile has its endpoint
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable
 from typing import Protocol
-
-import structlog
 
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Report, RequestResult, Stage, Target
 from exporter.probes.api_session import ApiSession
 from exporter.probes.connection import Connection
-from exporter.probes.context import ProbeContext
+from exporter.probes.context import Abandoned, ProbeContext, report_of
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
@@ -41,7 +38,7 @@ FIRST_ID = 1  # of a request that carries one
 class ProbeDownload(Protocol):
     """Probes the account download of a target."""
 
-    def __call__(self, target: Target, resolver: Resolver, *, abandoned: Callable[[int], object]) -> Awaitable[Report]:
+    def __call__(self, target: Target, resolver: Resolver, *, abandoned: Abandoned) -> Awaitable[Report]:
         """The report of this one layer."""
 
 
@@ -52,42 +49,27 @@ async def download(
     *,
     patience: float = PATIENCE,
     spacing: float = SPACING,
-    abandoned: Callable[[int], object] = lambda _: None,
+    abandoned: Abandoned = lambda _: None,
 ) -> Report:
     """Probe the account download of a target once; the report has this one layer. Durations in seconds.
 
     `abandoned` gets the connections of a probe that is cancelled.
     """
-    at, began, now = time.time(), time.perf_counter(), asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time()
     end = now + deadline
     connection = Connection(min(end, now + target.deadline))  # until the session has begun
     context = ProbeContext(target, connection, resolver, time.perf_counter)
-    results: tuple[LayerResult, ...] = ()
-    fault = None
-    try:
-        try:
-            results = (await _probe(context, end, patience, spacing),)
-        finally:
-            await context.connection.close()
-    except asyncio.CancelledError:
-        abandoned(context.opened)
-        raise
-    except Exception as error:  # noqa: BLE001 - our own fault, shown as such
-        with suppress(Exception):
-            structlog.get_logger(__name__).exception("download failed", target=target.name)
-        fault = f"{type(error).__name__}: {error}"
-    seconds = time.perf_counter() - began
-    return Report(target=target.name, at=at, seconds=seconds, results=results, connections=context.opened, fault=fault)
+    return await report_of(context, _probe(context, end, patience, spacing), abandoned)
 
 
-async def _probe(context: ProbeContext, end: float, patience: float, spacing: float) -> LayerResult:
+async def _probe(context: ProbeContext, end: float, patience: float, spacing: float) -> tuple[LayerResult, ...]:
     port = await probe_port(context)
     handshake = await probe_handshake(context) if port.ok else port
     if not handshake.ok:
-        return _inconclusive(handshake)
+        return (_inconclusive(handshake),)
     context.server = handshake.server
     result = await in_session(context, lambda session: DownloadSession(context, session, end, patience, spacing).run())
-    return result if result.layer is Layer.DOWNLOAD else _inconclusive(result)
+    return (result if result.layer is Layer.DOWNLOAD else _inconclusive(result),)
 
 
 class DownloadSession:

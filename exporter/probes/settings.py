@@ -6,12 +6,11 @@ caller. Nothing is ever changed.
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from exporter.model import Target
 from exporter.probes.api_session import ApiSession
 from exporter.probes.connection import Connection
-from exporter.probes.context import ProbeContext
+from exporter.probes.context import Abandoned, ProbeContext, conclude
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
@@ -27,22 +26,14 @@ async def probe_settings(
     resolver: Resolver,
     deadline: float = DEADLINE,
     *,
-    abandoned: Callable[[int], object] = lambda _: None,
+    abandoned: Abandoned = lambda _: None,
 ) -> SettingsAnswer:
     """Ask once. `abandoned` gets the connections of a probe that is cancelled."""
     context = ProbeContext(
         target, Connection(asyncio.get_running_loop().time() + deadline), resolver, time.perf_counter
     )
     outcome: list[GatewayConfig | None] = []
-    problem = ""
-    try:
-        try:
-            problem = await _ask(context, outcome)
-        finally:
-            await context.connection.close()
-    except asyncio.CancelledError:
-        abandoned(context.opened)
-        raise
+    problem = await conclude(context, _ask(context, outcome), abandoned)
     config = outcome[-1] if outcome else None
     return SettingsAnswer(time.time(), context.opened, config, asked=bool(outcome), problem="" if config else problem)
 

@@ -3,14 +3,11 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
-
-import structlog
 
 from exporter.model import Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.connection import Connection
-from exporter.probes.context import ProbeContext
+from exporter.probes.context import Abandoned, ProbeContext, report_of
 from exporter.probes.handshake import probe_handshake
 from exporter.probes.port import probe_port
 from exporter.probes.resolver import Resolver
@@ -32,40 +29,16 @@ async def probe_target(
     target: Target,
     resolver: Resolver,
     deadline: float | None = None,
-    abandoned: Callable[[int], object] = lambda _: None,
+    abandoned: Abandoned = lambda _: None,
 ) -> Report:
     """Probe every layer of the target once. `deadline` in seconds from now; by default the target's own.
 
-    What the target does wrong is in the results. What we do wrong is caught here, logged with its traceback, and
-    leaves a report that claims nothing. A cancelled probe has no report: then `abandoned` gets the number of
-    connections that it had opened.
+    A cancelled probe has no report: then `abandoned` gets the number of connections that it had opened.
     """
-    at, began = time.time(), time.perf_counter()
     limit = target.deadline if deadline is None else deadline
     connection = Connection(asyncio.get_running_loop().time() + limit)
     context = ProbeContext(target, connection, resolver, time.perf_counter)
-    results: tuple[LayerResult, ...] = ()
-    fault = None
-    try:
-        try:
-            results = await _probe_layers(context)
-        finally:
-            await context.connection.close()
-    except asyncio.CancelledError:
-        abandoned(context.opened)
-        raise
-    except Exception as error:  # noqa: BLE001 - the one place where our own faults end
-        with suppress(Exception):  # where files or memory ran out, even the log may fail; the report must not
-            structlog.get_logger(__name__).exception("probe failed", target=target.name, endpoint=target.endpoint)
-        results, fault = (), f"{type(error).__name__}: {error}"
-    return Report(
-        target=target.name,
-        at=at,
-        seconds=time.perf_counter() - began,
-        results=results,
-        connections=context.opened,
-        fault=fault,
-    )
+    return await report_of(context, _probe_layers(context), abandoned)
 
 
 async def probe_lower_hello(target: Target, resolver: Resolver, deadline: float = LOWER_SECONDS) -> Report | None:
