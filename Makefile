@@ -31,8 +31,8 @@ test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, six at
 	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
 
 .PHONY: test-core
-test-core: $(ready) ## the tests that wait for nothing, in seconds
-	@$(bin)/python -m pytest -q tests/core -m 'not slow' $(args)
+test-core: $(ready) ## the tests that wait for nothing, in seconds, with few of the generated examples
+	@$(bin)/python -m pytest -q tests/core -m 'not slow' --hypothesis-profile=quick $(args)
 
 .PHONY: coverage
 coverage: small-clients small-kubernetes ## all tests, and which lines of the package they do not run

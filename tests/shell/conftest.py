@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.shell import support
 from tests.shell.clock import TurnedLoop
 
 
@@ -13,9 +12,3 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     """The clock that jumps, for the tests that ask for it; asyncio's own for all others."""
     turned = item.get_closest_marker("turned_clock") and not item.get_closest_marker("real_clock")
     return {"loop": TurnedLoop if turned else asyncio.new_event_loop}
-
-
-@pytest.fixture(autouse=True)
-def contention() -> None:
-    """Count from here on how long processes wait for a core."""
-    support.mark_start()

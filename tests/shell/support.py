@@ -117,28 +117,3 @@ def descendants() -> set[int]:
 def descriptors() -> int:
     """How many files are open in this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-class _Contention:
-    """When the machine has more to do than cores: what is late then is not the fault of what a test measures."""
-
-    began = 0.0
-
-
-def mark_start() -> None:
-    """Begin to count for `busy`: tests/shell/conftest.py does it before each test."""
-    _Contention.began = _waited()
-
-
-def busy() -> float:
-    """Twice the seconds since the test began in which a process of this machine waited for a core."""
-    return 2 * (_waited() - _Contention.began)
-
-
-def _waited() -> float:
-    """The pressure on the cores (docs.kernel.org/accounting/psi.html); 0 where the kernel does not count it."""
-    try:
-        some = Path("/proc/pressure/cpu").read_text("ascii").split()[4]
-    except OSError:
-        return 0.0
-    return int(some.removeprefix("total=")) / 1e6
