@@ -93,6 +93,10 @@ bench: $(ready) ## what the exporter costs, beside blackbox_exporter; writes bui
 	@$(bin)/python benchmarks/run.py $(args)
 	@$(bin)/python benchmarks/clients.py
 
+.PHONY: bench-reload
+bench-reload: $(ready) ## reloads of 5,000 targets under load, and 1,000 in a row; five minutes; build/bench-reload.json
+	@$(bin)/python benchmarks/reload.py $(args)
+
 .PHONY: bench-scale
 bench-scale: $(ready) ## fleets of up to 5,000 gateways, /probe beside blackbox_exporter's; half an hour; build/bench-scale.md
 	@$(bin)/python benchmarks/scale.py $(args)

@@ -18,20 +18,60 @@ class exporter:  # noqa: N801 - used as a context, like a function
     `keys` are those of every target beside its name and address; by default only port and handshake are probed.
     """
 
-    def __init__(self, port: int, size: int, interval: float, keys: str = "client_ids: []", more: str = "") -> None:
-        """Write the configuration; `more` are further lines of it."""
+    def __init__(
+        self,
+        port: int,
+        size: int,
+        interval: float,
+        keys: str = "client_ids: []",
+        more: str = "",
+        *,
+        lists: bool = False,
+    ) -> None:
+        """Write the configuration; `more` are further lines of it. `lists`: the targets are in a list of file_sd."""
         self._listen = free_port()
         self._directory = tempfile.TemporaryDirectory()
-        rows = "".join(
-            f"  - {{name: gateway-{n:04}, host: {address(n)}, port: {port}, mode: paper{keys and ', '}{keys}}}\n"
-            for n in range(size)
-        )
+        folder = Path(self._directory.name)
+        self._keys = [keys] * size
+        self._port = port
         durations = {"interval": interval, "deadline": min(interval / 2, 5.0), "slow_after": min(interval / 4, 1.0)}
         defaults = f"defaults: {json.dumps(durations)}\n"
-        self._config = Path(self._directory.name) / "config.yaml"
-        self._config.write_text(
-            f"{defaults}{more}clients: {{}}\nweb: {{listen: '127.0.0.1:{self._listen}'}}\ntargets:\n{rows}"
-        )
+        self._head = f"{defaults}{more}clients: {{}}\nweb: {{listen: '127.0.0.1:{self._listen}'}}\n"
+        self._config = folder / "config.yaml"
+        self._list = folder / "targets.json" if lists else None
+        if lists:
+            self._config.write_text(f"{self._head}file_sd_configs: [{{files: [targets.json]}}]\n")
+        self._write()
+
+    def change(self, number: int, value: int) -> None:
+        """Give one target another label, in the file; a reload is not asked for."""
+        self._keys[number] = f"{self._keys[number].partition(', labels')[0]}, labels: {{change: '{value}'}}"
+        self._write()
+
+    def _write(self) -> None:
+        if self._list is None:
+            places = (f"name: gateway-{n:04}, host: {address(n)}, port: {self._port}" for n in range(len(self._keys)))
+            rows = "".join(
+                f"  - {{{place}, mode: paper{keys and ', '}{keys}}}\n"
+                for place, keys in zip(places, self._keys, strict=True)
+            )
+            self._config.write_text(f"{self._head}targets:\n{rows}")
+            return
+        groups = [
+            {
+                "targets": [f"{address(n)}:{self._port}"],
+                "labels": {
+                    "__param_name": f"gateway-{n:04}",
+                    "__param_mode": "paper",
+                    "__param_client_ids": "none",
+                    "change": keys.partition("change: '")[2].partition("'")[0],
+                },
+            }
+            for n, keys in enumerate(self._keys)
+        ]
+        fresh = self._list.with_suffix(".new")
+        fresh.write_text(json.dumps(groups))
+        fresh.replace(self._list)
 
     async def __aenter__(self) -> tuple[Process, str, float]:
         """Start it and wait for the first verdict."""
