@@ -194,9 +194,10 @@ def check_config(file: Annotated[Path, typer.Argument(help="The configuration (Y
     """Check a configuration file: every error at once, each with its place and remedy."""
     checked = read_or_fail(lambda: load(file, os.environ))
     with output(0):
-        typer.echo(
-            f"{file}: good: {_counted(len(checked.targets), 'target')}, {_counted(len(checked.clients), 'client')}"
-        )
+        counts = [_counted(len(checked.targets), "target"), _counted(len(checked.clients), "client")]
+        if checked.sources:
+            counts.append(f"{_counted(len(checked.sources), 'source')} of more targets")
+        typer.echo(f"{file}: good: {', '.join(counts)}")
 
 
 @app.command()

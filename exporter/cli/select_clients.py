@@ -80,7 +80,8 @@ def complete(config: Config) -> Config:
 def announce(config: Config) -> None:
     """Log which clients are probed, which would be if they were installed, and the memory that their processes take."""
     log = structlog.get_logger(__name__)
-    tried = sorted({name for target in config.targets for name in target.clients})
+    discovered = config.rules.clients if config.sources else ()
+    tried = sorted({*discovered, *(name for target in config.targets for name in target.clients)})
     if not tried and not config.not_installed:
         return
     memory = memory_of([config.clients[name] for name in tried if name in config.clients])

@@ -31,7 +31,7 @@ def select_target(name: str | None, config: Path | None) -> tuple[Target, Mappin
         return named[0], loaded.clients
     names = ", ".join(target.name for target in loaded.targets)
     if name is None:
-        fail(f"which target? One of {names}, or HOST:PORT", USAGE)
+        fail(f"which target? {f'One of {names}, or ' if names else 'Give '}HOST:PORT", USAGE)
     avoid = used_client_ids(loaded) | _program_ids()
     target = target_for_endpoint(*_endpoint(name, names), avoid=avoid)
     if loaded.default_clients:

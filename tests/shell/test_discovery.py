@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import structlog
 import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.config import Config, load
 from exporter.config.discovered import resolve_entries
@@ -30,6 +32,7 @@ from exporter.service.service import Service
 from exporter.simulator.gateway import Gateway
 from exporter.state.discovery import SourceState
 from exporter.state.exporter import ExporterState
+from exporter.web.server import running
 from tests.core.config.test_discovered import BROKEN_JSON, BROKEN_YAML
 from tests.shell.support import PATIENCE, descriptors, until
 
@@ -412,6 +415,18 @@ async def test_a_redirect_on_the_same_host_is_followed_and_only_where_that_is_wa
             assert (found.names, found.source.successful) == ([], False)
 
 
+async def test_a_redirect_to_another_host_or_port_is_not_followed_whatever_is_there(tmp_path: Path) -> None:
+    more = f", authorization: {{credentials: {SECRET}}}"
+    async with site() as (served, url), site() as (other, elsewhere):
+        other.groups = [group("10.0.0.1:1")]
+        served.answer = body("", 302, Location=elsewhere)
+        async with fleet(tmp_path, source(url, more)) as found:
+            assert (found.names, found.source.successful) == ([], False)
+            assert found.source.failure is not None
+            assert found.source.failure.startswith("it redirects to another host, 127.0.0.1")
+        assert other.requests == []
+
+
 async def test_no_secret_is_in_the_log_or_the_state_when_the_server_refuses_or_is_gone(tmp_path: Path) -> None:
     more = f", basic_auth: {{username: a, password: {SECRET}}}, http_headers: {{X-Key: {{secrets: [{SECRET}]}}}}"
     with structlog.testing.capture_logs() as logs:
@@ -473,3 +488,35 @@ async def test_a_discovered_name_that_resolves_to_a_forbidden_address_is_not_con
         await answers("169.254.169.254").resolve(target)
     assert caught.value.cause is Cause.NAME_UNKNOWN
     assert len(await answers("169.254.169.254").resolve(replace(target, discovered=False))) == 1
+
+
+async def test_markup_and_newlines_of_a_list_are_text_on_the_page_in_the_json_and_in_the_metrics(
+    tmp_path: Path, lists: Path
+) -> None:
+    nasty = '</script><script>alert(1)</script>"\'\\\n# HELP ibkr_up x\nibkr_up{target="x"} 1\r\u2028'
+    bad = group(f"<b>{nasty}", __param_name=nasty)
+    bad["labels"][f"a{nasty}"] = "x"
+    write(lists / "a.json", group("127.0.0.1:1", desk=nasty), bad)
+    path = tmp_path / "exporter.yaml"
+    path.write_text(FILES + "web: {listen: '127.0.0.1:0'}\n" + REST)
+    async with running(load(path), lambda: load(path)) as (url, _), aiohttp.ClientSession() as session:
+
+        async def get(place: str) -> str:
+            async with session.get(url + place) as response:
+                return (await response.read()).decode()
+
+        async with asyncio.timeout(PATIENCE):
+            answer: dict[str, Any] = {}
+            while not answer.get("targets"):
+                answer = json.loads(await get("api/v1/status"))
+        page, target = await get(""), await get("targets/127.0.0.1:1")
+        families = {family.name: family for family in text_string_to_metric_families(await get("metrics"))}
+    assert [each["labels"] for each in answer["targets"]] == [{"desk": nasty}]
+    assert answer["targets"][0]["discovered"] is True
+    assert (answer["discovery"][0]["targets"], answer["discovery"][0]["rejected"]) == (1, 1)
+    assert "<script" not in page + target
+    assert "<b>&lt;" not in page
+    [info] = families["ibkr_target_info"].samples
+    assert info.labels["desk"] == nasty
+    assert [sample.labels["target"] for sample in families["ibkr_verdict"].samples if sample.value] == ["127.0.0.1:1"]
+    assert [sample.value for sample in families["ibkr_sd_discovered_targets"].samples] == [1]
