@@ -1,5 +1,6 @@
 """The chart: every example of its values is linted, rendered and checked against the schemas of a cluster."""
 
+import json
 import re
 import tarfile
 from pathlib import Path
@@ -230,14 +231,28 @@ def test_the_network_policy_opens_the_ports_of_the_targets_and_dns_alone() -> No
     assert [one["port"] for one in gateways["ports"]] == [4004, 4003]
 
 
-def test_a_web_configuration_file_is_named_in_the_configuration_and_health_asked_by_tcp(tmp_path: Path) -> None:
+def test_a_web_configuration_file_is_named_in_the_configuration_and_health_asked_without_a_password(
+    tmp_path: Path,
+) -> None:
     values = tmp_path / "values.yaml"
     values.write_text("webConfig: {existingSecret: web}\nconfig: {probe: {allow: [10.0.0.0/8]}}\n", "utf-8")
     manifests = template(CHART, "--values", values)
     config = yaml.safe_load(only(manifests, "ConfigMap")["data"]["exporter.yaml"])
     assert config["web"] == {"config_file": "/etc/ibkr-exporter-web/web.yml"}
     [container] = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
-    assert container["livenessProbe"] == container["readinessProbe"] == {"tcpSocket": {"port": "http-ibkr"}}
+    assert container["livenessProbe"] == container["readinessProbe"]
+    command = container["livenessProbe"]["exec"]["command"]
+    assert json.dumps(command) in (ROOT / "Dockerfile").read_text("utf-8")
+    assert {"name": "IBKR_EXPORTER_LISTEN", "value": ":9497"} in container["env"]
+
+
+def test_helm_test_asks_the_service_as_the_image_asks_itself() -> None:
+    [container] = only(rendered(CENTRAL), "Pod")["spec"]["containers"]
+    assert json.dumps(container["command"]) in (ROOT / "Dockerfile").read_text("utf-8")
+    service = only(rendered(CENTRAL), "Service")
+    named = service["metadata"]
+    address = f"{named['name']}.{named['namespace']}.svc:{service['spec']['ports'][0]['port']}"
+    assert container["env"] == [{"name": "IBKR_EXPORTER_LISTEN", "value": address}]
 
 
 @pytest.mark.parametrize(

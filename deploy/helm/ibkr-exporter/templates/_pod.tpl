@@ -87,17 +87,27 @@ dependency and runs the exporter beside the gateway, in its pod:
 {{- end }}
 {{- end }}
 
-{{/* (list . VALUES PATH): the probe of the values, or the one that fits. */}}
+{{/*
+(list . VALUES PATH): the probe of the values, or the one that fits. A web configuration file may ask for a password or a
+certificate: the image's own check takes a refusal for an answer.
+*/}}
 {{- define "ibkr-exporter.health" -}}
 {{- $top := index . 0 }}
 {{- if index . 1 }}
 {{- toYaml (index . 1) }}
 {{- else if $top.Values.webConfig.existingSecret -}}
-tcpSocket:
-  port: http-ibkr
+exec:
+  command: {{ include "ibkr-exporter.healthcheck" $top }}
+timeoutSeconds: 5
 {{- else -}}
 httpGet:
   path: {{ include "ibkr-exporter.routePrefix" $top }}/-/{{ index . 2 }}
   port: http-ibkr
+timeoutSeconds: 5
 {{- end }}
+{{- end }}
+
+{{/* The image's own check of the address in IBKR_EXPORTER_LISTEN. */}}
+{{- define "ibkr-exporter.healthcheck" -}}
+[python, -I, -S, /opt/ibkr-exporter/healthcheck.py]
 {{- end }}
