@@ -12,8 +12,8 @@ from rich.text import Text
 
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
-from exporter.text import duration, printable
-from exporter.verdict.evidence import detail
+from exporter.text import printable
+from exporter.verdict.evidence import detail, time_taken
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import Severity, severity
 
@@ -63,7 +63,7 @@ def rows_of(results: Iterable[LayerResult]) -> list[ReportRow]:
             result.client or TESTS[result.layer.value],
             _library(result),
             _outcome(result),
-            _took(result),
+            time_taken(result),
             _details(result),
         )
         for result in results
@@ -119,10 +119,6 @@ def _outcome(result: LayerResult) -> Text:
     if result.outcome in (Outcome.SKIPPED, Outcome.UNAVAILABLE) and result.cause is None:
         return Text(f"- {result.outcome.value}", "dim")
     return Text(f"✗ {result.outcome.value}", "red")
-
-
-def _took(result: LayerResult) -> str:
-    return "" if result.seconds is None else duration(result.seconds)
 
 
 def _details(result: LayerResult) -> str:

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 
 from exporter.model import LayerResult, Outcome, Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
-from exporter.text import duration, joined, printable, rfc3339
-from exporter.verdict.evidence import detail, masked, release
+from exporter.text import joined, printable, rfc3339
+from exporter.verdict.evidence import detail, masked, release, stage_times, time_taken
 from exporter.verdict.explanation import explain
 
 ACCOUNT = re.compile(r"\b(?:D?[UFI]|DF|DI)\d{5,9}\b")
@@ -82,15 +82,14 @@ def _table(results: tuple[LayerResult, ...], target: Target) -> list[str]:
 
 
 def _row(result: LayerResult, target: Target) -> tuple[str, ...]:
-    stages = ", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages)
     at = "" if result.stage is None or result.ok else result.stage.value
     cells = (
         result.client or result.layer.value,
         release(result.installed) if result.installed else "" if result.client else "own socket",
         _outcome(result),
-        "" if result.seconds is None else duration(result.seconds),
+        time_taken(result),
         at,
-        joined(detail(result), stages),
+        joined(detail(result), stage_times(result)),
     )
     return tuple(masked_text(printable(cell), target).replace("|", "/") for cell in cells)
 

@@ -58,6 +58,16 @@ def sentence(result: LayerResult, target: Target) -> str:
     return text + (f" ({detail(result)})" if detail(result) else "")
 
 
+def time_taken(result: LayerResult | None) -> str:
+    """Return the duration of a result; empty where nothing was measured."""
+    return "" if result is None or result.seconds is None else duration(result.seconds)
+
+
+def stage_times(result: LayerResult) -> str:
+    """Return the stages of a result with their durations."""
+    return ", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages)
+
+
 def detail(result: LayerResult) -> str:
     """Return a result's detail, and why a client's failure does not count where it does not."""
     return joined(result.detail, DOUBTS[result.doubt] if result.doubt else "")

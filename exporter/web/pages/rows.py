@@ -14,8 +14,9 @@ from urllib.parse import quote
 from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.state.claims import claims, current_verdict, expired, expires_at
 from exporter.state.target import TargetState
-from exporter.text import duration, elapsed, rfc3339, utc
+from exporter.text import elapsed, rfc3339, utc
 from exporter.verdict.actions import REMEDIES
+from exporter.verdict.evidence import time_taken
 from exporter.verdict.rules import Severity, severity
 from exporter.web.pages.status_json import since, words
 
@@ -140,8 +141,8 @@ def row(state: TargetState, now: float, window: float) -> Row:
         since=None if began is None else at(began, now),
         last=None if state.last is None else at(state.last.at, now),
         layer_cells=layer_cells(report, target),
-        connect=_took(report.layer(Layer.PORT) if report else None),
-        handshake=_took(handshake),
+        connect=time_taken(report.layer(Layer.PORT) if report else None),
+        handshake=time_taken(handshake),
         version=str(handshake.server.version) if handshake and handshake.server else "",
         strip=strip(spans(state, now), now, window),
     )
@@ -220,10 +221,10 @@ def _layer_cell(layer: Layer, result: LayerResult, target: Target) -> LayerCell:
     if result.outcome is Outcome.UNAVAILABLE and layer is Layer.DOWNLOAD:
         return LayerCell(layer.value, "none", DASH, result.outcome.value)
     if not result.ok:
-        return LayerCell(layer.value, "fail", "✗", result.outcome.value, _took(result))
+        return LayerCell(layer.value, "fail", "✗", result.outcome.value, time_taken(result))
     if result.waited > target.slow_after:
-        return LayerCell(layer.value, "part", "!", "slow", _took(result))
-    return LayerCell(layer.value, "ok", "✓", "ok", _took(result))
+        return LayerCell(layer.value, "part", "!", "slow", time_taken(result))
+    return LayerCell(layer.value, "ok", "✓", "ok", time_taken(result))
 
 
 def _clients(results: Sequence[LayerResult]) -> LayerCell:
@@ -237,7 +238,3 @@ def _clients(results: Sequence[LayerResult]) -> LayerCell:
 
 def _blank(name: str, report: Report | None, *, reached: bool) -> LayerCell:
     return LayerCell(name, "none", DASH, "not known" if report is None else "not probed" if reached else "not reached")
-
-
-def _took(result: LayerResult | None) -> str:
-    return "" if result is None or result.seconds is None else duration(result.seconds)

@@ -12,7 +12,7 @@ from exporter.state.claims import claims
 from exporter.state.histogram import Histogram
 from exporter.state.target import Judged, TargetState
 from exporter.text import duration, elapsed
-from exporter.verdict.evidence import detail
+from exporter.verdict.evidence import detail, stage_times, time_taken
 from exporter.verdict.rules import severity
 from exporter.web.pages.plot import Plot, plot
 from exporter.web.pages.rows import DASH, SIGNS, Card, ShownTime, at, card, common_window, spans
@@ -159,8 +159,8 @@ def _test(result: LayerResult, target: Target) -> LayerRow:
         mark=mark,
         sign=sign,
         word=result.outcome.value + (f" at {result.stage.value}" if result.stage and not result.ok else ""),
-        took="" if result.seconds is None else duration(result.seconds),
-        stages=", ".join(f"{stage.value} {duration(seconds)}" for stage, seconds in result.stages),
+        took=time_taken(result),
+        stages=stage_times(result),
         detail=detail(result) or _server(result, target),
     )
 
