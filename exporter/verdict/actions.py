@@ -63,7 +63,7 @@ REMEDIES: Mapping[Verdict, Remedy] = {
             + ".",
             "Use another version of the library, or another library; or another build of the gateway (stable instead of latest, or the reverse).",
             "Report it to the library's project with the versions in the evidence; nautilus_trader#4796 is such a case.",
-            "To have it tried again: reload the exporter's configuration (SIGHUP, or POST /-/reload).",
+            "To have it tried again: reload the exporter's configuration (SIGHUP, or POST /-/reload), or restart the exporter.",
         ),
     ),
     Verdict.UNREACHABLE: Remedy(

@@ -140,9 +140,11 @@ def test_a_stalled_session_says_how_it_stalled(outcome: Outcome, stage: Stage, c
     assert words in headline(stalled, TARGET, Verdict.SESSION_STALLED)
 
 
-def test_a_healthy_gateway_that_moves_its_port_says_so_in_the_headline() -> None:
+def test_a_healthy_gateway_that_moves_its_port_says_so_in_the_headline_and_what_to_do() -> None:
     moved = replace(report(TRADING), new_port=4005)
     assert headline(moved, TARGET, Verdict.HEALTHY).endswith("is healthy, and moves its API to port 4005")
+    assert judge(moved, TARGET) is Verdict.HEALTHY
+    assert "point the target paper and your programs at port 4005" in explain(moved, TARGET, Verdict.HEALTHY).actions[0]
     assert headline(report(TRADING), TARGET, Verdict.HEALTHY).endswith("is healthy")
 
 
