@@ -1,6 +1,7 @@
 """The messages to systemd while the exporter serves: how the gateways are, and that the loop and the schedule live."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from exporter.service.service import Service
 from exporter.systemd import Notifier
 from exporter.verdict.rules import is_connectable
 
-STATUS_INTERVAL = 10.0  # seconds between two status lines where no watchdog asks for more
+STATUS_INTERVAL = 10.0  # seconds between two status lines at most
 
 Reload = Callable[[], Awaitable[list[str]]]  # gives the problems; none if the new configuration is in force
 
@@ -57,6 +58,7 @@ def status_line(service: Service) -> str:
 async def _report(service: Service, notifier: Notifier) -> None:
     """Report that the exporter lives, twice within the watchdog's time, while the schedule goes on."""
     loop, ticked = asyncio.get_running_loop(), True
+    pause = min(STATUS_INTERVAL, (notifier.watchdog or math.inf) / 2)
     while True:
         ticks = service.ticking(loop.time())
         if ticks:
@@ -66,4 +68,4 @@ async def _report(service: Service, notifier: Notifier) -> None:
         if ticked and not ticks:
             structlog.get_logger(__name__).error("the schedule stands still: systemd's watchdog will restart this")
         ticked = ticks
-        await asyncio.sleep(STATUS_INTERVAL if notifier.watchdog is None else notifier.watchdog / 2)
+        await asyncio.sleep(pause)
