@@ -19,8 +19,7 @@ from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, Report, 
 from exporter.probes.api_session import ApiSession
 from exporter.probes.connection import Connection
 from exporter.probes.context import Abandoned, ProbeContext, report_of
-from exporter.probes.handshake import probe_handshake
-from exporter.probes.port import probe_port
+from exporter.probes.handshake import probe_port_and_handshake
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import in_session
 from exporter.protocol.download import DownloadRequest, answers_of, end_of, write_cancel, write_request
@@ -63,11 +62,9 @@ async def download(
 
 
 async def _probe(context: ProbeContext, end: float, patience: float, spacing: float) -> tuple[LayerResult, ...]:
-    port = await probe_port(context)
-    handshake = await probe_handshake(context) if port.ok else port
+    handshake = await probe_port_and_handshake(context)
     if not handshake.ok:
         return (_inconclusive(handshake),)
-    context.server = handshake.server
     result = await in_session(context, lambda session: DownloadSession(context, session, end, patience, spacing).run())
     return (result if result.layer is Layer.DOWNLOAD else _inconclusive(result),)
 

@@ -7,11 +7,22 @@ from functools import partial
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Stamp
 from exporter.probes.connection import Received
 from exporter.probes.context import ProbeContext
+from exporter.probes.port import probe_port
 from exporter.protocol import hello, wire
 from exporter.protocol.error_codes import error_texts
 from exporter.protocol.hello import ReplyReader
 
 _failed = partial(LayerResult.failed, Layer.HANDSHAKE)
+
+
+async def probe_port_and_handshake(context: ProbeContext) -> LayerResult:
+    """Connect and shake hands: the result of the handshake, or of the port if that failed."""
+    port = await probe_port(context)
+    if not port.ok:
+        return port
+    handshake = await probe_handshake(context)
+    context.server = handshake.server
+    return handshake
 
 
 async def probe_handshake(context: ProbeContext) -> LayerResult:

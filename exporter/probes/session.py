@@ -16,8 +16,7 @@ from dataclasses import replace
 from exporter.model import OUTCOME, Cause, Layer, LayerResult, Outcome, SessionFacts, Stage
 from exporter.probes.api_session import ApiSession
 from exporter.probes.context import ProbeContext
-from exporter.probes.handshake import probe_handshake
-from exporter.probes.port import probe_port
+from exporter.probes.handshake import probe_port_and_handshake
 from exporter.protocol.messages import KNOWN_VERSION
 
 NOTICES_MOST = 0.5  # seconds after the answers that late notices are waited for
@@ -62,7 +61,8 @@ async def in_session(context: ProbeContext, use: Use) -> LayerResult:
     result = _failed(Cause.CLIENT_ID_IN_USE)
     for client_id in context.target.probe_ids:
         if conflicts:
-            again = await _connect_again(context)
+            await context.renew()
+            again = await probe_port_and_handshake(context)
             if not again.ok:
                 cause = SECOND_CONNECTION.get(again.cause or Cause.MALFORMED, Cause.MALFORMED)
                 result = _failed(cause, "on the connection for the next id")
@@ -96,16 +96,6 @@ async def _read_notices(context: ProbeContext, session: ApiSession) -> None:
         connection.wait_until(min(until, now() + NOTICES_QUIET))
         cause = await session.hear()
     connection.wait_until(connection.deadline)
-
-
-async def _connect_again(context: ProbeContext) -> LayerResult:
-    await context.renew()
-    port = await probe_port(context)
-    if not port.ok:
-        return port
-    handshake = await probe_handshake(context)
-    context.server = handshake.server
-    return handshake
 
 
 def _failed(cause: Cause, detail: str = "") -> LayerResult:

@@ -11,8 +11,7 @@ from exporter.model import Target
 from exporter.probes.api_session import ApiSession
 from exporter.probes.connection import Connection
 from exporter.probes.context import Abandoned, ProbeContext, conclude
-from exporter.probes.handshake import probe_handshake
-from exporter.probes.port import probe_port
+from exporter.probes.handshake import probe_port_and_handshake
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import in_session
 from exporter.protocol import settings
@@ -40,9 +39,7 @@ async def probe_settings(
 
 async def _ask(context: ProbeContext, outcome: list[GatewayConfig | None]) -> str:
     """Why no settings came, if none came; what came is appended to `outcome` once the request was sent."""
-    port = await probe_port(context)
-    handshake = await probe_handshake(context) if port.ok else port
-    context.server = handshake.server
+    handshake = await probe_port_and_handshake(context)
     if not handshake.ok or handshake.server is None:
         return "no session was begun for it"
     if handshake.server.version < settings.SETTINGS_FROM:

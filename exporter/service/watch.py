@@ -32,8 +32,7 @@ from exporter.model import Cause, Layer, LayerResult, Outcome, SessionFacts, Sta
 from exporter.probes.api_session import ApiSession
 from exporter.probes.connection import Connection
 from exporter.probes.context import ProbeContext
-from exporter.probes.handshake import probe_handshake
-from exporter.probes.port import probe_port
+from exporter.probes.handshake import probe_port_and_handshake
 from exporter.probes.resolver import Resolver
 from exporter.protocol.messages import KNOWN_VERSION
 from exporter.state.watch_events import WatchEvent, WatchEventKind
@@ -144,10 +143,7 @@ class WatchSession:
     async def run(self) -> LayerResult:
         """Connect, begin a session and keep it. Returns how it ended, or why it did not begin."""
         context = self._context
-        port = await probe_port(context)
-        if not port.ok:
-            return port
-        handshake = await probe_handshake(context)
+        handshake = await probe_port_and_handshake(context)
         if handshake.server is None or not handshake.ok:
             return handshake
         if handshake.server.version > KNOWN_VERSION:
