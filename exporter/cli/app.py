@@ -10,6 +10,7 @@ import platform
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -156,13 +157,9 @@ def diagnose(
     verdict = judge(report, selected)
     failed = BROKEN if verdict is Verdict.PROBE_BROKEN else UNHEALTHY
     code = 0 if verdict in WORKING else failed
+    write = _print_json if as_json else _print_bug_report if as_text else partial(_print_report, remark=remark)
     with output(code):
-        if as_json:
-            _print_json(selected, report, verdict, login)
-        elif as_text:
-            _print_bug_report(selected, report, verdict, login)
-        else:
-            _print_report(selected, report, verdict, login, remark)
+        write(selected, report, verdict, login)
     raise typer.Exit(code)
 
 
@@ -179,7 +176,7 @@ def _print_bug_report(target: Target, report: Report, verdict: Verdict, login: L
     typer.echo(bug_report(report, target, verdict, exporter, login=login), nl=False)
 
 
-def _print_report(target: Target, report: Report, verdict: Verdict, login: Login | None, remark: str | None) -> None:
+def _print_report(target: Target, report: Report, verdict: Verdict, login: Login | None, *, remark: str | None) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from exporter.cli.report import print_report  # noqa: PLC0415
