@@ -1,11 +1,14 @@
-"""Drivers that misbehave, written as files and run by a real interpreter."""
+"""Libraries that misbehave: drivers written as files and run by a real interpreter, or a session in our own loop."""
 
+import asyncio
+import struct
 import sys
 import textwrap
 from pathlib import Path
 
 from exporter.clients.libraries import Library
-from exporter.clients.worker import Worker
+from exporter.clients.worker import Worker, WorkerResult
+from exporter.model import Cause, InstalledVersion, Layer, LayerResult, Outcome, ServerHello, Stage
 
 GOOD = """
 import os, signal, subprocess, sys, threading, time
@@ -57,3 +60,82 @@ def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limi
     """A client with such a driver, in this very interpreter."""
     library = write_driver(folder, extra)
     return Worker("fake-client", library, sys.executable, fork=fork, import_limit=import_limit)
+
+
+class InLoopWorker(Worker):
+    """A library without a process, for a clock that is turned: hello, startApi and, if it `asks`, a contract."""
+
+    def __init__(self, client: str, *, asks: bool = False) -> None:
+        super().__init__(client, Library("fake", Path("none"), (3, 8), (3, 99)), sys.executable)
+        self._asks = asks
+
+    async def start(self) -> InstalledVersion:
+        self.installed = InstalledVersion(self.client, "1.2.3", "3.12.1")
+        return self.installed
+
+    async def stop(self) -> None:
+        pass
+
+    async def probe(
+        self,
+        host: str,
+        port: int,
+        client_id: int,
+        deadline: float,
+        spacing: float | None = None,
+        *,
+        download: bool = False,
+        account: str | None = None,
+    ) -> WorkerResult:
+        del spacing, download, account  # it keeps no pause, and downloads nothing
+        began, stages = asyncio.get_running_loop().time(), list[tuple[Stage, float]]()
+        outcome, cause = Outcome.OK, None
+        try:
+            async with asyncio.timeout(0.75 * deadline):
+                await self._connect(host, port, client_id, stages)
+        except TimeoutError:
+            outcome, cause = Outcome.TIMEOUT, Cause.SILENCE
+        except asyncio.IncompleteReadError:
+            outcome, cause = Outcome.CLOSED, Cause.EOF
+        except ConnectionError:
+            outcome, cause = Outcome.CLOSED, Cause.RESET
+        result = LayerResult(
+            layer=Layer.CLIENT,
+            outcome=outcome,
+            cause=cause,
+            stage=None if outcome is Outcome.OK else (Stage.CONTRACT if stages else Stage.CONNECT),
+            seconds=asyncio.get_running_loop().time() - began,
+            stages=tuple(stages),
+            server=ServerHello(176, "") if stages else None,
+            client=self.client,
+        )
+        return WorkerResult(result, 1)
+
+    async def _connect(self, host: str, port: int, client_id: int, stages: list[tuple[Stage, float]]) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(b"API\0" + framed(b"v100..176"))
+            await read_frame(reader)
+            stages.append((Stage.CONNECTED, 0.0))
+            writer.write(framed(b"71\x002\x00%d\x00\x00" % client_id))
+            if self._asks:
+                await asyncio.sleep(0.2)
+                writer.write(framed(CONTRACT))
+                while b"EUR" not in await read_frame(reader):
+                    pass
+            stages += [(stage, 0.0) for stage in (Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)]
+        finally:
+            writer.close()
+
+
+CONTRACT = b"\0".join(
+    (b"9", b"8", b"1", b"0", b"EUR", b"CASH", b"", b"0.0", b"", b"", b"IDEALPRO", b"", b"USD", *[b""] * 6, b"")
+)
+
+
+def framed(payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + payload
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(struct.unpack(">I", await reader.readexactly(4))[0])

@@ -1,17 +1,15 @@
 """A gateway that stops answering when a library connects: named, kept away, and no one is accused of a coincidence."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from exporter.cli.diagnose import examine
 from exporter.clients.pool import ClientPool
-from exporter.clients.worker import Worker
 from exporter.metrics.exposition import exposition
 from exporter.model import Cause, ClientSpec, Doubt, Layer, Mode, Outcome, Target, Verdict
 from exporter.service.service import Service
@@ -22,31 +20,27 @@ from exporter.state.falls import FallTimings
 from exporter.state.target import TargetState
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import is_connectable, judge
-from tests.shell.clients_fakes import write_driver
+from tests.shell.clients_fakes import InLoopWorker
 from tests.shell.support import PATIENCE
-from tests.shell.test_service_clients import connects
+
+pytestmark = pytest.mark.turned_clock
 
 TIMINGS = FallTimings(after=0.5, rest=1.0, settled=0.2, recent=60.0)
-# Asks for a contract, as every library's probe does at its end, and waits for the answer for ever.
-ASKS = r"""time.sleep(0.2)
-    s.sendall(message(b"\0".join((b"9", b"8", b"1", b"0", b"EUR", b"CASH", b"", b"0.0", b"", b"", b"IDEALPRO", b"", b"USD",
-                                  b"", b"", b"0", b"", b"", b"", b""))))
-    data = b""
-    while b"EUR" not in data:
-        data += s.recv(4096)"""
 
 
-def pool(folder: Path, drivers: dict[str, str]) -> ClientPool:
-    def open_one(spec: ClientSpec) -> Worker:
-        return Worker(spec.name, write_driver(folder, drivers[spec.name], spec.name), spec.python or sys.executable)
+def pool() -> ClientPool:
+    """Libraries in our own loop; one that is called wedger asks for a contract, as every library's probe does."""
+    return ClientPool(lambda spec: InLoopWorker(spec.name, asks=spec.name == "wedger"))
 
-    return ClientPool(open_one)
+
+def specs(*names: str) -> dict[str, ClientSpec]:
+    return {name: ClientSpec(name, "fake", deadline=2.0, interval=0.5) for name in names}
 
 
 @asynccontextmanager
-async def serving(folder: Path, target: Target, drivers: dict[str, str]) -> AsyncIterator[Service]:
-    async with Service(ExporterState("test", "3"), pool=pool(folder, drivers), falls=TIMINGS) as service:
-        await service.apply([target], {name: ClientSpec(name, "fake", deadline=2.0, interval=0.5) for name in drivers})
+async def serving(target: Target) -> AsyncIterator[Service]:
+    async with Service(ExporterState("test", "3"), pool=pool(), falls=TIMINGS) as service:
+        await service.apply([target], specs(*target.clients))
         yield service
 
 
@@ -67,13 +61,10 @@ def suspended(state: TargetState, client: str) -> bool:
     )
 
 
-async def test_a_library_that_wedges_the_gateway_is_named_at_once_rests_and_is_kept_away_at_the_second_time(
-    tmp_path: Path,
-) -> None:
-    drivers = {"wedger": connects(ASKS), "good": connects()}
+async def test_a_library_that_wedges_the_gateway_is_named_at_once_rests_and_is_kept_away_at_the_second_time() -> None:
     async with Gateway("wedged_by_library") as gateway:
         with capture_logs() as logged:
-            async with serving(tmp_path, at(gateway, "good", "wedger"), drivers) as service:
+            async with serving(at(gateway, "good", "wedger")) as service:
                 state = await until(service, lambda state: state.verdict is Verdict.API_SILENT)
                 assert state.last is not None
                 lines = explanation(state, state.last).evidence
@@ -108,19 +99,16 @@ async def test_a_library_that_wedges_the_gateway_is_named_at_once_rests_and_is_k
                 assert suspended(state, "wedger")
 
                 await gateway.set_mode("ok")
-                await service.apply(
-                    [at(gateway, "good", "wedger")],
-                    {name: ClientSpec(name, "fake", deadline=2.0, interval=0.5) for name in drivers},
-                )
+                await service.apply([at(gateway, "good", "wedger")], specs("good", "wedger"))
                 await until(service, lambda state: state.verdict is Verdict.HEALTHY and not suspended(state, "wedger"))
     fallen = [line for line in logged if line["event"] == "gateway stopped answering"]
     assert [(line["client"], line["count"]) for line in fallen] == [("wedger", 1), ("wedger", 2)]
 
 
-async def test_a_failure_within_which_the_gateway_fell_is_shown_with_its_own_outcome(tmp_path: Path) -> None:
+async def test_a_failure_within_which_the_gateway_fell_is_shown_with_its_own_outcome() -> None:
     async with (
         Gateway("wedged_by_library") as gateway,
-        serving(tmp_path, at(gateway, "wedger"), {"wedger": connects(ASKS)}) as service,
+        serving(at(gateway, "wedger")) as service,
     ):
         state = await until(service, lambda state: "wedger" in state.client_probes)
         result = state.client_probes["wedger"].result
@@ -131,22 +119,19 @@ PHASES = 24
 ACCUSING = {Verdict.CLIENT_BREAKS_GATEWAY, Verdict.CLIENT_FAULT, Verdict.CLIENTS_FAILING}
 
 
-async def test_a_freeze_at_any_moment_accuses_no_library(tmp_path: Path) -> None:
+async def test_a_freeze_at_any_moment_accuses_no_library() -> None:
     """Two freezes of each gateway, each at another moment of the cycle of probes; the libraries are well."""
-    drivers = {"good": connects(), "other": connects()}
-    specs = {name: ClientSpec(name, "fake", deadline=2.0, interval=0.5) for name in drivers}
+    names = ("good", "other")
     async with AsyncExitStack() as stack:
         gateways = [await stack.enter_async_context(Gateway("ok")) for _ in range(PHASES)]
-        targets = [replace(at(gateway, *drivers), name=f"gateway-{place}") for place, gateway in enumerate(gateways)]
-        service = await stack.enter_async_context(
-            Service(ExporterState("test", "3"), pool=pool(tmp_path, drivers), falls=TIMINGS)
-        )
-        await service.apply(targets, specs)
+        targets = [replace(at(gateway, *names), name=f"gateway-{place}") for place, gateway in enumerate(gateways)]
+        service = await stack.enter_async_context(Service(ExporterState("test", "3"), pool=pool(), falls=TIMINGS))
+        await service.apply(targets, specs(*names))
 
         async def freeze(place: int) -> None:
             gateway, name = gateways[place], targets[place].name
             async with asyncio.timeout(PATIENCE):
-                await service.wait_for(lambda: len(service.states[name].client_probes) == len(drivers))
+                await service.wait_for(lambda: len(service.states[name].client_probes) == len(names))
                 for turn in range(2):
                     await asyncio.sleep((place / PHASES + turn * 0.37) % 1 * targets[place].interval)
                     await gateway.set_mode("silent")
@@ -162,12 +147,10 @@ async def test_a_freeze_at_any_moment_accuses_no_library(tmp_path: Path) -> None
         assert fallen, "at some moment a library was connecting"
 
 
-async def test_a_gateway_that_falls_silent_after_our_own_session_twice_in_a_row_gets_no_more_of_them(
-    tmp_path: Path,
-) -> None:
+async def test_a_gateway_that_falls_silent_after_our_own_session_twice_in_a_row_gets_no_more_of_them() -> None:
     async with Gateway("ok") as gateway:
         target = replace(at(gateway, "good"), interval=0.5, client_ids=(9001, 9002), watch=True)
-        async with serving(tmp_path, target, {"good": connects()}) as service:
+        async with serving(target) as service:
             for _ in range(2):
                 await until(service, lambda state: state.verdict is Verdict.HEALTHY)
                 await gateway.set_mode("silent")
@@ -184,15 +167,15 @@ async def test_a_gateway_that_falls_silent_after_our_own_session_twice_in_a_row_
             probed = state.probes[Layer.PORT, ""]
             await until(service, lambda state: state.probes[Layer.PORT, ""] > probed + 4)
             assert [record.client_id for record in gateway.recorder if record.client_id is not None] == begun
-            await service.apply([target], {"good": ClientSpec("good", "fake", deadline=2.0, interval=0.5)})
+            await service.apply([target], specs("good"))
             await until(service, lambda state: state.watched.connected)
 
 
-async def test_a_diagnosis_names_the_library_within_whose_connect_the_gateway_fell(tmp_path: Path) -> None:
+async def test_a_diagnosis_names_the_library_within_whose_connect_the_gateway_fell() -> None:
     async with Gateway("wedged_by_library") as gateway:
         target = replace(at(gateway, "wedger"), deadline=1.0)
         spec = ClientSpec("wedger", "fake", deadline=4.0)
-        report = await examine(target, [spec], None, lambda _: None, pool=pool(tmp_path, {"wedger": connects(ASKS)}))
+        report = await examine(target, [spec], None, lambda _: None, pool=pool())
     assert judge(report, target) is Verdict.API_SILENT
     lines = explain(report, target, Verdict.API_SILENT).evidence
     assert any(line.startswith("It began while wedger (wedger 1.2.3 on Python 3.") for line in lines), lines
