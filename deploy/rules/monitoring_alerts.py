@@ -16,6 +16,7 @@ def monitoring_alerts() -> tuple[Alert, ...]:
         _watchdog(),
         _rules_failing(),
         _rules_slow(),
+        _prometheus_down(),
         _alertmanager_unreachable(),
         _not_delivered(),
         _config_refused(),
@@ -23,7 +24,15 @@ def monitoring_alerts() -> tuple[Alert, ...]:
 
 
 def _alert(
-    *, name: str, summary: str, action: str, expr: str, words: str, steps: tuple[str, ...], runbook: str
+    *,
+    name: str,
+    summary: str,
+    action: str,
+    expr: str,
+    words: str,
+    steps: tuple[str, ...],
+    runbook: str,
+    severity: str = "critical",
 ) -> Alert:
     return Alert(
         name=name,
@@ -31,7 +40,7 @@ def _alert(
         action=action,
         expr=expr,
         wait=t.MONITORING,
-        severity="critical",
+        severity=severity,
         layer="exporter",
         description=f"{words} {a.steps(*steps)}",
         runbook=runbook,
@@ -86,6 +95,23 @@ def _rules_slow() -> Alert:
             "Fewer gateways for one Prometheus: a job for each half of them.",
         ),
         runbook="rules_slow",
+    )
+
+
+def _prometheus_down() -> Alert:
+    return _alert(
+        name="IbkrPrometheusDown",
+        summary="One of two Prometheus cannot be scraped by the other",
+        action="Start it again: one is left.",
+        expr=f"up{{{e.PROMETHEUS}}} == 0",
+        words="{{ $labels.instance }} gives no answer. The other one pages as before; if that ends too, nobody but the dead man's "
+        "switch tells.",
+        steps=(
+            "docker compose ps prometheus prometheus-b, and the log of the one that is down.",
+            "Start it again; see that both are up on the other's page of targets.",
+        ),
+        runbook="prometheus_down",
+        severity="warning",
     )
 
 

@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
 BESIDE = yaml.safe_load((ROOT / "deploy" / "compose.ib-gateway.yaml").read_text("utf-8"))["services"]
 VNC = yaml.safe_load((ROOT / "deploy" / "compose.ib-gateway.vnc.yaml").read_text("utf-8"))["services"]
+PAIR = yaml.safe_load((ROOT / "deploy" / "compose.high-availability.yaml").read_text("utf-8"))["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
-SERVICES = [*BASE.items(), *((name, service) for name, service in BESIDE.items() if "image" in service)]
+WITH_IMAGE = [(name, service) for each in (BESIDE, PAIR) for name, service in each.items() if "image" in service]
+SERVICES = [*BASE.items(), *WITH_IMAGE]
 DIGEST = r"@sha256:[0-9a-f]{64}"
 
 
@@ -34,7 +36,9 @@ def test_every_service_but_the_gateway_can_gain_no_privilege(name: str, service:
     assert service["read_only"] is True
 
 
-@pytest.mark.parametrize("service", [service for _, service in [*BASE.items(), *VNC.items()] if "ports" in service])
+@pytest.mark.parametrize(
+    "service", [service for _, service in [*BASE.items(), *VNC.items(), *PAIR.items()] if "ports" in service]
+)
 def test_every_port_is_published_on_this_machine_only(service: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
@@ -89,6 +93,60 @@ def test_the_gateways_restart_is_a_window_of_both_targets(mode: str) -> None:
         (target,) = yaml.safe_load(file.read_text("utf-8"))["targets"]
         assert target["mode"] == mode
         assert target["restart"] == {"time": "23:45", "timezone": environment["TZ"]}
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_of_two_both_are_the_same_image_and_read_the_same_files(name: str) -> None:
+    other = PAIR[f"{name}-b"]
+    assert other["image"] == BASE[name]["image"]
+    assert [each for each in BASE[name]["volumes"] if each.startswith(("./", "${"))] == [
+        each for each in other["volumes"] if each.startswith(("./", "${")) and "replicas" not in each
+    ]
+    command = PAIR[name].get("command", BASE[name]["command"])
+    assert [part.partition("=")[0] for part in other["command"]] == [part.partition("=")[0] for part in command]
+
+
+def test_two_exporters_watch_the_same_gateways_with_client_ids_of_their_own() -> None:
+    folder = ROOT / "deploy" / "high-availability"
+    first, second = (yaml.safe_load((folder / f"exporter-{each}.yaml").read_text("utf-8"))["targets"] for each in "ab")
+    ids = [set(target.pop("client_ids")) for targets in (first, second) for target in targets]
+    assert first == second
+    assert len(set.union(*ids)) == sum(map(len, ids)) == 6
+
+
+def test_two_prometheus_know_both_of_everything_by_the_same_names() -> None:
+    """So that what both of them see is one alert."""
+    folder = ROOT / "deploy" / "high-availability" / "replicas"
+    others = {path.stem: yaml.safe_load(path.read_text("utf-8"))[0]["targets"] for path in folder.glob("*.yml")}
+    assert others == {
+        "exporters": ["exporter-b:9497"],
+        "alertmanagers": ["alertmanager-b:9093"],
+        "prometheus": ["prometheus-b:9090"],
+    }
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    for name, job in (("exporters", "ibkr"), ("alertmanagers", "alertmanager"), ("prometheus", "prometheus")):
+        assert f"replicas/{name}.yml" in jobs[job]["file_sd_configs"][0]["files"]
+    assert "replicas/alertmanagers.yml" in config["alerting"]["alertmanagers"][0]["file_sd_configs"][0]["files"]
+    assert (PAIR["prometheus"]["environment"], PAIR["prometheus-b"]["environment"]["REPLICA"]) == (
+        {"REPLICA": "a"},
+        "b",
+    )
+
+
+def test_an_alert_about_a_gateway_names_no_exporter_where_there_are_two_prometheus() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8"))
+    rule, drop = config["alerting"]["alert_relabel_configs"]
+    assert (rule["target_label"], rule["replacement"]) == ("instance", "")
+
+    def anonymous(replica: str, layer: str, gateway: str) -> bool:
+        return re.fullmatch(rule["regex"], f"{replica};{layer};{gateway}") is not None
+
+    assert anonymous("a", "handshake", "paper")
+    assert not anonymous("", "handshake", "paper"), "one Prometheus"
+    assert not anonymous("a", "exporter", "paper"), "about an exporter: which one is what matters"
+    assert not anonymous("a", "handshake", ""), "about a fleet"
+    assert re.fullmatch(drop["regex"], "replica")
 
 
 def test_read_only_and_the_mode_are_choices_and_the_example_names_them() -> None:

@@ -21,7 +21,7 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
 }
 LABELS = ["title", "description", "licenses", "documentation", "version", "revision", "created", "source", "base.name"]
 DIGEST = "sha256:" + "a" * 64
-BESIDE = "deploy/compose.ib-gateway.yaml"
+BESIDE, AVAILABLE = "deploy/compose.ib-gateway.yaml", "deploy/compose.high-availability.yaml"
 CI = "./.github/workflows/ci.yml"
 
 
@@ -87,7 +87,7 @@ def copied(tmp_path: Path) -> Path:
     """The pinned files and the script, with a program in the place of docker that knows one digest."""
     for folder in ("scripts", "deploy"):
         (tmp_path / folder).mkdir()
-    for file in ("Dockerfile", "compose.yaml", BESIDE, "scripts/digests"):
+    for file in ("Dockerfile", "compose.yaml", BESIDE, AVAILABLE, "scripts/digests"):
         shutil.copy(ROOT / file, tmp_path / file)
     docker = tmp_path / "docker"
     docker.write_text(f"#!/bin/sh\ncase $6 in [a-z]*:*[0-9]*) echo {DIGEST} ;; esac\n")
@@ -108,6 +108,7 @@ def test_the_pinned_digests_are_renewed_by_a_script_that_can_also_check_them(cop
     assert (copied / "compose.yaml").read_text().count(DIGEST) == 3
     assert (copied / "Dockerfile").read_text().count(DIGEST) == 1
     assert (copied / BESIDE).read_text().count(DIGEST) == 1
+    assert (copied / AVAILABLE).read_text().count(DIGEST) == 2
     assert run(copied, "--check") == 0
 
 

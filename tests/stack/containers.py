@@ -52,7 +52,7 @@ def free_ports(*names: str) -> dict[str, str]:
         return {name: str(listener.getsockname()[1]) for name, listener in zip(names, taken, strict=True)}
 
 
-def set_modes(modes: dict[int, str]) -> float:
+def set_modes(modes: dict[int, str], files: tuple[str, ...] = FILES, **environment: str) -> float:
     """Set the mode of gateways by port, all in one go; gives the unix time of the last one."""
     script = (
         "import sys, time, urllib.request as u\n"
@@ -61,9 +61,8 @@ def set_modes(modes: dict[int, str]) -> float:
         "    u.urlopen(f'http://127.0.0.1:{int(port) + 1000}/mode?mode={mode}', data=b'', timeout=10)\n"
         "print(time.time())"
     )
-    done = compose(
-        "exec", "-T", "gateways", "python", "-c", script, *(f"{port}={mode}" for port, mode in modes.items())
-    )
+    pairs = (f"{port}={mode}" for port, mode in modes.items())
+    done = compose("exec", "-T", "gateways", "python", "-c", script, *pairs, files=files, **environment)
     assert done.returncode == 0, done.stdout
     return float(done.stdout)
 
