@@ -34,7 +34,7 @@ def from_pause_to_page() -> list[float]:
     group = next(each for each in read("prometheus/rules/pages.yml")["groups"] if each["name"] == "ibkr-silence")
     alert = next(rule for rule in group["rules"] if rule.get("alert") == "IbkrHandshakeTimeout")
     routes = read("alertmanager/alertmanager.yml")["route"]["routes"]
-    pager = next(each for each in routes if each["matchers"] == ['severity="critical"'])
+    pager = next(each for each in routes if 'severity="critical"' in each["matchers"])
     configured = (job["scrape_interval"], group["interval"], alert["for"], pager["group_wait"])
     return [PAUSE, *map(seconds, configured)]
 

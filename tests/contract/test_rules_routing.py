@@ -130,6 +130,11 @@ def test_an_alert_about_a_fleet_goes_to_the_pager_as_a_group_of_its_own(place: P
         assert route["group_by"] == ["job", "host"]
 
 
+def test_no_route_takes_another_teams_alerts() -> None:
+    for route in CONFIG["route"]["routes"]:
+        assert re.match(r'alertname(=~"Ibkr|="Watchdog")', route["matchers"][0]), route["matchers"]
+
+
 def test_what_happens_to_one_gateway_is_one_group_from_wherever_it_is_seen() -> None:
     assert CONFIG["route"]["group_by"] == ["job", "gateway"]
     grouped = [route["matchers"] for route in CONFIG["route"]["routes"] if "group_by" in route]
@@ -148,7 +153,7 @@ MUTED = [route for route in routes_below(CONFIG["route"]) if "mute_time_interval
 def test_no_critical_alert_is_ever_muted_by_the_clock() -> None:
     """A reset window must not hide a gateway that froze in it; the rules know each target's own windows."""
     (top,) = (route for route in CONFIG["route"]["routes"] if route in MUTED or route.get("routes"))
-    assert top["matchers"] == ['severity="warning"', 'layer="quality"']
+    assert top["matchers"] == ['alertname=~"Ibkr.+"', 'severity="warning"', 'layer="quality"']
     assert all(route is top or route in top["routes"] for route in MUTED)
 
 
