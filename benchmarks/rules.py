@@ -120,6 +120,7 @@ def exposition(targets: int, verdict: Verdict) -> bytes:
     lines = [
         f'ibkr_client_info{{client="{client}",library="{client}",version="1",python="3.13"}} 1' for client in CLIENTS
     ]
+    lines.append('ibkr_exporter_web_info{external_url="http://127.0.0.1:9497"} 1')
     for number in range(targets):
         target = f'target="gateway-{number:04}"'
         for family in TARGET_FAMILIES:
