@@ -1,4 +1,8 @@
-"""The figures of the last run: kept by the tests as they go, and written into docs/stack.md by `python -m tests.stack.figures`."""
+"""The figures of the last run, kept by the tests as they go.
+
+python -m tests.stack.figures               write all of them into docs/stack.md
+python -m tests.stack.figures WHAT FIGURE   keep one
+"""
 
 import json
 import os
@@ -33,7 +37,10 @@ def table(figures: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Write the table into the page."""
+    """Write the table into the page, or keep one figure."""
+    if len(sys.argv) > 1:
+        keep(*sys.argv[1:])
+        return 0
     if not PLACE.exists():
         sys.stderr.write(f"no figures in {PLACE}: run tests/stack/run\n")
         return 1
