@@ -48,7 +48,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "mode": ("live",),
 }
 CONFIG = """
-global: {{evaluation_interval: 15s}}
+global: {{evaluation_interval: 15s, external_labels: {{exporter_url: 'http://127.0.0.1:9497'}}}}
 rule_files: ['{rules}/*.yml']
 scrape_configs:
   - job_name: ibkr

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from deploy.rules.thresholds import Threshold
 
-# Where the exporter says that its pages are (web.external_url), else where Prometheus's external label says so.
+# Where Prometheus's external label says that the exporter's pages are, else where the exporter says so (web.external_url).
+# In this order: the query costs as much as the rest of a text, and a thousand of them would make pages late.
 EXPORTER_URL = (
-    '{{ $url := or $externalLabels.exporter_url "http://127.0.0.1:9497" }}'
+    '{{ $url := or $externalLabels.exporter_url "" }}{{ if not $url }}{{ $url = "http://127.0.0.1:9497" }}'
     '{{ range query (printf "ibkr_exporter_web_info{instance=%q}" $labels.instance) }}'
-    "{{ $url = .Labels.external_url }}{{ end }}{{ $url }}"
+    "{{ $url = .Labels.external_url }}{{ end }}{{ end }}{{ $url }}"
 )
 GRAFANA_URL = '{{ or $externalLabels.grafana_url "http://127.0.0.1:3000" }}'
 

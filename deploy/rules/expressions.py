@@ -24,6 +24,7 @@ BEGAN = "target:ibkr_failing:since"  # when the present verdict began
 RESTART_WINDOW = "target:ibkr_restart_window:open"
 ANY_WINDOW = "target:ibkr_window:open"  # but the weekly login: it does not end by itself, someone must log in
 FLEET_INFO = "target:ibkr_target:info"  # of all: 1, with the target's labels
+COUNTED = "job:ibkr_targets:count"  # recorded after the numbers of gateways, so that who finds it finds those
 
 
 def latest(selector: str) -> str:

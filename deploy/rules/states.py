@@ -111,6 +111,11 @@ STATES: tuple[Recording, ...] = (
     fleet("job", e.RESTART_WINDOW),
     fleet("job, host", e.RESTART_WINDOW),
     fleet("job", e.ANY_WINDOW),
+    Recording(
+        e.COUNTED,
+        "how many targets there are; recorded last, so that where it is the numbers of gateways are known",
+        f"count by (job) ({e.FLEET_INFO})",
+    ),
 )
 
 
