@@ -91,7 +91,8 @@ def library_note(survey: tuple[LibraryRow, ...], exporter: ExporterState) -> str
 def _failing(state: TargetState, result: LayerResult) -> FailingTarget:
     name = state.target.name
     where = f"at {(result.stage or Stage.CONNECT).value}" if is_conclusive(result) else "kept away"
-    return FailingTarget(name, quote(name, safe=""), f"{where} ({state.verdict.value})")
+    counts = state.verdict.value if result.doubt is None else "not counted against it"
+    return FailingTarget(name, quote(name, safe=""), f"{where} ({counts})")
 
 
 def _tone(count: _Count) -> Severity:

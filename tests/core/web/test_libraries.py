@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from exporter.model import Cause, LayerResult, Outcome
+from exporter.model import Cause, Doubt, LayerResult, Outcome
 from exporter.state.claims import claims
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
@@ -66,3 +66,8 @@ def test_the_status_page_shows_the_libraries_above_the_targets() -> None:
     assert 0 < page.index('id="libraries"') < page.index('id="attention"')
     assert page.index('id="libraries"') < page.index('href="targets/ill"') < page.index('id="attention"')
     assert 'id="libraries"' not in "".join(status_chunks([grown(TRADING)], NOW))
+
+
+def test_a_failure_that_does_not_count_says_so_in_place_of_the_verdict() -> None:
+    [insync, _] = rows([state_of("ill", replace(FAILS, doubt=Doubt.ONCE), WORKS)])
+    assert insync.failing[0].text == f"at {FAILS.stage} (not counted against it)"
