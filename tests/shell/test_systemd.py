@@ -1,6 +1,7 @@
 """What systemd hears of `serve` (sd_notify), and what systemd-analyze says of the units."""
 
 import asyncio
+import json
 import os
 import plistlib
 import shutil
@@ -16,12 +17,15 @@ from pathlib import Path
 
 import pytest
 
+from exporter.clients.environments import VARIABLE, default_root
 from exporter.model import Mode, Report, Target, Verdict
 from exporter.service.schedule import LATE
 from exporter.service.service import Service
 from exporter.service.supervision import status_line, supervised
+from exporter.simulator.gateway import Gateway
 from exporter.state.exporter import ExporterState
 from exporter.systemd import Notifier
+from tests.shell.clients_real import CLIENTS, make_client
 from tests.shell.support import CLEAN, PATIENCE, free_port, started, until, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +215,40 @@ def command_of_macos() -> list[str]:
 def test_every_recipe_serves_a_configuration_file(command: Callable[[], list[str]]) -> None:
     assert command()[-3:-1] == ["serve", "--config"]
     assert command()[-1].endswith("ibkr-exporter.yaml")
+
+
+def sandboxed(*command: str) -> list[str]:
+    script = str(Path(__file__).with_name("sandbox.py"))
+    return [sys.executable, script, str(UNITS / "ibkr-exporter.service"), sys.executable, *command]
+
+
+REFUSED = """
+import os, socket
+for attempt in (lambda: os.nice(1), lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), os.getuid):
+    try:
+        attempt()
+        print("permitted")
+    except PermissionError:
+        print("refused")
+"""
+
+
+@needs_analyze
+def test_the_sandbox_of_the_tests_refuses_what_the_unit_refuses() -> None:
+    ran = subprocess.run(sandboxed("-c", REFUSED), capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert ran.stdout.split() == ["refused", "refused", "permitted"]
+
+
+@needs_analyze
+async def test_what_the_unit_permits_is_enough_for_every_library() -> None:
+    for name in CLIENTS:
+        make_client(name)  # without it skip, in CI fail
+    async with Gateway("ok") as gateway:
+        command = sandboxed("-m", "exporter", "diagnose", f"127.0.0.1:{gateway.port}", "--json")
+        environ = {**CLEAN, VARIABLE: str(default_root())}
+        ran = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, env=environ, timeout=PATIENCE, check=False
+        )
+    layers = json.loads(ran.stdout)["layers"]
+    tried = {layer["client"]: layer["outcome"] for layer in layers if layer["layer"] == "client"}
+    assert (ran.returncode, tried) == (0, dict.fromkeys(CLIENTS, "ok")), ran.stdout
