@@ -66,6 +66,8 @@ async def measure_load(gateways: Process, size: int, count: int, *, lists: bool)
     """Reload so often while the fleet is probed; every reload changes the last target."""
     fleet = exporter(gateways.port, size, INTERVAL, lists=lists)
     async with fleet as (process, url, _), aiohttp.ClientSession() as session:
+        await asyncio.sleep(INTERVAL)
+        quiet = await text(session, f"{url}metrics")
         await asyncio.sleep(2 * INTERVAL)
         before, cpu, began = await text(session, f"{url}metrics"), process.cpu(), time.monotonic()
         took = []
@@ -92,7 +94,8 @@ async def measure_load(gateways: Process, size: int, count: int, *, lists: bool)
             - sample(before, "ibkr_exporter_ticks_skipped_total"),
             "probes of an unchanged target": {"expected": expected, "least": min(unchanged), "most": max(unchanged)},
             "lost": sum(probed < int(expected) for probed in unchanged),
-            **late(before, after),
+            "without reloads": late(quiet, before),
+            "with reloads": late(before, after),
         }
 
 

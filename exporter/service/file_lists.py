@@ -12,6 +12,7 @@ from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry, parse_list
 from exporter.config.value_files import open_failure
 from exporter.probes.threads import in_daemon_thread
+from exporter.service.background import in_background
 from exporter.service.lists import Answer
 
 POLL = 2.0  # seconds between two looks at the files
@@ -29,7 +30,7 @@ class FileLists:
 
     async def read(self) -> Answer:
         """Read every file now."""
-        return await in_daemon_thread(self._read, f"read {self._source.name}")
+        return await in_background(self._read, f"read {self._source.name}")
 
     async def wait(self, asked: asyncio.Event) -> None:
         """Wait until a file has changed and stays so, until the interval is over, or until `asked`."""

@@ -21,6 +21,7 @@ from exporter.config.checks import InvalidValue
 from exporter.config.discovery import HttpSource
 from exporter.config.target_groups import LARGEST, Entry, parse_list
 from exporter.probes.threads import in_daemon_thread
+from exporter.service.background import in_background
 from exporter.service.lists import Answer
 
 TIMEOUT = 30.0  # seconds for a whole answer, and at most the refresh interval
@@ -44,7 +45,7 @@ class HttpLists:
             async with asyncio.timeout(min(TIMEOUT, self._source.refresh_interval)):
                 raw = await self._download()
             if raw != self._raw:
-                self._entries = await in_daemon_thread(
+                self._entries = await in_background(
                     lambda: parse_list(raw, self._source.where, is_json=True), f"parse {self._source.name}"
                 )
                 self._raw = raw

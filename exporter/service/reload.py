@@ -12,6 +12,7 @@ from exporter.config import Config, ConfigError
 from exporter.config.merge_targets import merge_targets
 from exporter.config.stamps import Stamp, stamps
 from exporter.probes.threads import in_daemon_thread
+from exporter.service.background import in_background
 from exporter.service.discovery import Discovery
 from exporter.service.open_files import FileBudget, limit_watches, warn_if_scarce
 from exporter.service.service import Service
@@ -56,7 +57,7 @@ class Reloader:
     async def _watch_all(self, *, end_suspensions: bool) -> None:
         """Watch what is written and what is discovered."""
         written, found, before = self._written, self._discovery.found, self.config.targets
-        merged = await in_daemon_thread(lambda: merge_targets(written.targets, found, before), "merge the targets")
+        merged = await in_background(lambda: merge_targets(written.targets, found, before), "merge the targets")
         if len(merged.targets) != len(before):
             warn_if_scarce(self._shares, merged.targets)
         targets = limit_watches(merged.targets, self._shares.watches)
@@ -82,7 +83,7 @@ class Reloader:
         async with self._lock:  # two reloads at once could mix the targets of one with the settings of the other
             before = self._files = await self._stamps()
             try:
-                config = await in_daemon_thread(self._load, "read the configuration")
+                config = await in_background(self._load, "read the configuration")
             except ConfigError as error:
                 self._service.reloaded(None)
                 self._files = {**before, **error.files}

@@ -12,7 +12,7 @@ from exporter.config.discovery import Source
 from exporter.config.target_groups import Entry
 from exporter.config.types import TargetRules
 from exporter.model import Target
-from exporter.probes.threads import in_daemon_thread
+from exporter.service.background import in_background
 from exporter.service.lists import Answer, Lists
 from exporter.state.discovery import SourceState, failed, succeeded
 
@@ -97,7 +97,7 @@ class SourceLoop:
 
     async def _resolve(self, entries: tuple[Entry, ...], before: Found) -> Discovered:
         rules = self._rules
-        return await in_daemon_thread(lambda: resolve_entries(entries, rules, before), f"resolve {self.source.name}")
+        return await in_background(lambda: resolve_entries(entries, rules, before), f"resolve {self.source.name}")
 
     def _adopt(self, resolved: Discovered) -> None:
         if resolved.problems and resolved.problems != self._resolved.problems:

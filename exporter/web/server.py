@@ -6,6 +6,7 @@ import gc
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from exporter.web.http_protocol import HttpProtocol
 from exporter.web.listen import ADVICE, listening_sockets, open_sockets, url_of
 from exporter.web.web_config import WebConfig
 
+SWITCH = 0.0005  # seconds that a thread may hold the interpreter while the event loop waits
 COLLECT_AFTER = 50_000  # objects; a collection then is rare and takes about a millisecond
 SHUTDOWN = 2.0  # seconds for answers under way when the process ends
 
@@ -162,3 +164,4 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+    sys.setswitchinterval(SWITCH)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import structlog
 
-from exporter.config import Config, load
+from exporter.config import Config, ConfigError, load
+from exporter.service.background import in_background
 from exporter.service.open_files import budget
 from exporter.service.reload import Reloader
 from exporter.service.service import Service
@@ -210,3 +213,21 @@ async def test_serve_follows_the_file(tmp_path: Path) -> None:
             while names != ["b"]:
                 async with session.get(f"{url}api/v1/status") as response:
                     names = [target["target"] for target in (await response.json())["targets"]]
+
+
+async def test_the_garbage_collector_is_off_while_a_configuration_is_read_and_on_again_whatever_comes_of_it() -> None:
+    def fail() -> bool:
+        raise ConfigError([])
+
+    assert gc.isenabled()
+    first, second = await asyncio.gather(in_background(gc.isenabled, "one"), in_background(gc.isenabled, "two"))
+    assert (first, gc.isenabled()) == (False, True)
+    assert isinstance(second, bool)
+    with pytest.raises(ConfigError):
+        await in_background(fail, "three")
+    assert gc.isenabled()
+    hanging = asyncio.create_task(in_background(threading.Event().wait, "four"))
+    await until(lambda: not gc.isenabled())
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+    assert gc.isenabled()
