@@ -1,4 +1,4 @@
-"""Which addresses a discovery may name. Standard library only, no resolver."""
+"""Which addresses `/probe` and a list of discovered targets may name. Standard library only, no resolver."""
 
 import re
 from collections.abc import Collection
@@ -29,12 +29,15 @@ def is_allowed(address: IPv4Address | IPv6Address, networks: Collection[Network]
     return any(address in network for network in networks)
 
 
-def parse_address(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is; None for a name."""
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
+def connected_address(host: str) -> IPv4Address | IPv6Address:
+    """The address that a connect to this text goes to. Raises ValueError for a name, and for an address with a zone."""
+    address = ip_address(host)
+    if isinstance(address, IPv4Address):
+        return address
+    if address.scope_id is not None:
+        msg = "a zone may be any text"
+        raise ValueError(msg)
+    return address.ipv4_mapped or address
 
 
 def _inner(address: IPv6Address) -> IPv4Address | None:

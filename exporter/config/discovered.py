@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from exporter.config.addresses import Network, is_allowed, is_forbidden, is_number, parse_address
-from exporter.config.checks import InvalidValue, whole, yaml_text
+from exporter.config.addresses import Network, connected_address, is_allowed, is_forbidden, is_number
+from exporter.config.checks import InvalidValue, is_address, whole, yaml_text
 from exporter.config.endpoint import parse_endpoint
 from exporter.config.errors import Problem, reword, suggestion
 from exporter.config.fields import LABEL, RESERVED_LABELS
@@ -120,7 +120,7 @@ def _target(entry: Entry, rules: TargetRules, faults: list[Problem]) -> Target |
     named = "name" in values
     try:
         host, port = parse_endpoint(entry.address)
-        check_address(host, rules.networks)
+        host = permitted_host(host, rules.networks)
     except InvalidValue as fault:
         complain((), fault.message, fault.remedy)
         return None
@@ -138,16 +138,27 @@ def _target(entry: Entry, rules: TargetRules, faults: list[Problem]) -> Target |
     return None if faults else replace(target, name=target.name if named else target.endpoint, discovered=True)
 
 
-def check_address(host: str, networks: Sequence[Network]) -> None:
-    """Raise InvalidValue for a host that no list may name. Names are permitted only where no networks are listed."""
-    address = parse_address(host)
-    if address is None and is_number(host):
-        raise InvalidValue(f"{yaml_text(host)} is an address in another spelling", "Write it as 192.168.1.20")
+def permitted_host(host: str, networks: Sequence[Network]) -> str:
+    """The host in its canonical form. Raises InvalidValue for one that no list may name.
+
+    Names are permitted only where no networks are listed.
+    """
+    try:
+        address = connected_address(host)
+    except ValueError:
+        if is_address(host):
+            raise InvalidValue(f"the address {yaml_text(host)} has a zone", "Write it without the %") from None
+        if is_number(host):
+            raise InvalidValue(
+                f"{yaml_text(host)} is an address in another spelling", "Write it as 192.168.1.20"
+            ) from None
+        address = None
     if address is not None and is_forbidden(address):
         raise InvalidValue(f"{host} is no address of a gateway", "Remove it from the list: no list may name it")
     if networks and (address is None or not is_allowed(address, networks)):
         remedy = "Add its network there, or name it by its IP address: what a name resolves to may change"
         raise InvalidValue(f"{host} is no address in a network of probe.allow", remedy)
+    return host if address is None else str(address)
 
 
 def _values(entry: Entry, complain: Callable[[Loc, str, str], None]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import platform
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from aiohttp import HttpVersion10, hdrs, web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from exporter.config import Config, ConfigError, parse_endpoint, target_for_endpoint, used_client_ids
+from exporter.config.addresses import connected_address, is_allowed
 from exporter.metrics.exposition import exporter_exposition, exposition, exposition_of
 from exporter.model import Report, Target
 from exporter.service.service import Service
@@ -203,8 +203,8 @@ class Routes:
         """A target by its address, if the allow list covers it. Never by a name: what it resolves to may change."""
         try:
             host, port = parse_endpoint(endpoint)
-            config, address = self._present(), _connected_address(host)
-            if any(address in network for network in config.probe_allow):
+            config, address = self._present(), connected_address(host)
+            if is_allowed(address, config.probe_allow):
                 # in its canonical form: two forms of one address would be two targets, probed at the same time
                 return target_for_endpoint(str(address), port, config.defaults, used_client_ids(config))
         except (ConfigError, ValueError):
@@ -214,17 +214,6 @@ class Routes:
             "Add it to the targets, or its network to probe.allow, and ask for it by IP address"
         )
         raise ValueError(msg)
-
-
-def _connected_address(host: str) -> IPv4Address | IPv6Address:
-    """The address that a connect to this text goes to. Raises ValueError for a name, and for an address with a zone."""
-    address = ip_address(host)
-    if isinstance(address, IPv4Address):
-        return address
-    if address.scope_id is not None:
-        msg = "a zone may be any text"
-        raise ValueError(msg)
-    return address.ipv4_mapped or address
 
 
 def _is_openmetrics(content_type: str) -> bool:
