@@ -3,7 +3,7 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 export PYTHON
-unexport PYTHONDONTWRITEBYTECODE # compiled anew at each start, an interpreter takes twice as long
+unexport PYTHONDONTWRITEBYTECODE # an interpreter that compiles at each start takes twice as long
 export IBKR_EXPORTER_CLIENTS_DIR ?= $(CURDIR)/build/clients
 
 bin := .venv/bin

@@ -6,7 +6,7 @@ Three kinds of target are measured, because they cost differently:
     sessions    `watch: false`: port, handshake and session each interval
     handshakes  `client_ids: []`: port and handshake each interval
 
-What the exporter reports of each handshake is held against the truth that the simulated gateway has written down.
+What the exporter reports of each handshake is compared with the truth that the simulated gateway has written down.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The figures of the bench of scale as tables, and held against the bounds."""
+"""The figures of the bench of scale as tables, and compared with the bounds."""
 
 from collections.abc import Sequence
 from typing import Any

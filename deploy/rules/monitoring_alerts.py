@@ -104,8 +104,8 @@ def _prometheus_down() -> Alert:
         summary="One of two Prometheus cannot be scraped by the other",
         action="Start it again: one is left.",
         expr=f"up{{{e.PROMETHEUS}}} == 0",
-        words="{{ $labels.instance }} gives no answer. The other one pages as before; if that ends too, nobody but the dead man's "
-        "switch tells.",
+        words="{{ $labels.instance }} gives no answer. The other one pages as before; if that ends too, only the dead man's "
+        "switch reports it.",
         steps=(
             "docker compose ps prometheus prometheus-b, and the log of the one that is down.",
             "Start it again; see that both are up on the other's page of targets.",
