@@ -10,7 +10,7 @@ bin := .venv/bin
 ready := .venv/.ready
 args ?=
 # Most tests wait for a process or a deadline, so more of them run at a time than there are cores.
-several := -n 6 --no-loadscope-reorder
+several := -n 8 --no-loadscope-reorder
 
 .PHONY: help
 help: ## this list
@@ -27,7 +27,7 @@ demo: $(ready) ## simulated gateways, each with another fault, and the exporter 
 	@$(bin)/ibkr-exporter demo $(args)
 
 .PHONY: test
-test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, six at a time; args="-k wire" for some of them, one by one
+test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, eight at a time; args="-k wire" for some of them, one by one
 	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
 
 .PHONY: test-core

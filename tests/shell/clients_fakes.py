@@ -4,6 +4,7 @@ import asyncio
 import struct
 import sys
 import textwrap
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from exporter.clients.libraries import Library
@@ -35,6 +36,9 @@ def begin(host, port, client_id, observer):
     return Session(observer)
 """
 
+# What a library does in its session.
+Then = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
 # Keeps a process alive that has left its session and holds every descriptor; its number goes to the file in {path}.
 ESCAPE = """
 def escape(path):
@@ -63,13 +67,19 @@ def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limi
 
 
 class InLoopWorker(Worker):
-    """A library without a process, for a clock that is turned: hello, startApi and, if it `asks`, a contract."""
+    """A library without a process, for a clock that is turned: hello, startApi and what `then` does, if anything.
 
-    def __init__(self, client: str, *, asks: bool = False) -> None:
+    Its import takes `importing` seconds. An exception that `then` raises is a crash; EOFError is an end by the peer.
+    """
+
+    def __init__(self, client: str, then: Then | None = None, *, importing: float = 0.0) -> None:
         super().__init__(client, Library("fake", Path("none"), (3, 8), (3, 99)), sys.executable)
-        self._asks = asks
+        self._then = then
+        self._importing = importing
 
     async def start(self) -> InstalledVersion:
+        if self.installed is None:
+            await asyncio.sleep(self._importing)
         self.installed = InstalledVersion(self.client, "1.2.3", "3.12.1")
         return self.installed
 
@@ -95,15 +105,17 @@ class InLoopWorker(Worker):
                 await self._connect(host, port, client_id, stages)
         except TimeoutError:
             outcome, cause = Outcome.TIMEOUT, Cause.SILENCE
-        except asyncio.IncompleteReadError:
+        except EOFError:
             outcome, cause = Outcome.CLOSED, Cause.EOF
         except ConnectionError:
             outcome, cause = Outcome.CLOSED, Cause.RESET
+        except ValueError:
+            outcome = Outcome.CRASHED
         result = LayerResult(
             layer=Layer.CLIENT,
             outcome=outcome,
             cause=cause,
-            stage=None if outcome is Outcome.OK else (Stage.CONTRACT if stages else Stage.CONNECT),
+            stage=None if outcome is Outcome.OK else Stage.CONNECT,
             seconds=asyncio.get_running_loop().time() - began,
             stages=tuple(stages),
             server=ServerHello(176, "") if stages else None,
@@ -118,14 +130,19 @@ class InLoopWorker(Worker):
             await read_frame(reader)
             stages.append((Stage.CONNECTED, 0.0))
             writer.write(framed(b"71\x002\x00%d\x00\x00" % client_id))
-            if self._asks:
-                await asyncio.sleep(0.2)
-                writer.write(framed(CONTRACT))
-                while b"EUR" not in await read_frame(reader):
-                    pass
+            if self._then is not None:
+                await self._then(reader, writer)
             stages += [(stage, 0.0) for stage in (Stage.READY, Stage.TIME, Stage.ACCOUNTS, Stage.CONTRACT)]
         finally:
             writer.close()
+
+
+async def ask_for_a_contract(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What every library's probe does at its end."""
+    await asyncio.sleep(0.2)
+    writer.write(framed(CONTRACT))
+    while b"EUR" not in await read_frame(reader):
+        pass
 
 
 CONTRACT = b"\0".join(

@@ -20,7 +20,7 @@ from exporter.state.falls import FallTimings
 from exporter.state.target import TargetState
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import is_connectable, judge
-from tests.shell.clients_fakes import InLoopWorker
+from tests.shell.clients_fakes import InLoopWorker, ask_for_a_contract
 from tests.shell.support import PATIENCE
 
 pytestmark = pytest.mark.turned_clock
@@ -30,7 +30,7 @@ TIMINGS = FallTimings(after=0.5, rest=1.0, settled=0.2, recent=60.0)
 
 def pool() -> ClientPool:
     """Libraries in our own loop; one that is called wedger asks for a contract, as every library's probe does."""
-    return ClientPool(lambda spec: InLoopWorker(spec.name, asks=spec.name == "wedger"))
+    return ClientPool(lambda spec: InLoopWorker(spec.name, ask_for_a_contract if spec.name == "wedger" else None))
 
 
 def specs(*names: str) -> dict[str, ClientSpec]:

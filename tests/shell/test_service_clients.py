@@ -5,14 +5,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from exporter.clients.pool import ClientPool
 from exporter.clients.worker import Worker
-from exporter.model import Cause, ClientSpec, Doubt, Layer, LayerResult, Mode, Outcome, Stage, Target, Verdict
+from exporter.model import Cause, ClientSpec, Layer, LayerResult, Mode, Outcome, Target, Verdict
 from exporter.probes.resolver import Resolver
 from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.service import Service
@@ -121,61 +120,6 @@ async def test_clients_that_all_fail_accuse_no_single_one(tmp_path: Path) -> Non
         assert Verdict.CLIENT_FAULT not in [change.verdict for change in state.changes]
 
 
-async def test_a_gateway_that_freezes_while_a_client_is_tried_is_blamed_and_the_client_is_not(tmp_path: Path) -> None:
-    """The handshake before succeeds; the gateway freezes once the client is connected."""
-    mark = tmp_path / "connected"
-    waits = f"open({str(mark)!r}, 'w').close(); time.sleep(1.0); raise ValueError('no answer')"
-    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "good"), good=connects(waits)) as service:
-        await until(mark.exists)
-        await gateway.set_mode("silent")
-        result = await tried(service, "good")
-        assert service.states["gateway"].verdict is Verdict.API_SILENT
-        assert (result.outcome, result.doubt) == (Outcome.CRASHED, Doubt.FALL)
-
-
-async def test_a_client_that_loses_its_connection_is_shown_at_once_and_accused_at_the_second_time(
-    tmp_path: Path,
-) -> None:
-    lost = connects("observer.finish('eof')\n    return Session(observer)")
-    async with Gateway("ok") as gateway, watching(tmp_path, at(gateway, "bad", interval=6.0), bad=lost) as service:
-        first = await tried(service, "bad")
-        state = service.states["gateway"]
-        assert (first.outcome, first.doubt, state.verdict) == (Outcome.CLOSED, Doubt.ONCE, Verdict.HEALTHY)
-        assert state.last is not None
-        lines = explain(state.last, state.target, state.verdict).evidence
-        said = next(line for line in lines if line.startswith("bad (bad 1.2.3 on Python 3."))
-        assert "it counts if the next try fails too" in said
-        after = await in_verdict(service, Verdict.CLIENT_FAULT, within=30.0)
-        second = after.client_probes["bad"]
-        assert second.result.doubt is None
-        assert second.at - state.client_probes["bad"].at >= state.target.interval
-        assert after.probes[Layer.CLIENT, "bad"] == 2
-        assert after.connections == gateway.recorder.opened
-        assert gateway.recorder.open_most == 1
-
-
-async def test_a_gateway_whose_sessions_stall_while_a_client_is_tried_is_blamed_and_nothing_once_it_recovers(
-    tmp_path: Path,
-) -> None:
-    """Its handshake goes on: only a whole probe of the wire can tell."""
-    mark = tmp_path / "connected"
-    waits = f"open({str(mark)!r}, 'w').close(); time.sleep(1.0); raise ValueError('no answer')"
-    target_of = partial(at, interval=6.0)
-    async with (
-        Gateway("ok") as gateway,
-        watching(tmp_path, target_of(gateway, "good"), good=connects(waits)) as service,
-    ):
-        await until(mark.exists)
-        await gateway.set_mode("requests_unanswered")
-        result = await tried(service, "good")
-        assert service.states["gateway"].verdict is Verdict.SESSION_STALLED
-        assert (result.outcome, result.doubt) == (Outcome.CRASHED, Doubt.WIRE)
-        await gateway.set_mode("ok")
-        state = await in_verdict(service, Verdict.HEALTHY)
-        assert state.client_probes["good"].result is result
-        assert Verdict.CLIENT_FAULT not in [change.verdict for change in state.changes]
-
-
 async def test_a_client_is_not_started_while_the_wire_fails(tmp_path: Path) -> None:
     async with Gateway("silent") as gateway, watching(tmp_path, at(gateway, "good"), good=connects()) as service:
         result = await tried(service, "good")
@@ -214,26 +158,6 @@ async def test_a_client_that_cannot_be_started_says_nothing_of_the_target(tmp_pa
         assert "no_such" in (status.problem or "")
 
 
-async def test_a_slow_import_holds_up_no_probe_of_the_wire(tmp_path: Path) -> None:
-    async with Gateway("ok") as gateway:
-        target = at(gateway, "good", interval=0.2, deadline=0.1)
-        async with watching(tmp_path, target, good="time.sleep(1.5)") as service:
-            await asyncio.sleep(1.3)
-            assert service.states["gateway"].probes[Layer.PORT, ""] >= 5
-
-
-async def test_a_client_that_hangs_lets_the_wire_be_probed_in_time(tmp_path: Path) -> None:
-    """Its interval is shorter than the client's deadline: the probe takes the target, and nothing expires."""
-    async with Gateway("ok") as gateway:
-        target = at(gateway, "bad", interval=1.0, deadline=0.6)
-        async with watching(tmp_path, target, bad=connects(HANGS)) as service:
-            await asyncio.sleep(6.0)
-            state = service.states["gateway"]
-            assert state.probes[Layer.PORT, ""] >= 5
-            assert state.verdict is Verdict.HEALTHY  # a timeout after so short a time does not count
-            assert gateway.recorder.open_most == 1
-
-
 async def test_a_probe_of_the_wire_waits_for_no_client_whose_time_is_over() -> None:
     async with Gateway("ok") as gateway, asyncio.timeout(PATIENCE):
         lock, target = EndpointLock(Resolver()), at(gateway, deadline=1000.0)
@@ -247,26 +171,6 @@ async def test_a_probe_of_the_wire_waits_for_no_client_whose_time_is_over() -> N
 async def hang() -> ClientProbe:
     await asyncio.Event().wait()
     raise AssertionError
-
-
-async def test_a_hang_within_its_own_deadline_is_a_failure_and_names_the_stage(tmp_path: Path) -> None:
-    async with (
-        Gateway("ok") as gateway,
-        watching(tmp_path, at(gateway, "bad", interval=8.0), bad=connects(HANGS)) as service,
-    ):
-        state = await in_verdict(service, Verdict.CLIENT_FAULT, within=45.0)
-        assert state.client_probes["bad"].result.outcome is Outcome.TIMEOUT
-        assert state.client_probes["bad"].result.stage is Stage.CONNECT
-
-
-async def test_a_hang_at_a_target_probed_more_often_than_a_try_may_take_is_a_failure_too(tmp_path: Path) -> None:
-    """The try is over before the probe of the wire, which waits for it, ends it: of that nothing would be said."""
-    spec = {"bad": ClientSpec("bad", "fake", deadline=20.0)}
-    async with Gateway("ok") as gateway, watching(tmp_path, bad=connects(HANGS)) as service:
-        await service.apply([at(gateway, "bad", interval=6.0, deadline=3.0)], spec)
-        result = await tried(service, "bad", within=30.0)
-        assert (result.outcome, result.stage, result.doubt) == (Outcome.TIMEOUT, Stage.CONNECT, Doubt.ONCE)
-        assert gateway.recorder.open_most == 1
 
 
 async def test_one_process_serves_many_targets_and_ends_with_the_service(tmp_path: Path) -> None:
