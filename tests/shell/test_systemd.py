@@ -240,6 +240,7 @@ def test_the_sandbox_of_the_tests_refuses_what_the_unit_refuses() -> None:
 
 
 @needs_analyze
+@pytest.mark.slow
 async def test_what_the_unit_permits_is_enough_for_every_library() -> None:
     for name in CLIENTS:
         make_client(name)  # without it skip, in CI fail
