@@ -13,7 +13,7 @@ One tick of one target, from the socket to the page:
 
 The other packages:
 
-    config       the YAML file or the environment to Target and ClientSpec
+    config       the YAML file, the environment and discovered lists to Target and ClientSpec
     protocol     bytes to messages and back; no sockets
     simulator    a TWS with a chosen fault, for tests, `simulate` and `demo`
     model        the values that all packages share: enums, Target and ClientSpec, LayerResult and Report
