@@ -58,6 +58,14 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         await worker.stop()
 
 
+UNKNOWN = """
+
+def time_comes(observer):
+    observer.error(505, "Fatal Error: Unknown message id.")
+    threading.Timer(0.3, observer.reach, ("time", 1)).start()
+"""
+
+
 async def probe(worker: Worker, deadline: float = PATIENCE) -> WorkerResult:
     return await worker.probe("127.0.0.1", 1, 9001, deadline, spacing=0.0)
 
@@ -136,6 +144,12 @@ async def test_a_library_that_has_the_whole_reply_and_stays_stuck_is_not_waited_
         result = (await worker.probe("h", 1, 1, deadline=1000.0)).result
     assert (result.outcome, result.stage, result.cause) == (Outcome.TIMEOUT, Stage.CONNECT, None)
     assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"
+
+
+async def test_a_message_that_a_library_does_not_know_ends_nothing(make: Make) -> None:
+    """The library itself calls that error 505 and reads on."""
+    result = (await probe(make("Session.ask_time = lambda self: time_comes(self.observer)" + UNKNOWN))).result
+    assert (result.outcome, result.code) == (Outcome.OK, None)
 
 
 async def test_a_close_that_hangs_does_not_spoil_the_result(make: Make) -> None:
