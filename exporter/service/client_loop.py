@@ -13,7 +13,7 @@ import contextlib
 import heapq
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -108,7 +108,11 @@ class ClientLoop:
             return record(skip(client))
         await self._shift()
         lease = None
-        started = partial(shared.states.begin_client, target.name, client.spec.name, client.installed)
+        started: Callable[[], object] = partial(
+            shared.states.begin_client, target.name, client.spec.name, client.installed
+        )
+        if lowered is not None:  # our usual hello is unanswered before it and after it: no library did that
+            started = _nothing
         try:
             async with shared.endpoints.lease((target.host, target.port), until) as lease:
                 probing = probe_client(
@@ -179,3 +183,7 @@ class ClientLoop:
         state = self._shared.states[self._target.name]
         answering = state.last is not None and (answered(state.last) or state.lower_hello is not None)
         return answering and not expired(state, time.time())
+
+
+def _nothing() -> None:
+    """Record no beginning."""

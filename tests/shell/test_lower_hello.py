@@ -126,3 +126,8 @@ async def test_the_service_tries_the_libraries_there_and_shows_that_they_get_thr
         assert state.verdict is Verdict.CLOSED_BEFORE_HANDSHAKE
         assert state.last is not None
         assert any("ib_insync got through" in line for line in explanation(state, state.last).evidence)
+        ticks = state.probes[Layer.HANDSHAKE, ""]
+        async with asyncio.timeout(PATIENCE):
+            await service.wait_for(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] > ticks + 1)
+        state = service.states["gateway"]
+        assert (state.verdict, state.falls.by_client) == (Verdict.CLOSED_BEFORE_HANDSHAKE, {})
