@@ -47,8 +47,8 @@ class FileLists:
                 return
 
     def _look(self) -> Mapping[Path, Stamp]:
-        paths = {Path(path) for pattern in self._source.patterns for path in glob.glob(pattern)}  # noqa: PTH207 - absolute
-        paths |= {Path(pattern) for pattern in self._source.patterns if "*" not in pattern}
+        paths = {path for pattern in self._source.patterns for path in _matching(Path(pattern))}
+        paths |= {Path(pattern) for pattern in self._source.patterns if "*" not in Path(pattern).name}
         return stamps(sorted(paths)[: MOST_FILES + 1])
 
     def _read(self) -> Answer:
@@ -67,6 +67,11 @@ class FileLists:
                 good[path] = self._good.get(path, ())
         self._good = good
         return Answer(tuple(entry for entries in good.values() for entry in entries), "; ".join(failures) or None)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """The files of the pattern's directory, whose own name is no pattern, that match its last part."""
+    return [Path(path) for path in glob.glob(f"{glob.escape(str(pattern.parent))}/{pattern.name}")]  # noqa: PTH207 - a pattern
 
 
 def _read_list(path: Path) -> tuple[Entry, ...]:

@@ -126,6 +126,15 @@ async def test_the_targets_of_all_files_are_watched_beside_those_of_the_configur
         assert found.names == ["10.0.0.5:5", "own"]
 
 
+async def test_a_directory_whose_name_looks_like_a_pattern_is_that_directory(tmp_path: Path) -> None:
+    folder = tmp_path / "[a]*?"
+    (folder / "lists").mkdir(parents=True)
+    (tmp_path / "ab").mkdir()
+    write(folder / "lists" / "a.json", group("10.0.0.1:1"))
+    async with fleet(folder, FILES) as found:
+        assert found.names == ["10.0.0.1:1"]
+
+
 async def test_a_file_that_is_broken_keeps_its_last_list_and_the_others_go_on(tmp_path: Path, lists: Path) -> None:
     write(lists / "a.json", group("10.0.0.1:1"))
     write(lists / "b.json", group("10.0.0.2:2"))
