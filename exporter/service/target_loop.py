@@ -62,7 +62,17 @@ class TargetLoop:
         self._examining = asyncio.Lock()
 
     async def run(self) -> None:
-        """Run the tasks of the target until cancelled; then end the watch in order."""
+        """Run the tasks of the target until cancelled; an interval after a fault of ours ended one, begin again."""
+        while True:
+            try:
+                await self._run_tasks()
+            except* Exception as faults:  # noqa: BLE001 - any of our own: the target must not stay unprobed
+                self._shared.states.record_fault(self._target, time.time(), faults.exceptions[0])
+            await asyncio.sleep(self._target.interval)
+            self.due = asyncio.get_running_loop().time()
+
+    async def _run_tasks(self) -> None:
+        """Run the tasks until one fails or all are cancelled; then end the watch in order."""
         target = self._target
         try:
             async with asyncio.TaskGroup() as group:

@@ -13,10 +13,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from exporter.probes.download import download
+from exporter.probes.launcher_log import LogFollower
+from exporter.probes.resolver import Resolver
+from exporter.service.endpoint_lock import EndpointLock
+from exporter.service.shared import Shared
+from exporter.service.states import TargetStates
+from exporter.service.watch import HEARTBEAT_TIMINGS
+
 PATIENCE = 120.0  # seconds after which a test gives up; it never says how quick something must be
 # The caller's environment without a target and without client libraries.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("IB_", "IBKR_"))}
 CLEAN["IBKR_EXPORTER_CLIENTS_DIR"] = "/nonexistent"
+
+
+def shared_of(
+    states: TargetStates,
+    *,
+    resolver: Resolver | None = None,
+    on_tick: Callable[[float, int], None] = lambda _, __: None,
+) -> Shared:
+    """Return what target loops share, for one target loop without the rest of the service."""
+    return Shared(
+        states=states,
+        endpoints=EndpointLock(Resolver()),
+        resolver=resolver or Resolver(),
+        slots=asyncio.Semaphore(2),
+        timings=HEARTBEAT_TIMINGS,
+        open_log=LogFollower,
+        on_tick=on_tick,
+        download=lambda target, resolver, abandoned: download(target, resolver, abandoned=abandoned),
+    )
 
 
 async def until(condition: Callable[[], object], within: float = PATIENCE) -> None:

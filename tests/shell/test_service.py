@@ -14,12 +14,14 @@ import pytest
 from exporter.model import Hello, Layer, Mode, Report, Target, Verdict
 from exporter.probes.launcher_log import LogFollower, Snapshot
 from exporter.service.service import Service
+from exporter.service.states import TargetStates
+from exporter.service.target_loop import TargetLoop
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.state.exporter import ExporterState
-from exporter.state.target import PAUSE
-from tests.shell.support import PATIENCE, until
+from exporter.state.target import PAUSE, TargetState
+from tests.shell.support import PATIENCE, shared_of, until
 
 pytestmark = pytest.mark.turned_clock
 
@@ -46,6 +48,28 @@ async def opened(gateway: Gateway, number: int) -> None:
 
 async def ended(gateway: Gateway) -> None:
     await until(lambda: not gateway.recorder.open_now)
+
+
+async def test_a_target_whose_task_died_of_a_fault_of_ours_is_probed_again_after_an_interval() -> None:
+    ticks: list[int] = []
+
+    def break_once(_: float, skipped: int) -> None:
+        ticks.append(skipped)
+        if len(ticks) == 1:
+            msg = "a fault of ours after a tick"
+            raise RuntimeError(msg)
+
+    states, now = TargetStates(), asyncio.get_running_loop().time()
+    async with Gateway("ok") as gateway:
+        target = at(gateway)
+        states.put(TargetState(target))
+        loop = asyncio.create_task(TargetLoop(target, (), shared_of(states, on_tick=break_once), now, now).run())
+        await until(lambda: loop.done() or len(ticks) > 2)
+        assert not loop.done()
+        verdicts = [change.verdict for change in states["gateway"].changes]
+        assert verdicts[-2:] == [Verdict.PROBE_BROKEN, Verdict.HEALTHY]
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
 
 
 async def test_a_verdict_follows_the_gateway_tick_by_tick() -> None:

@@ -9,19 +9,14 @@ import pytest
 from exporter.cli.diagnose import examine
 from exporter.metrics.exposition import exposition
 from exporter.model import AddressFamily, Layer, Mode, Target, Verdict
-from exporter.probes.download import download
-from exporter.probes.launcher_log import LogFollower
 from exporter.probes.resolver import Address, Query, Resolver
 from exporter.probes.settings import probe_settings
 from exporter.protocol import protobuf, settings
 from exporter.protocol.settings import SettingsAnswer, compared, read_response
 from exporter.protocol.wire import Request
-from exporter.service.endpoint_lock import EndpointLock
 from exporter.service.service import Service
-from exporter.service.shared import Shared
 from exporter.service.states import TargetStates
 from exporter.service.target_loop import TargetLoop
-from exporter.service.watch import HEARTBEAT_TIMINGS
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.gateway_config import answer
 from exporter.simulator.messages import Message
@@ -32,7 +27,7 @@ from exporter.state.target import TargetState
 from exporter.verdict.explanation import explain
 from exporter.verdict.gateway_settings import remarks
 from exporter.verdict.rules import judge
-from tests.shell.support import PATIENCE, until
+from tests.shell.support import PATIENCE, shared_of, until
 
 pytestmark = pytest.mark.turned_clock
 
@@ -124,16 +119,7 @@ async def test_a_fault_of_ours_while_asking_ends_no_other_probe_of_the_target() 
         raise OSError(errno.EMFILE, "too many open files")
 
     states, now = TargetStates(), asyncio.get_running_loop().time()
-    shared = Shared(
-        states=states,
-        endpoints=EndpointLock(Resolver()),
-        resolver=Resolver(break_down),
-        slots=asyncio.Semaphore(2),
-        timings=HEARTBEAT_TIMINGS,
-        open_log=LogFollower,
-        on_tick=lambda _, __: None,
-        download=lambda target, resolver, abandoned: download(target, resolver, abandoned=abandoned),
-    )
+    shared = shared_of(states, resolver=Resolver(break_down))
     async with Gateway(setup=OPTED_IN) as gateway:
         target = at(gateway, host="localhost", address_family=AddressFamily.IPV4)
         states.put(TargetState(target))
