@@ -33,7 +33,14 @@ async def check(listen: str) -> int:
 @pytest.mark.parametrize(
     "web",
     ["rate_limit: {interval: 1ms, burst: 20}\n", TLS, PASSWORD, TLS + PASSWORD, MUTUAL % "TLS12", MUTUAL % "TLS13"],
-    ids=lambda text: text[:60] or "plain",
+    ids=[
+        "plain",
+        "tls",
+        "password",
+        "tls and password",
+        "mutual tls 1.2",
+        "mutual tls 1.3",
+    ],  # a salt differs each time
 )
 async def test_an_exporter_that_serves_is_healthy_whatever_its_web_configuration_asks_for(
     tmp_path: Path, web: str
