@@ -34,12 +34,20 @@ def moment(name: str, labels: str, metric: str) -> str:
     return f"{labels}\n  * on ({e.IDENTITY}) group_left () {metric}{held(name)}\n  or on ({e.IDENTITY}) {labels} * 0"
 
 
+# The targets of a second exporter (labelled standby where it is scraped) that the first one watches too, and is up. What it pages
+# for already goes on. Two Prometheus must take the same exporter's word, or their alerts would differ.
+STANDBY = (
+    f'(ibkr_target_info{{standby!=""}} and on (job, target) ibkr_target_info{{standby=""}}\n'
+    f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"Ibkr.+", alertstate="firing", standby!=""}})'
+)
+
+
 def verdict(name: str, matcher: str = "") -> Recording:
     """The present verdict, of those that match."""
     return Recording(
         name,
         "1 for the present verdict; as it was at the last scrape while the exporter cannot be scraped",
-        f"ibkr_verdict{matcher} == 1{held(name)}",
+        f"(ibkr_verdict{matcher} == 1\n  unless on ({e.IDENTITY}) {STANDBY}){held(name)}",
     )
 
 
