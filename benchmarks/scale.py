@@ -43,14 +43,18 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def measure(options: argparse.Namespace) -> Figures:
-    """Everything that was asked for."""
-    figures: Figures = {
+def begun() -> Figures:
+    """Where and when it is measured."""
+    return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores",
         "load_before": os.getloadavg()[0],
     }
+
+
+async def measure(options: argparse.Namespace, figures: Figures) -> None:
+    """Everything that was asked for."""
     async with Process.start(sys.executable, str(HERE / "many_gateways.py")) as gateways:
         gateways.port = int(await gateways.line())
         if "fleet" in options.parts:
@@ -65,8 +69,6 @@ async def measure(options: argparse.Namespace) -> Figures:
         if "probe" in options.parts:
             print("measuring: /probe", file=sys.stderr)
             figures["probe"] = await measure_probe(gateways, 5.0)
-    figures["load_after"] = os.getloadavg()[0]
-    return figures
 
 
 def main() -> int:
@@ -75,13 +77,16 @@ def main() -> int:
     if "probe" in options.parts and shutil.which(BLACKBOX) is None:
         print(f"{BLACKBOX} is missing: apt-get install {BLACKBOX}", file=sys.stderr)
         return 2
-    figures = asyncio.run(measure(options))
-    figures["bounds"] = verdicts(figures)
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "bench-scale.json").write_text(json.dumps(figures, indent=2) + "\n")
-    table = as_markdown(figures)
-    (options.output / "bench-scale.md").write_text(table)
-    print(table)
+    figures = begun()
+    try:
+        asyncio.run(measure(options, figures))
+    finally:  # half an hour of figures is not thrown away for the last part's failure
+        figures |= {"load_after": os.getloadavg()[0], "bounds": verdicts(figures)}
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "bench-scale.json").write_text(json.dumps(figures, indent=2) + "\n")
+        table = as_markdown(figures)
+        (options.output / "bench-scale.md").write_text(table)
+        print(table)
     return 0 if all(row["kept"] for row in figures["bounds"].values()) else 1
 
 
