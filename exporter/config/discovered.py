@@ -28,6 +28,10 @@ PARAM = "__param_"
 MOST_LABELS = 32  # names, over all targets of a source: each is on every line of ibkr_target_info
 LONGEST = 256  # characters of a label's value
 NONE = "none"
+REPEATED = (
+    "the list names this gateway before, with other labels",
+    "List it once, or give each its own __param_name and __param_client_ids",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,14 @@ def resolve_entries(
         key = (entry.address, entry.labels.get(PARAM + "name", ""))
         faults: list[Problem] = []
         target = _target(entry, rules, faults)
-        rejected += target is None
-        target = before.get(key) if target is None else _with_labels(target, entry, names, faults)
+        if target is None:
+            rejected += 1
+            if key in before:
+                targets.setdefault(key, before[key])
+        elif targets.setdefault(key, labelled := _with_labels(target, entry, names, faults)) != labelled:
+            rejected += 1
+            faults.append(Problem(entry.source, None, None, entry.place, *REPEATED))
         problems += faults
-        if target is not None:
-            targets.setdefault(key, target)
     return Discovered(targets, tuple(problems), rejected)
 
 

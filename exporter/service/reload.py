@@ -20,6 +20,7 @@ from exporter.service.service import Service
 Load = Callable[[], Config]
 
 POLL = 2.0  # seconds between two looks at the files
+LOGGED = 20  # targets of one source that are logged; their number is logged too
 
 
 class Reloader:
@@ -63,6 +64,7 @@ class Reloader:
         targets = limit_watches(merged.targets, self._shares.watches)
         await self._service.apply(targets, written.clients, written.not_installed, end_suspensions=end_suspensions)
         self.config = replace(written, targets=merged.targets)
+        _log_clashes(merged.left_out, self._left_out)
         self._left_out = merged.left_out
         self._service.discovered(self._discovery.states(merged.left_out))
 
@@ -115,3 +117,15 @@ class Reloader:
     async def _stamps(self) -> Mapping[Path, Stamp]:
         files = list(self._files)
         return await in_daemon_thread(lambda: stamps(files), "look at the configuration") if files else {}
+
+
+def _log_clashes(clashes: Mapping[str, tuple[str, ...]], before: Mapping[str, tuple[str, ...]]) -> None:
+    """Log the targets of each source that cannot be had because of others, where they are not those of `before`."""
+    for source, texts in clashes.items():
+        if texts != before.get(source):
+            structlog.get_logger(__name__).warning(
+                "discovered targets are left out: others have their name or client ids",
+                config=source,
+                problems=list(texts[:LOGGED]),
+                number=len(texts),
+            )

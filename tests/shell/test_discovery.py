@@ -176,6 +176,19 @@ async def test_a_hundred_broken_lists_change_nothing_and_are_logged_once_each(tm
         assert all(found.service.states[name].target is target for name, target in before.items())
 
 
+async def test_targets_that_clash_with_others_are_logged_once(tmp_path: Path, lists: Path) -> None:
+    write(lists / "a.json", group("10.0.0.1:1", __param_name="own"))
+    with structlog.testing.capture_logs() as logs:
+        async with fleet(tmp_path, FILES + "targets: [{name: own, host: 10.0.0.9, port: 9}]\n") as found:
+            await found.refreshed()
+            write(lists / "a.json", group("10.0.0.1:1", __param_name="own"), group("10.0.0.2:2"))
+            await found.refreshed()
+            await until(lambda: found.names == ["10.0.0.2:2", "own"])
+    [log] = [log for log in logs if log["event"].startswith("discovered targets are left out")]
+    assert (log["config"], log["number"]) == ("file_sd_configs[0]", 1)
+    assert log["problems"][0].startswith("10.0.0.1:1: there is a target named own in the configuration file")
+
+
 async def test_a_pattern_without_any_file_is_a_failure_and_an_empty_list_is_not(tmp_path: Path, lists: Path) -> None:
     write(lists / "a.json", group("10.0.0.1:1"))
     async with fleet(tmp_path, FILES) as found:

@@ -227,6 +227,17 @@ def test_an_entry_with_a_fault_is_left_out_alone(address: str, labels: Mapping[s
     assert (text in problem(found), found.rejected) == (True, 1), found.problems
 
 
+def test_an_address_that_a_list_has_twice_is_one_target_and_reported_where_the_labels_differ() -> None:
+    first, same = Entry("x.json", "[0]", "10.0.0.1:7497", {}), Entry("x.json", "[1]", "10.0.0.1:7497", {})
+    other = Entry("x.json", "[2]", "10.0.0.1:7497", {"__param_account": "DU1234567"})
+
+    alike, found = resolved((first, same)), resolved((first, same, other))
+
+    assert (len(alike.targets), alike.rejected, alike.problems) == (1, 0, ())
+    assert [target.account for target in found.targets.values()] == [None]
+    assert (found.rejected, problem(found).startswith("x.json: [2]: the list names this gateway before")) == (1, True)
+
+
 def test_an_entry_with_a_fault_leaves_the_target_that_it_was() -> None:
     before = resolved(entries("10.0.0.1:7497", __param_account="DU1234567"))
 
