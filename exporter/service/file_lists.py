@@ -16,21 +16,36 @@ from exporter.service.background import in_background
 from exporter.service.lists import Answer
 
 POLL = 2.0  # seconds between two looks at the files
+TIMEOUT = 30.0  # seconds for all files; those of a network may hang
 MOST_FILES = 1000
+PIPE = "this is no regular file", "Write the list into a file"
 
 
 class FileLists:
     """The files of one source. What a file last held counts until it can be read again, or is gone."""
 
-    def __init__(self, source: FileSource, poll: float = POLL) -> None:
+    def __init__(self, source: FileSource, poll: float = POLL, timeout: float = TIMEOUT) -> None:
         self._source = source
         self._poll = poll
+        self._timeout = timeout
+        self._reading: asyncio.Task[Answer] | None = None  # under way; a hanging file costs one thread
         self._used: Mapping[Path, Stamp] = {}
         self._good: dict[Path, tuple[Entry, ...]] = {}
 
     async def read(self) -> Answer:
         """Read every file now."""
-        return await in_background(self._read, f"read {self._source.name}")
+        if self._reading is None:
+            self._reading = asyncio.create_task(in_background(self._read, f"read {self._source.name}"))
+        reading = self._reading
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await asyncio.shield(reading)
+        except TimeoutError:
+            return Answer(None, f"{self._source.where} cannot be read within {self._timeout:g} seconds")
+        finally:
+            if reading.done():
+                self._reading = None
+        return answer
 
     async def wait(self, asked: asyncio.Event) -> None:
         """Wait until a file has changed and stays so, until the interval is over, or until `asked`."""
@@ -41,6 +56,8 @@ class FileLists:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), min(self._poll, left))
                 return
+            if self._reading is not None:
+                continue
             now = await in_daemon_thread(self._look, f"look at {self._source.name}")
             settled, seen = now == seen, now
             if settled and now != self._used:
@@ -75,6 +92,8 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def _read_list(path: Path) -> tuple[Entry, ...]:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe waits for its writer
+        raise InvalidValue(*PIPE)
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)

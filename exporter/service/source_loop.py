@@ -17,6 +17,7 @@ from exporter.service.lists import Answer, Lists
 from exporter.state.discovery import SourceState, failed, succeeded
 
 LOGGED = 20  # problems of one list that are logged; their number is logged too
+PAUSE = 5.0  # seconds after a fault of ours
 Found = Mapping[tuple[str, str], Target]
 
 
@@ -24,9 +25,17 @@ class SourceLoop:
     """The targets that one source gives, in `found`, and what is known of it, in `state`."""
 
     def __init__(
-        self, source: Source, lists: Lists, rules: TargetRules, refreshed: Callable[[bool], Awaitable[None]]
+        self,
+        source: Source,
+        lists: Lists,
+        rules: TargetRules,
+        refreshed: Callable[[bool], Awaitable[None]],
+        pause: float = PAUSE,
     ) -> None:
-        """`refreshed` is awaited after each refresh; its argument says whether the targets have changed."""
+        """`refreshed` is awaited after each refresh; its argument says whether the targets have changed.
+
+        `pause` seconds follow where that fails.
+        """
         mechanism = source.name.partition("_")[0]
         self.source = source
         self.found: Found = {}
@@ -34,6 +43,7 @@ class SourceLoop:
         self._lists = lists
         self._rules = rules
         self._refreshed = refreshed
+        self._pause = pause
         self._entries: tuple[Entry, ...] = ()
         self._resolved = Discovered({})
         self._asked = asyncio.Event()
@@ -41,10 +51,16 @@ class SourceLoop:
 
     async def run(self) -> None:
         """Refresh until cancelled."""
+        changed = False
         while True:
-            changed = await self.refresh()
-            await self._refreshed(changed)
-            await self._lists.wait(self._asked)
+            try:
+                changed = await self.refresh() or changed
+                await self._refreshed(changed)
+                changed = False
+                await self._lists.wait(self._asked)
+            except Exception:  # noqa: BLE001 - ours; the next list is to be read, and what has changed to be put in force
+                self._log.exception("discovery failed", config=self.source.name)
+                await asyncio.sleep(self._pause)
             self._asked.clear()
 
     def refresh_soon(self) -> None:

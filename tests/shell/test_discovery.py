@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import json
+import os
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -21,14 +23,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.config import Config, load
 from exporter.config.discovered import resolve_entries
 from exporter.config.discovery import FileSource
+from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry
 from exporter.config.types import NO_RULES
 from exporter.model import Cause
 from exporter.probes.resolver import Address, Resolver, UnresolvedError
+from exporter.service import file_lists
 from exporter.service.file_lists import FileLists
+from exporter.service.lists import Answer
 from exporter.service.open_files import budget
 from exporter.service.reload import Reloader
 from exporter.service.service import Service
+from exporter.service.source_loop import SourceLoop
 from exporter.simulator.gateway import Gateway
 from exporter.state.discovery import SourceState
 from exporter.state.exporter import ExporterState
@@ -174,6 +180,59 @@ async def test_a_hundred_broken_lists_change_nothing_and_are_logged_once_each(tm
         state = await found.refreshed()
         assert state.successful
         assert all(found.service.states[name].target is target for name, target in before.items())
+
+
+async def test_a_pipe_among_the_files_is_refused_and_holds_up_no_other(tmp_path: Path, lists: Path) -> None:
+    write(lists / "a.json", group("10.0.0.1:1"))
+    os.mkfifo(lists / "b.json")
+    async with fleet(tmp_path, FILES) as found:
+        assert found.names == ["10.0.0.1:1"]
+        assert f"{lists / 'b.json'}: this is no regular file" in str(found.source.failure)
+
+
+async def test_a_file_that_hangs_is_a_failure_that_ends_with_it_and_costs_one_thread(
+    lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    files = FileLists(FileSource("hangs", (str(lists / "a.json"),), 0.01), poll=0.001, timeout=0.01)
+    write(lists / "a.json", group("10.0.0.1:1"))
+
+    def hang(paths: list[Path]) -> dict[Path, Stamp]:
+        released.wait(PATIENCE)
+        return dict(stamps(paths))
+
+    monkeypatch.setattr(file_lists, "stamps", hang)
+    for _ in range(5):
+        assert (await files.read()).failure == f"{lists}/a.json cannot be read within 0.01 seconds"
+        await files.wait(asyncio.Event())
+    assert sum(thread.name.endswith("hangs") for thread in threading.enumerate()) == 1
+    released.set()
+    await until(lambda: not any(thread.name.endswith("hangs") for thread in threading.enumerate()))
+    assert [entry.address for entry in (await files.read()).entries or ()] == ["10.0.0.1:1"]
+
+
+async def test_targets_that_could_not_be_put_in_force_are_put_in_force_after_a_pause() -> None:
+    told: list[bool] = []
+
+    class Once:
+        async def read(self) -> Answer:
+            return Answer((Entry("x", "[0]", "10.0.0.1:1", {}),))
+
+        async def wait(self, _: asyncio.Event) -> None:
+            await asyncio.Event().wait()
+
+    async def refreshed(changed: bool) -> None:  # noqa: FBT001 - called by position
+        told.append(changed)
+        if len(told) == 1:
+            msg = "can't start new thread"
+            raise RuntimeError(msg)
+
+    loop = SourceLoop(FileSource("x", ("a.json",), 1.0), Once(), NO_RULES, refreshed, pause=0.0)
+    running = asyncio.create_task(loop.run())
+    await until(lambda: len(told) > 1 or running.done())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert told == [True, True]
 
 
 async def test_targets_that_clash_with_others_are_logged_once(tmp_path: Path, lists: Path) -> None:
