@@ -25,6 +25,7 @@ TESTS = {
     "port": "TCP connect",
     "handshake": "API handshake",
     "session": "API session",
+    "download": "Account download",
 }
 
 

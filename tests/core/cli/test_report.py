@@ -5,7 +5,7 @@ from io import BytesIO, TextIOWrapper
 import pytest
 from rich.console import Console
 
-from exporter.cli.report import print_report
+from exporter.cli.report import print_report, rows_of
 from exporter.model import Cause, InstalledVersion, Layer, LayerResult, Mode, Outcome, Report, Stage, Target, Verdict
 
 PAPER = Target("paper", "127.0.0.1", 7497, Mode.PAPER)
@@ -83,6 +83,13 @@ def test_a_wide_terminal_shows_a_table_and_a_narrow_one_the_same_below_each_othe
         "API handshake: ✗ timeout, 1.0 s",
         "  our own socket",
     ]
+
+
+@pytest.mark.parametrize("layer", [layer for layer in Layer if layer is not Layer.CLIENT])
+def test_every_layer_of_our_own_has_a_name_in_the_table(layer: Layer) -> None:
+    (row,) = rows_of([LayerResult(layer=layer, outcome=Outcome.OK)])
+    assert row.test
+    assert row.library == "our own socket"
 
 
 def test_what_a_library_said_cannot_command_the_terminal() -> None:
