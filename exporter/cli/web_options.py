@@ -46,6 +46,6 @@ def with_web_options(
     if external_url is not None:
         url = parse_external_url(external_url)
         config = replace(config, external_url=url, route_prefix=route_prefix(url, prefix))
-    if prefix is not None:
+    if prefix:
         config = replace(config, route_prefix=parse_route_prefix(prefix))
     return config

@@ -24,7 +24,7 @@ from exporter.config.checks import (
 )
 from exporter.config.endpoint import parse_listen
 from exporter.config.maintenance_windows import load_zone
-from exporter.config.web_url import parse_external_url, parse_route_prefix
+from exporter.config.web_url import check_route_prefix, parse_external_url
 
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
 NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
@@ -190,5 +190,5 @@ ListenAddresses = Annotated[
 ExternalUrl = Annotated[
     str, AfterValidator(checked(parse_external_url)), Field(examples=["https://monitor.example/ibkr"])
 ]
-RoutePrefix = Annotated[str, AfterValidator(checked(parse_route_prefix)), Field(examples=["/ibkr", "/"])]
+RoutePrefix = Annotated[str, AfterValidator(checked(check_route_prefix)), Field(examples=["/ibkr", "/"])]
 Network = Annotated[str, AfterValidator(checked(_network)), Field(examples=["10.0.0.0/8", "fd00::/8"])]

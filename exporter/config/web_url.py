@@ -37,6 +37,12 @@ def parse_route_prefix(text: str) -> str:
     return f"/{path}" if path else ""
 
 
+def check_route_prefix(text: str) -> str:
+    """The text itself, if it is a prefix: an empty one says less than a slash. Raises InvalidValue."""
+    parse_route_prefix(text)
+    return text
+
+
 def route_prefix(external_url: str, written: str | None) -> str:
-    """The prefix of the routes: the one that is `written`, or the path of the external URL."""
-    return parse_route_prefix(urlsplit(external_url).path if written is None else written)
+    """The prefix of the routes: the one that is `written`, or the path of the external URL. Empty counts as unset."""
+    return parse_route_prefix(written or urlsplit(external_url).path)

@@ -23,6 +23,8 @@ def test_each_address_is_served_once() -> None:
     [
         ("https://option.example/b/", None, ("https://option.example/b", "/b")),
         ("https://option.example/b", "/", ("https://option.example/b", "")),
+        ("https://option.example/b", "", ("https://option.example/b", "/b")),
+        (None, "", ("https://file.example/a", "/a")),
         (None, "c", ("https://file.example/a", "/c")),
     ],
 )

@@ -288,6 +288,7 @@ def test_several_addresses_to_listen_on_are_a_list_or_have_commas_between_them(t
         ("{external_url: 'http://[::1]:80'}", ""),
         ("{external_url: 'https://m.example/a/b/'}", "/a/b"),
         ("{external_url: 'https://m.example/a', route_prefix: /}", ""),
+        ("{external_url: 'https://m.example/a', route_prefix: ''}", "/a"),
         ("{external_url: 'https://m.example/a', route_prefix: b//}", "/b"),
         ("{route_prefix: //c}", "/c"),
     ],
