@@ -26,7 +26,7 @@ from exporter.model import Target
 
 PARAM = "__param_"
 MOST_LABELS = 32  # names, over all targets of a source: each is on every line of ibkr_target_info
-LONGEST = 256  # characters of a label's value
+LONGEST = 256  # characters of a label's name, and of its value
 NONE = "none"
 REPEATED = (
     "the list names this gateway before, with other labels",
@@ -204,7 +204,7 @@ def _with_labels(target: Target, entry: Entry, names: set[str], faults: list[Pro
         if problem is None and name not in names and len(names) >= MOST_LABELS:
             problem = f"there are more than {MOST_LABELS} label names", "Leave out those that no query needs"
         if problem is not None:
-            faults.append(Problem(entry.source, None, None, f"{entry.place} {name}", *problem))
+            faults.append(Problem(entry.source, None, None, f"{entry.place} {name[:LONGEST]}", *problem))
             continue
         names.add(name)
         labels[name] = value
@@ -212,6 +212,9 @@ def _with_labels(target: Target, entry: Entry, names: set[str], faults: list[Pro
 
 
 def _label_problem(name: str, value: str) -> tuple[str, str] | None:
+    for what, text in (("name", name), ("value", value)):
+        if len(text) > LONGEST:
+            return f"the {what} has more than {LONGEST} characters", "Shorten it"
     if name.startswith(PARAM):
         near = suggestion(name.removeprefix(PARAM), list(KEYS))
         return "a target has no such key", near or f"Known are {', '.join(KEYS)}"
@@ -219,8 +222,6 @@ def _label_problem(name: str, value: str) -> tuple[str, str] | None:
         return "this is not a label name", "Use letters, digits and underscores, and no digit first"
     if name in RESERVED_LABELS:
         return "the exporter or Prometheus has this label itself", "Choose another name"
-    if len(value) > LONGEST:
-        return f"the value has more than {LONGEST} characters", "Shorten it"
     if any("\ud800" <= character <= "\udfff" for character in value):
         return "the value is not text: it has half of a surrogate pair", "Write the whole character"
     return None

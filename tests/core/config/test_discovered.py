@@ -253,6 +253,14 @@ def test_an_entry_with_a_fault_leaves_the_target_that_it_was() -> None:
         "169.254.169.254",
         "[::ffff:169.254.169.254]",
         "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[::169.254.169.254]",
+        "[fd00:ec2::254]",
+        "[fd20:ce::254]",
+        "[::ffff:100.100.100.200]",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
         "[2002:a9fe:a9fe::1]",
         "[fe80::1]",
         "0.0.0.0",
@@ -288,6 +296,12 @@ def test_where_networks_are_allowed_to_probe_a_list_may_name_no_other_address_an
     assert all("is no address in a network of probe.allow" in str(text) for text in found.problems)
 
 
+def test_this_machine_may_be_named() -> None:
+    found = resolved(entries("127.0.0.1:7497")), resolved(entries("[::1]:7497"))
+
+    assert [len(each.targets) for each in found] == [1, 1]
+
+
 @given(st.ip_addresses())
 def test_every_address_is_forbidden_or_not_also_where_it_is_within_an_ipv6_one(address: Any) -> None:
     if address.version == 4:
@@ -303,7 +317,8 @@ def test_every_address_is_forbidden_or_not_also_where_it_is_within_an_ipv6_one(a
         ("größe", "x", "this is not a label name"),
         ("target", "x", "has this label itself"),
         ("job", "x", "has this label itself"),
-        ("long", "x" * (LONGEST + 1), "more than 256 characters"),
+        ("long", "x" * (LONGEST + 1), "the value has more than 256 characters"),
+        ("x" * (LONGEST + 1), "x", "the name has more than 256 characters"),
         ("half", "\ud800", "surrogate"),
         ("__param_acount", "DU1234567", 'Did you mean "account"?'),
         ("__param_launcher_log", "/etc/passwd", "a target has no such key"),
