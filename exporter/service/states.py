@@ -213,7 +213,7 @@ class TargetStates(Mapping[str, TargetState]):
         before = self._states[name]
         handshake = report.layer(Layer.HANDSHAKE)
         server = handshake.server if handshake is not None and handshake.ok else None
-        state = replace(count(before, report, ()), lower_hello=server)
+        state = replace(before, connections=before.connections + report.connections, lower_hello=server)
         if state.last is not None and hello_unanswered(state.last):
             state = replace(state, last=replace(state.last, lower_hello=server))
         self.put(state)

@@ -29,7 +29,10 @@ def fold_client(state: TargetState, probe: ClientProbe) -> TargetState:
 
 
 def _counted(state: TargetState, probe: ClientProbe) -> TargetState:
-    """The client probe and the handshake before it, kept and counted."""
+    """The client probe and the handshake before it, kept and counted.
+
+    A handshake with a lower hello than the target's own says nothing about that one: its connections alone count.
+    """
     name, result = probe.result.client or "", probe.result
     counted = replace(
         state,
@@ -38,7 +41,9 @@ def _counted(state: TargetState, probe: ClientProbe) -> TargetState:
         conflicts=state.conflicts + probe.conflicts,
         client_times=_observed(state.client_times, name, result),
     )
-    if probe.before is not None:
+    if probe.before is not None and state.lower_hello is not None:
+        counted = replace(counted, connections=counted.connections + probe.before.connections)
+    elif probe.before is not None:
         counted = count(counted, probe.before, probe.before.results)
     if result.outcome is Outcome.SKIPPED:
         return counted

@@ -235,11 +235,11 @@ def _beginning(state: TargetState, report: Report) -> float:
 
 
 def _silence(before: Silence | None, report: Report) -> Silence | None:
-    """The silence up to the end of this report; a fault of our own does not end it."""
-    if report.fault is not None:
-        return before
+    """The silence up to the end of this report; a fault of our own does not end it, nor a report of a client alone."""
     handshake = report.layer(Layer.HANDSHAKE)
-    if handshake is None or handshake.cause not in UNANSWERED:
+    if report.fault is not None or handshake is None:
+        return before
+    if handshake.cause not in UNANSWERED:
         return None
     began = report.at if before is None else before.began
     return Silence(began, max(began, report.at + report.seconds))

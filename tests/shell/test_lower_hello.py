@@ -8,7 +8,7 @@ import pytest
 
 from exporter.cli.diagnose import examine
 from exporter.clients.pool import ClientPool
-from exporter.model import ClientSpec, Hello, Layer, Mode, Target, Verdict
+from exporter.model import ClientSpec, Hello, Layer, Mode, Outcome, Target, Verdict
 from exporter.probes.target import LOWER_SECONDS
 from exporter.service.service import Service
 from exporter.service.target_loop import LOWER_AFTER, LOWER_EVERY
@@ -17,6 +17,7 @@ from exporter.state.claims import explanation
 from exporter.state.exporter import ExporterState
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
+from tests.shell.clients_fakes import InLoopWorker
 from tests.shell.clients_real import make_client
 from tests.shell.support import PATIENCE, until
 
@@ -107,6 +108,26 @@ async def test_a_gateway_that_answers_no_hello_gets_one_connection_a_tick_and_fe
         assert gateway.recorder.open_most == 1
     usual, lower = b"v100..226", b"v100..176"
     assert hellos == [usual] * LOWER_AFTER + [lower] + [usual] * LOWER_EVERY + [lower]
+
+
+async def test_with_the_usual_timings_every_library_has_the_time_to_get_through_there() -> None:
+    clients = {name: ClientSpec(name, "fake") for name in ("one", "two", "three", "four")}
+
+    async def answer_two_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader, writer
+        await asyncio.sleep(1.2)
+
+    pool = ClientPool(lambda spec: InLoopWorker(spec.name, answer_two_requests))
+    async with Gateway("newest_hello_silent") as gateway, Service(ExporterState("test", "3"), pool=pool) as service:
+        await service.apply([at(gateway, interval=15.0, deadline=5.0, clients=tuple(clients))], clients)
+        async with asyncio.timeout(6 * 60.0):
+            await service.wait_for(lambda: service.states["gateway"].lower_hello is not None)
+            ticks = service.states["gateway"].probes[Layer.HANDSHAKE, ""]
+            await service.wait_for(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] > ticks + 8)
+        state = service.states["gateway"]
+    assert [state.client_probes[name].result.outcome for name in clients] == [Outcome.OK] * len(clients)
+    assert state.silence is not None
+    assert state.silence.seconds > 60.0
 
 
 @pytest.mark.real_clock

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics.exposition import exposition
-from exporter.model import Cause, Layer, Outcome, Report, Verdict
+from exporter.model import Cause, Layer, Outcome, Report, ServerHello, Verdict
 from exporter.state.claims import claims, current_verdict, expired
 from exporter.state.histogram import HANDSHAKE_BUCKETS, Histogram
 from exporter.state.target import (
@@ -23,6 +23,7 @@ from exporter.state.target import (
 from exporter.verdict.rules import judge
 from tests.core.states import (
     CLIENT_HUNG,
+    CLIENT_OK,
     HEALTHY,
     SESSION_OK,
     T0,
@@ -188,6 +189,15 @@ def test_an_answer_or_another_failure_ends_a_silence_and_a_fault_of_ours_does_no
     assert folded(silent(T0, 5.0), closed).silence is None
     broken = Report(target=TARGET.name, at=T0 + 20.0, seconds=0.1, results=(), fault="too many open files")
     assert folded(silent(T0, 5.0), broken).silence == folded(silent(T0, 5.0)).silence
+
+
+def test_a_handshake_with_a_lower_hello_is_no_answer_to_ours_and_only_its_connections_count() -> None:
+    lowered = replace(folded(silent(T0, 5.0)), lower_hello=ServerHello(176, ""))
+    state = tried(lowered, CLIENT_OK)
+    assert state.silence == lowered.silence
+    assert state.handshake_at is None
+    assert state.connections == lowered.connections + 2
+    assert state.probes[Layer.HANDSHAKE, ""] == lowered.probes[Layer.HANDSHAKE, ""]
 
 
 def test_the_last_handshake_that_worked_is_remembered_through_the_failures_after_it() -> None:
