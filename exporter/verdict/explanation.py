@@ -44,11 +44,18 @@ THIS_MACHINE = (
 )
 
 
+LOWER_MEANING = (
+    "The gateway is alive and answers programs that announce an older version of the API: leave it alone, and "
+    "let those that work go on. Programs that announce a newer one time out, as we do."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """A verdict in words, for one report of one target."""
 
     headline: str
+    meaning: str
     evidence: tuple[str, ...]
     actions: tuple[str, ...]
 
@@ -77,14 +84,16 @@ def explain(
     if port is not None:
         evidence.append(f"The gateway said that its API port is {port} from now on (error {PORT_RESET}).")
     added = context(verdict, target, report.at, login, since)
-    usual = (VERIFY,) if added.decisive else REMEDIES[verdict].actions
+    lower = tuple(_lower_versions(report, target))
+    usual = (VERIFY,) if added.decisive or lower else REMEDIES[verdict].actions
     moved = [] if port is None or port == target.port else [format_for(MOVED, target).format(new_port=port)]
     return Explanation(
         headline(report, target, verdict),
+        LOWER_MEANING if lower else REMEDIES[verdict].meaning,
         (*evidence, *added.evidence),
         (
             *moved,
-            *_lower_versions(report, target),
+            *lower,
             *_upgrades(report, verdict),
             *added.actions,
             *_download_cures(report, verdict),
@@ -178,7 +187,7 @@ def _lower_versions(report: Report, target: Target) -> Iterator[str]:
         versions = f"{offer.minimum}..{offer.maximum}"
         yield (
             f"Set api_versions: {versions} for this target: it, or a relay before it, does not stand our newest hello. "
-            "Then upgrade it."
+            "Upgrade it when its sessions can be spared."
         )
 
 

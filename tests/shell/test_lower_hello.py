@@ -44,6 +44,8 @@ async def test_diagnose_says_that_a_lower_hello_is_answered_and_which_key_to_set
     assert said.headline == f"{target.endpoint} answers a lower hello than ours: set api_versions"
     assert said.actions[0].startswith("Set api_versions: 100..176 for this target")
     assert "A lower hello, v100..176, was answered: server version 176." in said.evidence
+    assert "The gateway is alive" in said.meaning
+    assert not any("estart" in action for action in said.actions)  # that would end the sessions that work
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -15,7 +15,6 @@ from exporter.model import Layer, LayerResult, Outcome, Report, Target, Verdict
 from exporter.state.claims import claims, current_verdict, expired, expires_at
 from exporter.state.target import TargetState
 from exporter.text import elapsed, rfc3339, utc
-from exporter.verdict.actions import REMEDIES
 from exporter.verdict.evidence import time_taken
 from exporter.verdict.rules import Severity, severity
 from exporter.web.pages.status_json import since, words
@@ -151,8 +150,7 @@ def row(state: TargetState, now: float, window: float) -> Row:
 def card(state: TargetState, now: float, window: float) -> Card:
     """A target with what is wrong and what to do."""
     explained = words(state, now)
-    meaning = REMEDIES[current_verdict(state, now)].meaning
-    return Card(row(state, now, window), explained.headline, meaning, explained.evidence, explained.actions)
+    return Card(row(state, now, window), explained.headline, explained.meaning, explained.evidence, explained.actions)
 
 
 def worst_first(judged: Judgement) -> tuple[int, str]:

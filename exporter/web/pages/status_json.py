@@ -92,7 +92,7 @@ def words(state: TargetState, now: float) -> Explanation:
         f"{EXPIRY_INTERVALS} intervals ({EXPIRY_INTERVALS * target.interval:g} s) claims nothing any more."
     )
     actions = tuple(format_for(action, target) for action in remedy.actions)
-    return Explanation(format_for(remedy.headline, target), (evidence,), actions)
+    return Explanation(format_for(remedy.headline, target), remedy.meaning, (evidence,), actions)
 
 
 def since(state: TargetState, now: float) -> float | None:
