@@ -19,6 +19,7 @@ from exporter.verdict.client_blame import ClientProbe, confirm
 from exporter.verdict.client_round import with_clients
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENT_ID, CLIENTS, UNANSWERED, Played, make_client, play, play_all, played_once
+from tests.shell.clock import TurnedLoop
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -346,8 +347,9 @@ Wires = Mapping[str, tuple[Target, Report]]
 
 @pytest.fixture(scope="module")
 def wires() -> Wires:
-    """Our own probe of every mode, all at once."""
-    return asyncio.run(wire_of_all())
+    """Our own probe of every mode, all at once, by a clock that no busy machine makes late."""
+    with asyncio.Runner(loop_factory=TurnedLoop) as runner:
+        return runner.run(wire_of_all())
 
 
 class TestBesideTheWire:
