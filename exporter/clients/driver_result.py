@@ -82,7 +82,8 @@ def read_result(
     code = end.get("code") if end is not None else None
     if outcome is Outcome.OK and not detail:
         accounts = next((line["accounts"] for line in lines if isinstance(line.get("accounts"), int)), 0)
-        detail = f"{accounts} managed account{'s' if accounts != 1 else ''}, EUR.USD qualified"
+        downloaded = ", account downloaded" if any(name in DOWNLOAD_STAGES for name, _ in stages) else ""
+        detail = f"{accounts} managed account{'s' if accounts != 1 else ''}{downloaded}, EUR.USD qualified"
     return LayerResult(
         layer=Layer.CLIENT,
         outcome=outcome,

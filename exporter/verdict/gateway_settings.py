@@ -5,17 +5,25 @@ from collections.abc import Iterator
 from datetime import time
 
 from exporter.maintenance import RESTART
-from exporter.model import Target
+from exporter.model import Cause, Target
 from exporter.protocol.settings import SettingsAnswer
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# Why no settings came, by its cause (protocol/settings.py: SettingsAnswer).
+PROBLEMS = {
+    Cause.EOF: "the gateway ended the connection when it was asked",
+    Cause.RESET: "the gateway reset the connection when it was asked",
+    Cause.SILENCE: "the gateway does not answer the request",
+    "error 10357": "the gateway refuses to tell them to API clients (error 10357)",
+}
 NOON, LAST_HOUR, LAST_MINUTE = 12, 23, 59
 
 
 def remarks(answer: SettingsAnswer, target: Target) -> Iterator[str]:
     """Yield a line of evidence for each setting that explains a failure."""
     if answer.config is None:
-        yield f"The gateway's settings are not known: {answer.problem or 'no answer'}."
+        problem = PROBLEMS.get(answer.problem, answer.problem) or "no answer"
+        yield f"The gateway's settings are not known: {problem}."
         return
     values = answer.config.values
     if values.get("read_only_api"):

@@ -184,8 +184,19 @@ def test_nothing_here_can_change_a_setting() -> None:
     assert 109 not in {*Request, settings.REQUEST}
 
 
-def test_an_answer_that_is_missing_is_named() -> None:
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("eof", "the gateway ended the connection when it was asked"),
+        ("reset", "the gateway reset the connection when it was asked"),
+        ("silence", "the gateway does not answer the request"),
+        ("error 10357", "the gateway refuses to tell them to API clients (error 10357)"),
+        ("no session was begun for it", "no session was begun for it"),
+        ("", "no answer"),
+    ],
+)
+def test_an_answer_that_is_missing_is_named_in_words(problem: str, words: str) -> None:
     target = Target("t", "h", 1, Mode.PAPER)
-    assert list(remarks(SettingsAnswer(0.0, 1, problem="eof"), target)) == [
-        "The gateway's settings are not known: eof."
+    assert list(remarks(SettingsAnswer(0.0, 1, problem=problem), target)) == [
+        f"The gateway's settings are not known: {words}."
     ]

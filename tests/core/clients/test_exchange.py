@@ -97,6 +97,17 @@ def test_the_latest_line_of_a_probe_has_the_exchange_also_when_the_process_was_k
     )
 
 
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [(["positions", "executions"], ["account downloaded", "EUR.USD qualified"]), ([], ["EUR.USD qualified"])],
+)
+def test_what_a_library_did_says_whether_it_downloaded_the_account(stages: list[str], words: list[str]) -> None:
+    names = ["connected", "ready", "time", "accounts", *stages, "contract"]
+    lines = [{"stage": name, "seconds": 0.1} for name in names]
+    result = read_result("c", [*lines, {"accounts": 1}, {"end": "ok"}], 5.0, ExitStatus(killed=False, status=0), "")
+    assert result.detail == ", ".join(["1 managed account", *words])
+
+
 @pytest.mark.parametrize("entry", [None, [], ["sent"], ["shouted", "hello", 1, 1], ["sent", "hello", "1", 1], 7])
 def test_an_entry_of_another_form_is_left_out(entry: object) -> None:
     result = read_result(
