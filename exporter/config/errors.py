@@ -35,10 +35,10 @@ class Problem:
     def __str__(self) -> str:
         """`FILE:LINE: PATH: message. Remedy`, as compilers write it, so that editors can jump there."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return _shortened(": ".join(part for part in (place, self.path, f"{self.message}. {self.remedy}") if part))
+        return shortened(": ".join(part for part in (place, self.path, f"{self.message}. {self.remedy}") if part))
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """One line that is safe on a terminal, the middle of a long one left out."""
     line = printable(text)
     return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from exporter.config.checks import InvalidValue
 from exporter.config.discovery import FileSource
+from exporter.config.errors import shortened
 from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry, parse_list
 from exporter.config.value_files import open_failure
@@ -80,7 +81,7 @@ class FileLists:
             try:
                 good[path] = _read_list(path)
             except InvalidValue as fault:
-                failures.append(f"{path}: {fault}")
+                failures.append(f"{path}: {shortened(str(fault))}")
                 good[path] = self._good.get(path, ())
         self._good = good
         return Answer(tuple(entry for entries in good.values() for entry in entries), "; ".join(failures) or None)

@@ -19,6 +19,7 @@ from yarl import URL
 from exporter import __version__
 from exporter.config.checks import InvalidValue
 from exporter.config.discovery import HttpSource
+from exporter.config.errors import shortened
 from exporter.config.target_groups import LARGEST, Entry, parse_list
 from exporter.probes.threads import in_daemon_thread
 from exporter.service.background import in_background
@@ -50,7 +51,7 @@ class HttpLists:
                 )
                 self._raw = raw
         except InvalidValue as fault:
-            return Answer(None, str(fault))
+            return Answer(None, shortened(str(fault)))
         except TimeoutError:
             return Answer(None, f"{self._source.where} has not answered within the time limit")
         except aiohttp.ClientError as error:

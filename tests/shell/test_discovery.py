@@ -182,6 +182,12 @@ async def test_a_hundred_broken_lists_change_nothing_and_are_logged_once_each(tm
         assert all(found.service.states[name].target is target for name, target in before.items())
 
 
+async def test_what_a_broken_list_holds_does_not_fill_the_log_and_the_page(tmp_path: Path, lists: Path) -> None:
+    (lists / "a.json").write_text(json.dumps([{"x" * 100_000: 1}]))
+    async with fleet(tmp_path, FILES) as found:
+        assert len(str(found.source.failure)) < 1000
+
+
 async def test_a_pipe_among_the_files_is_refused_and_holds_up_no_other(tmp_path: Path, lists: Path) -> None:
     write(lists / "a.json", group("10.0.0.1:1"))
     os.mkfifo(lists / "b.json")
