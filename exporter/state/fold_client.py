@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from exporter.model import LayerResult, Outcome, Report
 from exporter.model.copies import replace
 from exporter.state.histogram import CLIENT_BUCKETS, Histogram
-from exporter.state.target import TargetState, count, kept, revise
+from exporter.state.kept_reports import kept
+from exporter.state.target import TargetState, count, revise
 from exporter.verdict.client_blame import ClientProbe
 from exporter.verdict.client_round import with_clients
 from exporter.verdict.rules import WORKING, judge

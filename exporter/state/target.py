@@ -13,6 +13,7 @@ from exporter.protocol.launcher_log import Login
 from exporter.protocol.settings import SettingsAnswer
 from exporter.state.falls import Falls
 from exporter.state.histogram import CONNECT_BUCKETS, HANDSHAKE_BUCKETS, Histogram
+from exporter.state.kept_reports import Judged, kept
 from exporter.state.suspension import WatchRelease
 from exporter.state.trend import Trend
 from exporter.state.watch_events import WatchState
@@ -22,7 +23,6 @@ from exporter.verdict.rules import WORKING, judge
 KEPT_REPORTS = 8
 KEPT_FAILURES = 12  # more than successes: people ask about failures
 KEPT_CHANGES = 40
-KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the last report names them all
 EXPIRY_INTERVALS = 3
 TIMED = (Layer.HANDSHAKE, Layer.CLIENT)  # the layers of which a day's times are kept
 WAITED = frozenset({Cause.SILENCE, Cause.UNFINISHED})  # causes of a probe that waited for its whole deadline
@@ -32,14 +32,6 @@ LEAST_DEADLINE = 1.0  # seconds of a probe that follows at once
 
 CounterKey = tuple[Layer, str]  # a layer, and a client or ""
 FailureKey = tuple[Layer, str, Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A report with its verdict."""
-
-    report: Report
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +201,6 @@ def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> 
 def has_suspensions(state: TargetState) -> bool:
     """A client rests, or something is suspended, until a reload at the latest."""
     return bool(state.falls.by_client) or state.falls.sessions_suspended or state.release.suspended
-
-
-def kept(report: Report, verdict: Verdict) -> Judged:
-    """A report with its verdict as it is kept beside the last one: without a long list of accounts."""
-    session = report.layer(Layer.SESSION)
-    facts = None if session is None else session.session
-    if session is None or facts is None or len(facts.accounts or ()) <= KEPT_ACCOUNTS:
-        return Judged(report, verdict)
-    brief = replace(session, session=replace(facts, accounts=None))
-    return Judged(
-        replace(report, results=tuple(brief if result is session else result for result in report.results)), verdict
-    )
 
 
 def cut_short(report: Report, deadline: float) -> bool:

@@ -5,7 +5,8 @@ import random
 from dataclasses import replace
 
 from exporter.model import Verdict
-from exporter.state.target import Change, Judged, TargetState
+from exporter.state.kept_reports import Judged, kept
+from exporter.state.target import Change, TargetState
 from exporter.state.trend import DAY, Trend
 from tests.core.states import CLIENT_HUNG, CLIENT_OK, NOW, TRADING, every_verdict, grown, in_verdict, tried
 from tests.core.states import target as target_of
@@ -68,8 +69,8 @@ def _at(state: TargetState, now: float) -> TargetState:
     """A state of the samples, as if it were made now."""
     later = now - NOW
 
-    def judged(kept: tuple[Judged, ...]) -> tuple[Judged, ...]:
-        return tuple(replace(each, report=replace(each.report, at=each.report.at + later)) for each in kept)
+    def judged(earlier: tuple[Judged, ...]) -> tuple[Judged, ...]:
+        return tuple(kept(replace(each.report, at=each.report.at + later), each.verdict) for each in earlier)
 
     return replace(
         state,

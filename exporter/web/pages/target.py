@@ -1,16 +1,17 @@
 """What the page of one target shows beside its card: tests, reports with their logs, counters, times, history."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from exporter.maintenance import open_windows, window_text
-from exporter.model import Cause, Layer, LayerResult, Outcome, Stamp, Target
+from exporter.model import Cause, Layer, LayerResult, Outcome, Report, Stamp, Target, Verdict
 from exporter.protocol.releases import release_of
 from exporter.state.claims import claims
 from exporter.state.histogram import Histogram
-from exporter.state.target import Judged, TargetState
+from exporter.state.kept_reports import Judged
+from exporter.state.target import TargetState
 from exporter.text import duration, elapsed
 from exporter.verdict.evidence import detail, stage_times, time_taken
 from exporter.verdict.rules import severity
@@ -106,12 +107,13 @@ class Details:
 def describe(state: TargetState, now: float) -> Details:
     """A target with all that its state holds. Failures that are among the recent reports are shown there only."""
     target, report = state.target, claims(state, now)
-    recent = {judged.report.at for judged in state.recent}
+    recent = _unpacked(state.recent)
+    shown = {report.at for report, _ in recent}
     return Details(
         card=card(state, now, common_window([state], now)),
         tests=tuple(_test(result, target) for result in report.results) if report else (),
-        reports=_newest(state.recent, target, now),
-        failures=_newest((judged for judged in state.failures if judged.report.at not in recent), target, now),
+        reports=_newest(recent, target, now),
+        failures=_newest([each for each in _unpacked(state.failures) if each[0].at not in shown], target, now),
         counts=_counts(state, now),
         times=(_times("TCP connect", state.connect), _times("API handshake", state.handshake)),
         plot=plot(state, now),
@@ -123,9 +125,8 @@ def describe(state: TargetState, now: float) -> Details:
     )
 
 
-def log_lines(judged: Judged, target: Target) -> tuple[str, ...]:
+def log_lines(report: Report, verdict: Verdict, target: Target) -> tuple[str, ...]:
     """A report as the lines of a log, one for each step."""
-    report = judged.report
     lines = [f"probe of {target.endpoint}, deadline {target.deadline:g} s, connections opened: {report.connections}"]
     for result in report.results:
         layer = f"{result.layer.value} {result.client}" if result.client else result.layer.value
@@ -133,7 +134,7 @@ def log_lines(judged: Judged, target: Target) -> tuple[str, ...]:
         lines.append(f"{layer}: {_ending(result)}")
     if report.fault:
         lines.append(f"our own fault: {report.fault}")
-    lines.append(f"verdict {judged.verdict.value} after {duration(report.seconds)}")
+    lines.append(f"verdict {verdict.value} after {duration(report.seconds)}")
     return tuple(lines)
 
 
@@ -186,17 +187,21 @@ def _version(result: LayerResult) -> str:
     return f"{result.installed.version}, Python {result.installed.python}" if result.installed else ""
 
 
-def _newest(kept: Iterable[Judged], target: Target, now: float) -> tuple[KeptReport, ...]:
+def _unpacked(kept: Iterable[Judged]) -> list[tuple[Report, Verdict]]:
+    return [(judged.report, judged.verdict) for judged in kept]
+
+
+def _newest(kept: Sequence[tuple[Report, Verdict]], target: Target, now: float) -> tuple[KeptReport, ...]:
     return tuple(
         KeptReport(
-            at=at(judged.report.at, now),
-            verdict=judged.verdict.value,
-            tone=severity(judged.verdict).value,
-            sign=SIGNS[severity(judged.verdict)],
-            took=duration(judged.report.seconds),
-            log=log_lines(judged, target),
+            at=at(report.at, now),
+            verdict=verdict.value,
+            tone=severity(verdict).value,
+            sign=SIGNS[severity(verdict)],
+            took=duration(report.seconds),
+            log=log_lines(report, verdict, target),
         )
-        for judged in reversed(tuple(kept))
+        for report, verdict in reversed(kept)
     )
 
 

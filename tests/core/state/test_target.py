@@ -7,8 +7,8 @@ from exporter.metrics.exposition import exposition
 from exporter.model import Cause, Layer, Outcome, Report, ServerHello, Verdict
 from exporter.state.claims import claims, current_verdict, expired
 from exporter.state.histogram import HANDSHAKE_BUCKETS, Histogram
+from exporter.state.kept_reports import KEPT_ACCOUNTS, kept
 from exporter.state.target import (
-    KEPT_ACCOUNTS,
     KEPT_CHANGES,
     KEPT_FAILURES,
     KEPT_REPORTS,
@@ -164,6 +164,15 @@ def test_only_the_last_report_names_the_accounts_of_an_adviser_with_thousands() 
     few = SESSION_OK.session.accounts
     assert [named(judged.report) for judged in state.recent] == [None, None, few, None]
     assert [named(judged.report) for judged in state.failures] == [few]  # the one that lacks the account
+
+
+def test_a_kept_report_is_the_report_in_a_fraction_of_its_memory() -> None:
+    for results in (HEALTHY, TRADING, SILENT):
+        whole = replace(report(results), fault="a bug", remarks=("a remark",), lower_hello=ServerHello(100, "now"))
+        judged = kept(whole, Verdict.HEALTHY)
+
+        assert judged.report == whole
+        assert len(judged.packed) < 500
 
 
 def silent(at: float, seconds: float) -> Report:
