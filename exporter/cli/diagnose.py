@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from exporter.clients.pool import ClientPool, PooledClient
 from exporter.clients.probe import EndpointLease, compare, probe_client, unusable
-from exporter.model import ClientSpec, Fall, Layer, LayerResult, Report, Target
+from exporter.model import ClientSpec, Fall, Layer, LayerResult, Outcome, Report, Target
 from exporter.probes.download import DEADLINE, download
 from exporter.probes.resolver import Resolver
 from exporter.probes.settings import DEADLINE as SETTINGS_DEADLINE
@@ -142,7 +142,12 @@ class Diagnosis:
     async def _probe_download(self) -> None:
         report = await download(self._target, self._resolver, min(DEADLINE, max(self._left(), 0.0)))
         self._connections += report.connections
-        self._download = report.results
+        self._download = tuple(
+            replace(result, detail=f"{result.detail}: {MORE}")
+            if result.outcome is Outcome.UNAVAILABLE and self._until is not None
+            else result
+            for result in report.results
+        )
 
     async def _probe_settings(self) -> None:
         answer = await probe_settings(self._target, self._resolver, min(SETTINGS_DEADLINE, max(self._left(), 0.0)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.diagnose import FAILING_BUDGET, NO_TIME, UNPROVEN, WIRE_SHARE, Progress, examine
+from exporter.cli.diagnose import FAILING_BUDGET, MORE, NO_TIME, UNPROVEN, WIRE_SHARE, Progress, examine
 from exporter.clients.pool import ClientPool
 from exporter.clients.probe import COMPARED
 from exporter.clients.worker import Worker, WorkerResult
@@ -26,7 +26,10 @@ from exporter.model import (
     Target,
     Verdict,
 )
+from exporter.protocol.download import PERMITTED
+from exporter.protocol.wire import Request
 from exporter.simulator.gateway import Gateway
+from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.client_blame import CONVINCING
 from exporter.verdict.rules import judge
 from tests.shell.clients_fakes import write_driver
@@ -191,6 +194,14 @@ async def test_a_library_that_downloads_the_account_has_its_own_deadline_for_it(
     assert worker.downloads
     assert CONVINCING < limits[0] <= spec.deadline
     assert len(limits) == 1
+
+
+async def test_a_download_that_a_limit_cuts_short_asks_for_a_longer_one() -> None:
+    async with Gateway("ok", setup=GatewaySettings(permitted=frozenset({*Request, *PERMITTED}))) as gateway:
+        report = await examine(replace(target(gateway, 5.0), download=True), [], 4.0, lambda _: None)
+    (result,) = (each for each in report.results if each.layer is Layer.DOWNLOAD)
+    assert result.outcome is Outcome.UNAVAILABLE
+    assert result.detail.endswith(MORE)
 
 
 async def test_the_limit_is_shared_between_the_wire_and_the_libraries(tmp_path: Path) -> None:
