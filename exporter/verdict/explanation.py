@@ -98,6 +98,7 @@ def explain(
             *added.actions,
             *_download_cures(report, verdict),
             *(format_for(action, target) for action in usual),
+            *_started_last(report, verdict),
         ),
     )
 
@@ -165,6 +166,18 @@ def _upgrades(report: Report, verdict: Verdict) -> Iterator[str]:
         if library_too_old(result):
             name = _with_version(result.client, result.installed)
             yield f"Upgrade {name}: the gateway no longer accepts the API version that it announces."
+
+
+def _started_last(report: Report, verdict: Verdict) -> Iterator[str]:
+    """Yield what tells a library that makes the gateway fall silent from a coincidence."""
+    if wire_ok(report) or verdict is Verdict.CLIENT_BREAKS_GATEWAY:
+        return
+    if report.fall is not None and report.fall.client is not None:
+        name = _with_version(report.fall.client, report.fall.installed)
+        yield (
+            f"Once it answers again, start programs that use {name} last: it began within that one's connect. If it "
+            "happens again, keep them away from it."
+        )
 
 
 def _lower_hello(report: Report, target: Target) -> Iterator[str]:

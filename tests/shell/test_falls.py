@@ -67,8 +67,10 @@ async def test_a_library_that_wedges_the_gateway_is_named_at_once_rests_and_is_k
             async with serving(at(gateway, "good", "wedger")) as service:
                 state = await until(service, lambda state: state.verdict is Verdict.API_SILENT)
                 assert state.last is not None
-                lines = explanation(state, state.last).evidence
+                words = explanation(state, state.last)
+                lines = words.evidence
                 assert any("It began while wedger (wedger 1.2.3 on Python 3." in line for line in lines)
+                assert "start programs that use wedger (wedger 1.2.3 on Python 3." in words.actions[-1]
                 assert not any("none of them is to blame" in line for line in lines)
                 state = await until(service, lambda state: suspended(state, "wedger"))
                 assert not suspended(state, "good")
@@ -84,6 +86,7 @@ async def test_a_library_that_wedges_the_gateway_is_named_at_once_rests_and_is_k
                 assert (
                     words.actions[0] == "Keep every program that uses this library and version away from this gateway."
                 )
+                assert not any("start programs that use" in action for action in words.actions)
                 assert not is_connectable(state.verdict, state.last)
 
                 await gateway.set_mode("wedged_by_library")
