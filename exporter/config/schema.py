@@ -36,7 +36,7 @@ RegionName = Literal["north_america", "europe", "asia_pacific"]
 DayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 DAYS: tuple[DayName, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-EVERY = "How often the wire layers (port, handshake, session) are probed"
+EVERY = "How often the wire layers (port, handshake, session) are probed; a first failure is probed again at once"
 WITHIN = "How long one probe of the wire layers may take altogether; less than the interval"
 SHORTENED = "A short interval shortens it to four fifths of the interval"
 SLOW = "A handshake or a request that takes longer makes the verdict `slow`; less than the deadline"

@@ -30,7 +30,7 @@ from exporter.service import download_loop, schedule, silence, watch
 from exporter.service.client_loop import ClientLoop
 from exporter.service.shared import Shared
 from exporter.state.fold_watch import probe_at_once, working_session
-from exporter.state.target import FollowUp, TargetState, missing_silence
+from exporter.state.target import FollowUp, TargetState, follow_up
 from exporter.state.watch_events import WatchEvent
 from exporter.verdict.client_blame import hello_unanswered
 
@@ -109,7 +109,7 @@ class TargetLoop:
             tick = schedule.soon_enough(schedule.next_tick(self._grid, interval, now(), last), interval, last)
             self.due, skipped = max(now(), tick.due), tick.skipped
             shared.on_tick(lag, skipped)
-            self._follow_up(missing_silence(state))
+            self._follow_up(follow_up(state))
             async with self.ticked:
                 self.ticked.notify_all()
 

@@ -129,6 +129,11 @@ def count(state: TargetState, report: Report, results: Iterable[LayerResult]) ->
     )
 
 
+def follow_up(state: TargetState) -> FollowUp | None:
+    """The probe that is to follow this tick's before the next tick; None: the schedule goes on."""
+    return missing_silence(state) or _second_look(state)
+
+
 def missing_silence(state: TargetState) -> FollowUp | None:
     """The probe that is to follow before the next tick; None: the schedule goes on.
 
@@ -144,6 +149,17 @@ def missing_silence(state: TargetState) -> FollowUp | None:
     if handshake is not None and handshake.cause is Cause.BROKEN_OFF:
         return FollowUp(rest, None)
     return FollowUp(0.0, max(LEAST_DEADLINE, rest))
+
+
+def _second_look(state: TargetState) -> FollowUp | None:
+    """A probe at once after the first failure of a target that worked; none where the next ticks come soon anyway."""
+    before, last = state.recent[-2:-1], state.last
+    if last is None or state.verdict in WORKING or state.target.interval <= PAUSE / 2:
+        return None
+    failed = any(
+        result.layer in WIRE and result.outcome not in {Outcome.OK, Outcome.SKIPPED} for result in last.results
+    )
+    return FollowUp(0.0, None) if failed and before and before[0].verdict in WORKING else None
 
 
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:

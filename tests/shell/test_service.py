@@ -98,6 +98,19 @@ async def test_a_target_that_falls_silent_is_probed_again_at_once_and_not_a_thir
         assert gateway.recorder.opened == 2
 
 
+async def test_the_first_failure_is_probed_again_at_once_and_not_a_third_time() -> None:
+    async with Gateway("ok") as gateway, watching(at(gateway, interval=30.0)) as service:
+        await in_verdict(service, Verdict.HEALTHY)
+        loop = asyncio.get_running_loop()
+        await gateway.set_mode("close_at_once")
+        await in_verdict(service, Verdict.CLOSED_BEFORE_HANDSHAKE)
+        failed_at = loop.time()
+        await until(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 3)
+        assert loop.time() - failed_at < 1.0
+        await until(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 4)
+        assert loop.time() - failed_at > 10.0
+
+
 async def test_a_target_is_never_probed_twice_at_a_time_even_when_a_probe_outlasts_its_interval() -> None:
     async with Gateway("silent") as gateway, watching(at(gateway, interval=0.05, deadline=0.12)) as service:
         asked = [service.probe(service.states["gateway"].target) for _ in range(5)]

@@ -16,6 +16,7 @@ from exporter.state.target import (
     PAUSE,
     TargetState,
     fold,
+    follow_up,
     missing_silence,
     reconfigured,
     revise,
@@ -233,6 +234,18 @@ def test_after_half_an_answer_a_whole_probe_follows_once_the_rest_of_a_pause_is_
     assert again.silence.seconds >= PAUSE
     assert missing_silence(again) is None
     assert missing_silence(folded(silent(T0, 5.0), broken_off(T0 + 5.0, 0.5))) == (PAUSE - 5.5, None)
+
+
+def test_the_first_failure_of_a_target_that_worked_is_probed_again_at_once_and_once_alone() -> None:
+    refused = port_failed(Cause.CONNECT_REFUSED)
+    failed = grown(HEALTHY, refused)
+    assert follow_up(failed) == (0.0, None)
+    assert follow_up(grown(HEALTHY, refused, refused)) is None
+    assert follow_up(grown(refused)) is None, "it has not worked before"
+    assert follow_up(grown(HEALTHY)) is None
+    often = replace(failed, target=replace(TARGET, interval=PAUSE / 2, deadline=1.0))
+    assert follow_up(often) is None, "its next tick comes soon anyway"
+    assert follow_up(folded(silent(T0, 5.0))) == missing_silence(folded(silent(T0, 5.0)))
 
 
 def test_a_target_that_answers_or_is_probed_often_anyway_is_not_probed_at_once() -> None:
