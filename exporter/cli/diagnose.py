@@ -51,6 +51,7 @@ WIRE_SHARE = 0.5  # of the limit
 OWN_SHARE = 0.25  # of a library's time under a limit: for our handshake before it, and as much for the wire after it
 FRESH = 1.0  # seconds since the gateway's last answer in which no handshake is needed before a library
 LEAST = 0.5  # seconds; a library that would get less is not probed
+DOWNLOAD, SETTINGS = "the account download", "the gateway's settings"  # what is running, where it is no client
 MORE = "give more with --timeout"
 UNPROVEN = f"the time was over before we saw whether the gateway still answers: {MORE}"
 NO_TIME = f"no time was left for it: {MORE}"
@@ -118,8 +119,10 @@ class Diagnosis:
             self._take(await wire)
             await self._check_lower_hello()
             if self._target.download and wire_ok(self._wire) and self._wire.layer(Layer.SESSION):
+                self._announce(DOWNLOAD)
                 await self._probe_download()
             if self._target.settings and wire_ok(self._wire) and self._wire.layer(Layer.SESSION):
+                self._announce(SETTINGS)
                 await self._probe_settings()
             if self._importing and _port_open(self._wire):
                 await self._probe_clients()

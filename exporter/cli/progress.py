@@ -64,18 +64,18 @@ class Lines:
     def __init__(self, console: Console, target: Target) -> None:
         self._console = console
         self._target = target
-        self._printed: set[str | None] = set()
+        self._printed: set[str] = set()
 
     def show(self, progress: Progress) -> None:
-        """Print what is new: the wire with its verdict, then each library's result, and which one is next."""
-        first = not self._printed
+        """Print what is new: the wire, the account download, each with its verdict, each library, and what is next."""
+        first, wire = not self._printed, False
         for result in progress.report.results:
-            if (result.client is None and first) or (
-                result.client not in self._printed and _done(progress, result.client)
-            ):
+            name = result.client or result.layer.value
+            if name not in self._printed and _done(progress, result.client):
                 self._print(line_of(rows_of([result])[0]))
-                self._printed.add(result.client)
-        if first:
+                self._printed.add(name)
+                wire = wire or result.client is None
+        if wire:
             self._print(verdict_so_far(progress, self._target))
         if first or progress.running is not None:
             self._print(Text(remaining(progress)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.diagnose import FAILING_BUDGET, MORE, NO_TIME, UNPROVEN, WIRE_SHARE, Progress, examine
+from exporter.cli.diagnose import DOWNLOAD, FAILING_BUDGET, MORE, NO_TIME, UNPROVEN, WIRE_SHARE, Progress, examine
 from exporter.clients.pool import ClientPool
 from exporter.clients.probe import COMPARED
 from exporter.clients.worker import Worker, WorkerResult
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.turned_clock
 SPEC = ClientSpec("fake", "fake")
 SIX = [ClientSpec(f"fake-{number}", "fake") for number in range(6)]
 LIMIT = 3.0  # seconds
+DOWNLOADS = GatewaySettings(permitted=frozenset({*Request, *PERMITTED}))
 
 
 class FixedWorker(Worker):
@@ -197,11 +198,20 @@ async def test_a_library_that_downloads_the_account_has_its_own_deadline_for_it(
 
 
 async def test_a_download_that_a_limit_cuts_short_asks_for_a_longer_one() -> None:
-    async with Gateway("ok", setup=GatewaySettings(permitted=frozenset({*Request, *PERMITTED}))) as gateway:
+    async with Gateway("ok", setup=DOWNLOADS) as gateway:
         report = await examine(replace(target(gateway, 5.0), download=True), [], 4.0, lambda _: None)
     (result,) = (each for each in report.results if each.layer is Layer.DOWNLOAD)
     assert result.outcome is Outcome.UNAVAILABLE
     assert result.detail.endswith(MORE)
+
+
+async def test_the_wires_verdict_is_there_before_the_account_download() -> None:
+    shown: list[Progress] = []
+    async with Gateway("executions_unanswered", setup=DOWNLOADS) as gateway:
+        asked = replace(target(gateway, 5.0), download=True)
+        report = await examine(asked, [], None, shown.append)
+    assert [(each.running, each.report.layer(Layer.DOWNLOAD)) for each in shown] == [(DOWNLOAD, None)]
+    assert judge(report, asked) is Verdict.DOWNLOAD_STALLED
 
 
 async def test_the_limit_is_shared_between_the_wire_and_the_libraries(tmp_path: Path) -> None:

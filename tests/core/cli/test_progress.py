@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from exporter.cli.diagnose import Progress
+from exporter.cli.diagnose import DOWNLOAD, Progress
 from exporter.cli.progress import Lines, LiveTable
+from exporter.model import Layer, LayerResult, Outcome, Stage
 from exporter.verdict.client_blame import skipped
 from tests.core.states import CLIENT_HUNG, CLIENT_OK, TARGET, TRADING, report
 
@@ -43,6 +44,22 @@ def test_each_result_is_one_line_as_it_comes_and_the_wires_verdict_is_before_the
     assert text[7] == "probing nautilus"
     assert text[8].startswith("nautilus: ✗ timeout")
     assert counts == [5, 6, 8, 9]
+
+
+def test_the_account_download_comes_after_the_wires_verdict_and_has_the_verdict_repeated() -> None:
+    to = console()
+    lines = Lines(to, TARGET)
+    download = LayerResult(layer=Layer.DOWNLOAD, outcome=Outcome.TIMEOUT, seconds=15.6, stage=Stage.EXECUTIONS)
+    lines.show(Progress(report(TRADING), running=DOWNLOAD))
+    assert [line.split(":")[0] for line in printed(to)] == [
+        "TCP connect",
+        "API handshake",
+        "API session",
+        "So far",
+        "probing the account download",
+    ]
+    lines.show(Progress(report((*TRADING, download)), waiting=("ib_async",)))
+    assert [line.split(":")[0] for line in printed(to)[5:]] == ["Account download", "So far"]
 
 
 @pytest.mark.parametrize("progress", [START, FIRST, SECOND, END])
