@@ -5,6 +5,7 @@ No clock here: `now` is a parameter. Nothing grows without bound: reports, failu
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHello, Target, Verdict
@@ -242,7 +243,13 @@ def _silence(before: Silence | None, report: Report) -> Silence | None:
 
 
 def _key(result: LayerResult) -> CounterKey:
-    return result.layer, result.client or ""
+    return _shared_key(result.layer, result.client or "")
+
+
+@lru_cache(maxsize=256)
+def _shared_key(layer: Layer, client: str) -> CounterKey:
+    """The same object for all targets."""
+    return layer, client
 
 
 def _observed(histogram: Histogram, result: LayerResult | None) -> Histogram:
