@@ -37,7 +37,10 @@ class Clock(Protocol):
     """The clock of the target's wire: when it ticks next (the loop's time), and a probe of the wire right now."""
 
     due: float
-    ticked: asyncio.Condition
+
+    @property
+    def ticked(self) -> asyncio.Condition:
+        """Notified after each tick."""
 
     async def probe_wire(self, deadline: float | None = None) -> Report:
         """Probe the wire now."""
