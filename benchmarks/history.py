@@ -22,14 +22,15 @@ from exporter.model.copies import replace
 from exporter.protocol.messages import Inbox
 from exporter.protocol.notices import apply_message
 from exporter.service.states import TargetStates
-from exporter.state.target import KEPT_REPORTS, TargetState
+from exporter.state.falls import KEPT_CONNECTIONS
+from exporter.state.target import TargetState
 from exporter.state.trend import DAY, WIDTH, Trend
 from exporter.state.watch_events import WatchEvent, WatchEventKind
 
 AT = 1_795_219_200.0
 SPACING = 60.0  # seconds between two reports
 SHARED = (type, FunctionType, ModuleType)
-REPORTS = KEPT_REPORTS + 2
+REPORTS = KEPT_CONNECTIONS + 1  # more than reports are kept
 
 
 def facts(client_id: int) -> SessionFacts:

@@ -1,7 +1,5 @@
 """What a gateway stopped answering after: counted in a row, forgotten after a good try, never held against chance."""
 
-from dataclasses import replace
-
 from exporter.model import Cause, InstalledVersion, Outcome, Report
 from exporter.state.falls import (
     FALL_TIMINGS,
@@ -127,4 +125,4 @@ def test_a_gateway_that_freezes_now_and_then_for_long_is_not_taken_for_a_relay()
         reports = [silent(100 * turn + 10 * place) for place in range(5)]
         falls = after(*reports, ok(100 * turn + 60), falls=falls)
     assert not is_partial(falls)
-    assert not replace(falls, recent=()).by_client
+    assert not falls.by_client
