@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from exporter.model import Cause, Doubt, LayerResult, Outcome
 from exporter.state.claims import claims
+from exporter.state.discovery import SourceState
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from exporter.verdict.client_blame import ClientStatus, skipped
@@ -61,9 +62,10 @@ def test_a_library_that_is_kept_away_from_a_target_is_shown_as_failing_there() -
     assert insync.failing == (FailingTarget("broken", "broken", "kept away (client_breaks_gateway)"),)
 
 
-def test_the_status_page_shows_the_libraries_above_the_targets() -> None:
-    page = "".join(status_chunks([state_of("ill", FAILS, WORKS)], NOW))
-    assert 0 < page.index('id="libraries"') < page.index('id="attention"')
+def test_the_status_page_shows_the_libraries_above_the_sources_and_the_targets() -> None:
+    source = SourceState("http", "http_sd_configs[0]", "http://sd.example/targets")
+    page = "".join(status_chunks([state_of("ill", FAILS, WORKS)], NOW, ExporterState("1", "3", sources=(source,))))
+    assert 0 < page.index('id="libraries"') < page.index('id="sources"') < page.index('id="attention"')
     assert page.index('id="libraries"') < page.index('href="targets/ill"') < page.index('id="attention"')
     assert 'id="libraries"' not in "".join(status_chunks([grown(TRADING)], NOW))
 
