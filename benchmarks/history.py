@@ -140,7 +140,11 @@ def main() -> None:
     many = by_type(states)
     rows = {name: round((many[name] - few[name]) / (arguments.size - 2)) for name in many}
     rows = {name: size for name, size in sorted(rows.items(), key=lambda row: -row[1]) if size > 0}
-    print(json.dumps({"bytes": sum(rows.values()), "resident": round(1e6 * grown / arguments.size), **rows}, indent=1))
+    print(
+        json.dumps(
+            {"total": sum(rows.values()), "resident": round(1e6 * grown / arguments.size), "by_type": rows}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ Three kinds of target are measured, because they cost differently:
     sessions    `watch: false`: port, handshake and session each interval
     handshakes  `client_ids: []`: port and handshake each interval
 
-What the exporter reports of each handshake is compared with the truth that the simulated gateway has written down.
+Each target begins with the history of a day, as many reports as are kept and a day of trend, so that the memory is what
+it stays at (exporter_with_history.py). What the exporter reports of each handshake is compared with the truth that the
+simulated gateway has written down.
 """
 
 import asyncio
@@ -72,7 +74,7 @@ class Scraper:
 async def measure_fleet(gateways: Process, size: int, kind: str, seconds: float) -> Figures:
     """The figures of one size and kind."""
     async with (
-        exporter(gateways.port, size, INTERVAL, KINDS[kind]) as (process, url, _),
+        exporter(gateways.port, size, INTERVAL, KINDS[kind], history=True) as (process, url, _),
         aiohttp.ClientSession(auto_decompress=False) as session,
     ):
         await settled(session, url, size)

@@ -36,7 +36,7 @@ def verdicts(figures: Figures) -> Figures:
     for fault, row in faults.items():
         if fault != "none":
             added = row["error_p99"] - faults["none"]["error_p99"]
-            bounds[f"{fault}: seconds added to the others' p99"] = at_most(added, P99_ADDED)
+            bounds[f"{fault}: seconds added to the p99 of the others' error"] = at_most(added, P99_ADDED)
     for manner in ("evenly spread", "sixteen at once"):
         if "probe" in figures:
             ratios = figures["probe"][manner]["ratios"]

@@ -27,11 +27,16 @@ class exporter:  # noqa: N801 - used as a context, like a function
         more: str = "",
         *,
         lists: bool = False,
+        history: bool = False,
     ) -> None:
-        """Write the configuration; `more` are further lines of it. `lists`: the targets are in a list of file_sd."""
+        """Write the configuration; `more` are further lines of it.
+
+        `lists`: the targets are in a list of file_sd. `history`: each begins with the history of a day.
+        """
         self._listen = free_port()
         self._directory = tempfile.TemporaryDirectory()
         folder = Path(self._directory.name)
+        self._history = history
         self._keys = [keys] * size
         self._port = port
         durations = {"interval": interval, "deadline": min(interval / 2, 5.0), "slow_after": min(interval / 4, 1.0)}
@@ -75,8 +80,10 @@ class exporter:  # noqa: N801 - used as a context, like a function
 
     async def __aenter__(self) -> tuple[Process, str, float]:
         """Start it and wait for the first verdict."""
-        command = shutil.which("ibkr-exporter", path=str(Path(sys.executable).parent)) or "ibkr-exporter"
-        self._started = Process.start(command, "serve", "--config", str(self._config))
+        command = [shutil.which("ibkr-exporter", path=str(Path(sys.executable).parent)) or "ibkr-exporter"]
+        if self._history:
+            command = [sys.executable, str(Path(__file__).with_name("exporter_with_history.py"))]
+        self._started = Process.start(*command, "serve", "--config", str(self._config))
         began = time.perf_counter()
         process = await self._started.__aenter__()
         url = f"http://127.0.0.1:{self._listen}/"
