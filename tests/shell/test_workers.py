@@ -208,7 +208,7 @@ async def test_a_send_into_a_lost_connection_is_a_closed_one_whatever_the_librar
 
 async def test_a_crash_is_a_crash_even_while_a_child_of_it_keeps_the_pipes(make: Make, tmp_path: Path) -> None:
     worker = make(ESCAPE + begin_with(f"escape({str(tmp_path / 'pid')!r})\nos.kill(os.getpid(), signal.SIGSEGV)"))
-    done = await probe(worker)
+    done = await probe(worker, SHORT)
     assert (done.result.outcome, done.result.stage) == (Outcome.CRASHED, Stage.CONNECT)
     assert "SIGSEGV" in done.result.detail
 
