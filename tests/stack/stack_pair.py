@@ -34,7 +34,7 @@ PAGER, PROMETHEUS, PROMETHEUS_B, ALERTMANAGER = (
     f"http://127.0.0.1:{SETTINGS[name]}"
     for name in ("PAGER_PORT", "PROMETHEUS_PORT", "PROMETHEUS_B_PORT", "ALERTMANAGER_PORT")
 )
-FROZEN, TARGETS, ROUNDS = 7001, 3, 3
+FROZEN, TARGETS, ROUNDS = 7001, 3, 2
 OURS = {"9001", "9002", "9003", "9011", "9012", "9013"}
 PAGED = 60.0  # seconds: 30, 5 more where one of Alertmanager's two has just ended, and a machine with other work
 OVER = 150.0
@@ -45,8 +45,10 @@ ANOTHER = 25.0  # seconds in which a second page would have come: scrape, rules,
 def pair() -> Iterator[None]:
     """Both halves, with all well."""
     try:
-        done = compose("up", "--detach", "--wait", "--pull", "never", *SERVICES, files=FILES, **SETTINGS)
-        assert done.returncode == 0, done.stdout + compose("logs", "--tail", "30", files=FILES, **SETTINGS).stdout
+        # The gateways first: one that was shut a moment ago is starting, and is given two minutes.
+        for services in (("gateways",), SERVICES):
+            done = compose("up", "--detach", "--wait", "--pull", "never", *services, files=FILES, **SETTINGS)
+            assert done.returncode == 0, done.stdout + compose("logs", "--tail", "30", files=FILES, **SETTINGS).stdout
         wait_for("all healthy, in both", all_healthy, 180)
         wait_for("a cluster of two", clustered, 60)
         time.sleep(30)  # the watches have their sessions
