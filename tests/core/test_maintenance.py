@@ -46,6 +46,7 @@ def defaults() -> tuple[Window, ...]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from((NEW_YORK, ZURICH, HONG_KONG)),
@@ -68,7 +69,6 @@ def test_in_a_week_without_a_clock_change_a_window_is_open_when_the_clock_on_the
     assert (open_windows(moment.timestamp(), [Window("w", days, start, end, zone)]) == ("w",)) is expected
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(CHANGES),
     st.integers(-36 * 60, 36 * 60),

@@ -102,6 +102,7 @@ def test_a_list_of_another_shape_is_refused_whole_in_yaml(raw: bytes) -> None:
         parse_list(raw, "x", is_json=False)
 
 
+@pytest.mark.slow
 def test_aliases_that_multiply_are_refused_before_they_fill_the_memory() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
