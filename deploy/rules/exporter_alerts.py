@@ -54,7 +54,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
             summary="Prometheus has not tried to scrape the exporter",
             action="Look at the load of Prometheus' machine.",
             expr=f"time() - timestamp({UP}) > {t.STALE_SCRAPE.value}",
-            wait=t.AT_ONCE,
+            wait=t.SCRAPE,
             severity="critical",
             layer="exporter",
             description="The last scrape of {{ $labels.instance }}, successful or not, was {{ $value | humanizeDuration }} ago; one "

@@ -92,6 +92,9 @@ CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restar
 UPS_AND_DOWNS = Threshold("4", "down, up, down and up again: one outage, however long, is IbkrExporterDown's")
 UNSTEADY = Threshold("0.8", "of the scrapes of five minutes: one that is up 6 s and down 24 s has 0.2 of them")
 STALE_SCRAPE = Threshold("30", "seconds: ten scrapes, or one of a pool, have neither worked nor failed: none was made")
+SCRAPE = Threshold(
+    "30s", "after a restart of Prometheus the last scrape is an old one until the next, of a pool after 15 s"
+)
 MONITORING = Threshold("2m", "a restart of Prometheus or Alertmanager is over by then")
 WATCHDOG = Threshold("30s", "Prometheus is up before Alertmanager: what it sends until then is dropped")
 FLEET = Threshold("2", "with one gateway there is no fleet")

@@ -168,5 +168,10 @@ def test_a_freeze_while_one_exporter_is_down_is_one_page_by_the_other() -> None:
 
 
 def exporter_down(since: float) -> list[dict[str, Any]]:
-    named = [each for each in messages(PAGER) if each["at"] > since and each["status"] == "firing"]
-    return [each for each in named if each["commonLabels"].get("alertname") == "IbkrExporterDown"]
+    down = ("firing", "IbkrExporterDown")
+    return [
+        message
+        for message in messages(PAGER)
+        if message["at"] > since
+        and down in {(each["status"], each["labels"]["alertname"]) for each in message["alerts"]}
+    ]
