@@ -32,7 +32,7 @@ test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, eight 
 
 .PHONY: test-core
 test-core: $(ready) ## the tests that wait for nothing, in seconds, with few of the generated examples
-	@$(bin)/python -m pytest -q tests/core -m 'not slow' --hypothesis-profile=quick $(if $(args),$(args),-n 2)
+	@$(bin)/python -m pytest -q tests/core -m 'not slow' --hypothesis-profile=quick $(args)
 
 .PHONY: coverage
 coverage: small-clients small-kubernetes ## all tests, and which lines of the package they do not run
