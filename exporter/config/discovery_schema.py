@@ -55,7 +55,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class FileSdSection(Section):
-    """Targets from files."""
+    """One entry of `file_sd_configs`: the files that list targets, and how often they are read again."""
 
     files: Annotated[
         list[FilePattern],
@@ -76,7 +76,7 @@ class BasicAuthSection(Section):
 
 
 class AuthorizationSection(Section):
-    """The header `Authorization`."""
+    """The kind and the credentials that a request for a list sends in its header `Authorization`."""
 
     type: Annotated[Text, Field(description="The kind of credentials; for `Basic` there is basic_auth")] = "Bearer"
     credentials: Annotated[Text | None, Field(description="The credentials")] = None

@@ -111,11 +111,9 @@ class ClientLoop:
             return record(skip(client))
         await self._shift()
         lease = None
-        started: Callable[[], object] = partial(
-            shared.states.begin_client, target.name, client.spec.name, client.installed
-        )
-        if lowered is not None:  # our usual hello is unanswered before it and after it: no library did that
-            started = _nothing
+        begin = partial(shared.states.begin_client, target.name, client.spec.name, client.installed)
+        # With a lower hello our usual one is unanswered before and after the try: no library did that.
+        started: Callable[[], object] = begin if lowered is None else lambda: None
         try:
             async with shared.endpoints.lease((target.host, target.port), until) as lease:
                 probing = probe_client(
@@ -186,7 +184,3 @@ class ClientLoop:
         state = self._shared.states[self._target.name]
         answering = state.last is not None and (answered(state.last) or state.lower_hello is not None)
         return answering and not expired(state, time.time())
-
-
-def _nothing() -> None:
-    """Record no beginning."""

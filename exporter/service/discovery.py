@@ -45,7 +45,7 @@ class Discovery:
         await _end(before.values())
 
     async def close(self) -> None:
-        """End every loop."""
+        """Cancel the refreshes of all sources and wait for their ends."""
         loops, self._loops = self._loops, {}
         await _end(loops.values())
 

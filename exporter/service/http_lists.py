@@ -180,4 +180,4 @@ class _Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Close nothing: each request opens and closes a session of its own."""

@@ -50,7 +50,7 @@ class SourceLoop:
         self._log = structlog.get_logger(__name__)
 
     async def run(self) -> None:
-        """Refresh until cancelled."""
+        """Read the source's lists again and again until cancelled, and report each change of its targets."""
         changed = False
         while True:
             try:

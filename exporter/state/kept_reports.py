@@ -39,7 +39,7 @@ class Judged:
 
     @property
     def report(self) -> Report:
-        """The report, unpacked."""
+        """A report equal to the one that was packed; it is unpacked at each access."""
         unpacking = zlib.decompressobj(RAW, zdict=_typical())
         report: Report = pickle.loads(unpacking.decompress(self.packed))  # noqa: S301 - `kept` has packed it
         return report
