@@ -1,4 +1,7 @@
-"""The stack for all tests of this directory that ask for it: up once, healthy, gone at the end."""
+"""The stack for all tests of this directory that ask for it: up once, healthy, gone at the end.
+
+Each group of files below has stacks of its own, so tests/stack/run gives each group to one worker, side by side.
+"""
 
 import time
 from collections.abc import Iterator
@@ -11,9 +14,23 @@ import yaml
 from tests.stack import containers
 from tests.stack.containers import compose
 from tests.stack.scenarios import Scenarios
-from tests.stack.watchers import Watchers
 
 TARGETS = [each["name"] for each in yaml.safe_load((Path(__file__).parent / "exporter.yaml").read_text())["targets"]]
+
+GROUPS = {
+    "loop": ("stack_loop", "stack_pages", "stack_panels"),  # share the fixture `stack`
+    "watchers": ("stack_watchers",),
+    "pair": ("stack_pair",),
+    "others": ("stack_beside", "stack_default", "stack_mistakes"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory with its group for pytest-xdist; the hook gets those of all directories."""
+    group_of = {file: group for group, files in GROUPS.items() for file in files}
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(group_of[item.path.stem]))
 
 
 @pytest.fixture(scope="session")
@@ -29,13 +46,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
         yield Scenarios()
     finally:
         compose("down", "--volumes", "--timeout", "10")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def watching(request: pytest.FixtureRequest) -> Watchers | None:
-    """The small stacks of which a part is killed: begun with the first test, for they take longest."""
-    wanted = any(item.path.stem == "stack_watchers" for item in request.session.items)
-    return Watchers() if wanted else None
 
 
 def fill_last_trading_day(file: Path) -> None:

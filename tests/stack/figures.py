@@ -4,6 +4,7 @@ python -m tests.stack.figures               write all of them into docs/stack.md
 python -m tests.stack.figures WHAT FIGURE   keep one
 """
 
+import fcntl
 import json
 import os
 import re
@@ -20,8 +21,12 @@ BEGIN, END = "<!-- written by tests/stack/run -->", "<!-- end of what tests/stac
 def keep(what: str, figure: str) -> None:
     """Keep a figure under what it is of, and print it."""
     PLACE.parent.mkdir(parents=True, exist_ok=True)
-    kept = json.loads(PLACE.read_text(encoding="utf-8")) if PLACE.exists() else {}
-    PLACE.write_text(json.dumps({**kept, what: figure}, indent=1), encoding="utf-8")
+    with PLACE.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the workers of tests/stack/run keep theirs at the same time
+        file.seek(0)
+        kept = json.loads(file.read() or "{}")
+        file.truncate(0)
+        file.write(json.dumps({**kept, what: figure}, indent=1))
     print(f"{what}: {figure}")
 
 
@@ -46,6 +51,7 @@ def main() -> int:
         return 1
     made = table(json.loads(PLACE.read_text(encoding="utf-8")))
     text = PAGE.read_text(encoding="utf-8")
+    print(made)
     PAGE.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: made, text, flags=re.DOTALL), encoding="utf-8")
     return 0
 
