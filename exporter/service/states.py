@@ -93,7 +93,8 @@ class TargetStates(Mapping[str, TargetState]):
         release = fold_release(before.release, report)
         report = annotate(merge_watch(report, before), falls, release, self.timings)
         lower_hello = before.lower_hello if hello_unanswered(report) else None
-        report = replace(report, lower_hello=lower_hello)
+        if lower_hello is not None:
+            report = replace(report, lower_hello=lower_hello)
         if before.client_probes:
             report = with_clients(report, before.target.clients, before.client_probes, report.at)
         if before.download is not None:

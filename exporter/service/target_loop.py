@@ -127,8 +127,9 @@ class TargetLoop:
         The next tick waits for that, one interval at most.
         """
         target, shared = self._target, self._shared
-        last, lowered = shared.states[target.name].last, lowered_target(target)
-        if last is None or lowered is None or not hello_unanswered(last):
+        last = shared.states[target.name].last
+        lowered = lowered_target(target) if last is not None and hello_unanswered(last) else None
+        if lowered is None:
             self._unanswered = 0
             return
         self._unanswered += 1

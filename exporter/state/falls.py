@@ -35,6 +35,7 @@ WITHIN = 2.0  # seconds; our own probe right after a client's begins no later, a
 SUSPENDED_AT = 2  # falls in a row
 KEPT_CONNECTIONS = 24
 CONNECTION = Struct("<d?")  # one connection of ours as it is kept: 9 bytes, as objects it is 88
+UNANSWERED = b"\0"  # the last byte of one that was not answered
 PARTIAL_STRETCHES = 3  # of unanswered connections, with answered ones before, between and after
 PARTIAL_LENGTH = 3  # connections in one stretch; a gateway that freezes leaves longer ones
 
@@ -106,7 +107,7 @@ class Falls:
 def observe(falls: Falls, report: Report, timings: FallTimings, alive_at: float | None = None) -> Falls:
     """The falls after one more report of the wire. `alive_at` is the last answer of the watch's session (unix time)."""
     if answered(report):
-        return _observe_answer(_with_recent(falls, report.at, timings, answered=True), report, timings)
+        return _observe_answer(falls, report, timings)
     if not _is_fall(report):
         return falls
     falls = _with_recent(falls, report.at, timings, answered=False)
@@ -157,6 +158,8 @@ def observe_connection(falls: Falls, report: Report, timings: FallTimings) -> Fa
 
 def is_partial(falls: Falls) -> bool:
     """Some of our latest connections were answered and others, in between, were not."""
+    if UNANSWERED not in falls.packed[CONNECTION.size - 1 :: CONNECTION.size]:  # of most targets every one is answered
+        return False
     stretches = [(answer, len(list(group))) for answer, group in groupby(answer for _, answer in falls.recent)]
     unanswered = [length for answer, length in stretches[1:] if not answer]
     return len(unanswered) >= PARTIAL_STRETCHES and max(unanswered) <= PARTIAL_LENGTH
@@ -192,6 +195,7 @@ def _observe_answer(falls: Falls, report: Report, timings: FallTimings) -> Falls
         by_client=counts,
         by_session=0 if settled and not falls.sessions_suspended else falls.by_session,
         present=None,
+        packed=_appended(falls.packed, report.at, timings, answered=True),
     )
 
 
@@ -211,9 +215,15 @@ def _find_cause(falls: Falls, report: Report, timings: FallTimings, alive_at: fl
 
 
 def _with_recent(falls: Falls, at: float, timings: FallTimings, *, answered: bool) -> Falls:
-    recent = (CONNECTION.pack(*each) for each in falls.recent if each[0] > at - timings.recent)
-    packed = b"".join((*recent, CONNECTION.pack(at, answered)))
-    return replace(falls, packed=packed[-KEPT_CONNECTIONS * CONNECTION.size :])
+    return replace(falls, packed=_appended(falls.packed, at, timings, answered=answered))
+
+
+def _appended(packed: bytes, at: float, timings: FallTimings, *, answered: bool) -> bytes:
+    """The packed connections with one more, without those that are too many or too long ago: the oldest come first."""
+    start = max(0, len(packed) - (KEPT_CONNECTIONS - 1) * CONNECTION.size)
+    while start < len(packed) and CONNECTION.unpack_from(packed, start)[0] <= at - timings.recent:
+        start += CONNECTION.size
+    return packed[start:] + CONNECTION.pack(at, answered)
 
 
 def _acquitted(falls: Falls) -> Mapping[str, int]:

@@ -45,7 +45,8 @@ def merge_watch(report: Report, before: TargetState) -> Report:
     """A probe's report, completed by the facts of the watch, or by the watch's own failure beside its failure."""
     watched, session = before.watched, working_session(report)
     if session is None:
-        report = replace(report, new_port=watched.facts.new_port)
+        if watched.facts.new_port is not None:
+            report = replace(report, new_port=watched.facts.new_port)
         return _corroborated(report) if watched.late else report
     if session.session is None or not watched.connected:
         return report

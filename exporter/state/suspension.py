@@ -63,13 +63,15 @@ def is_silent(report: Report) -> bool:
 
 
 def annotate(report: Report, falls: Falls, release: WatchRelease, timings: FallTimings) -> Report:
-    """The report with what is known of the target's falls and suspensions."""
+    """The report of a probe with what is known of the target's falls and suspensions."""
     remarks = [
         *_partial_remark(falls),
         *([] if falls.present is None else [describe_fall(falls.present, timings)]),
         *_release_remark(release),
     ]
     beside = release.answered_at if is_silent(report) else None
+    if falls.present is None and beside is None and not remarks:  # most reports, and a new one has none of these
+        return report
     return replace(report, fall=falls.present, answered_beside=beside, remarks=tuple(remarks))
 
 
@@ -92,8 +94,10 @@ def describe_fall(fall: Fall, timings: FallTimings) -> str:
 
 
 def _partial_remark(falls: Falls) -> list[str]:
+    if not is_partial(falls):
+        return []
     failed = sum(not answer for _, answer in falls.recent)
-    return [PARTIAL.format(failed=failed, total=len(falls.recent))] if is_partial(falls) else []
+    return [PARTIAL.format(failed=failed, total=len(falls.recent))]
 
 
 def _release_remark(release: WatchRelease) -> list[str]:
