@@ -25,6 +25,7 @@ GROUPS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of this directory with its group for pytest-xdist; the hook gets those of all directories."""
     group_of = {file: group for group, files in GROUPS.items() for file in files}
