@@ -16,6 +16,7 @@ from exporter.metrics.family import (
     family,
     of_exporter,
     samples_of_view,
+    where,
 )
 from exporter.metrics.text_format import escaped, histogram_lines
 from exporter.model import LayerResult
@@ -24,9 +25,19 @@ from exporter.state.histogram import CLIENT_BUCKETS, Histogram
 from exporter.verdict.client_blame import is_conclusive
 
 
+def configured(view: View) -> bool:
+    """The target has clients."""
+    return bool(view.state.target.clients)
+
+
+def probed(view: View) -> bool:
+    """A client of the target was probed, and its result may be shown."""
+    return view.claim is not None and bool(view.state.client_probes)
+
+
 def results(view: View) -> Iterator[tuple[str, LayerResult]]:
     """The results of the clients in the report, each with its client's name; those that have expired are not in it."""
-    if view.claim is None or not view.state.client_probes:
+    if view.claim is None:
         return
     probes = view.state.client_probes
     for result in view.claim.results:
@@ -91,7 +102,7 @@ FAMILIES = (
             "1 if the client library connected and was answered, 0 if it failed; the verdict tells if it is at fault.",
             ("target", "client"),
         ),
-        samples_of_view(success),
+        where(probed, samples_of_view(success)),
     ),
     family(
         Metric(
@@ -100,7 +111,7 @@ FAMILIES = (
             "1 while the client is kept away from the target, because the gateway stopped answering when it connected.",
             ("target", "client"),
         ),
-        samples_of_view(suspended),
+        where(configured, samples_of_view(suspended)),
     ),
     family(
         Metric(
@@ -109,7 +120,7 @@ FAMILIES = (
             "Each stage of the last try, from the stage before it, measured inside the library's own process.",
             ("target", "client", "stage"),
         ),
-        samples_of_view(stages),
+        where(probed, samples_of_view(stages)),
     ),
     family(
         Metric(
@@ -118,7 +129,7 @@ FAMILIES = (
             "The whole of the tries that succeeded, without the import.",
             ("target", "client"),
         ),
-        times(),
+        where(configured, times()),
     ),
 )
 INSTALLED = (

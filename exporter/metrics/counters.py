@@ -11,6 +11,7 @@ from exporter.metrics.family import (
     View,
     around_target,
     family,
+    of_members,
     of_view,
     samples_of_view,
 )
@@ -29,17 +30,15 @@ WITHOUT_SESSION: tuple[Layer, ...] = (Layer.PORT, Layer.HANDSHAKE)
 WITH_SESSION = (*WITHOUT_SESSION, Layer.SESSION)
 WITH_DOWNLOAD = (*WITH_SESSION, Layer.DOWNLOAD)
 NOT_YET = {layers: {(layer, ""): 0 for layer in layers} for layers in (WITHOUT_SESSION, WITH_SESSION, WITH_DOWNLOAD)}
-OF_LAYER: Mapping[Layer, tuple[str]] = {layer: (layer,) for layer in Layer}
 
 
 def probes(view: View) -> Iterable[Sample]:
     """How often each layer and each client was probed; 0 before the first."""
-    target = view.state.target
-    done = dict(NOT_YET[_wire_layers(target)])
-    for client in target.clients:
-        done[Layer.CLIENT, client] = 0
-    done |= view.state.probes
-    return done.items()
+    target, done = view.state.target, view.state.probes
+    expected = NOT_YET[_wire_layers(target)]
+    if not target.clients and done.keys() >= expected.keys():  # most targets
+        return done.items()
+    return {**expected, **{(Layer.CLIENT, client): 0 for client in target.clients}, **done}.items()
 
 
 def failures(metric: Metric) -> Lines:
@@ -58,13 +57,12 @@ def failures(metric: Metric) -> Lines:
     return lines
 
 
-def last_probe(view: View) -> Iterable[Sample]:
+def last_probe(view: View) -> Iterable[tuple[Layer, float]]:
     """When each layer was last probed."""
-    latest: dict[tuple[str], float] = {}
+    latest: dict[Layer, float] = {}
     for (layer, _), at in view.state.probed_at.items():
-        key = OF_LAYER[layer]
-        if at > latest.get(key, 0.0):
-            latest[key] = at
+        if at > latest.get(layer, 0.0):
+            latest[layer] = at
     return latest.items()
 
 
@@ -107,7 +105,7 @@ FAMILIES = (
             "When the layer was last probed, in unix time.",
             ("target", "layer"),
         ),
-        samples_of_view(last_probe),
+        of_members(Layer, last_probe),
     ),
     family(
         Metric(

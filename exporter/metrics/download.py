@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
-from exporter.metrics.family import GAUGE, Metric, Sample, View, family, of_view, samples_of_view
+from exporter.metrics.family import GAUGE, Metric, Sample, View, family, of_view, samples_of_view, where
 from exporter.model import LayerResult, Outcome
+
+
+def opted_in(view: View) -> bool:
+    """A download of the target was probed."""
+    return view.state.download is not None
 
 
 def success(view: View) -> int | None:
@@ -34,7 +39,7 @@ FAMILIES = (
             GAUGE,
             "1 if every request of the account download was answered to its end; only on targets that opted in.",
         ),
-        of_view(success),
+        where(opted_in, of_view(success)),
     ),
     family(
         Metric(
@@ -43,6 +48,6 @@ FAMILIES = (
             "Requests of the last account download that had an end: from the request to that.",
             ("target", "request"),
         ),
-        samples_of_view(durations),
+        where(opted_in, samples_of_view(durations)),
     ),
 )

@@ -10,9 +10,7 @@ from functools import cache
 
 from exporter.maintenance import Window, names, open_windows
 from exporter.metrics.catalogue import EXPORTER_FAMILIES, TARGET_FAMILIES
-from exporter.metrics.family import Kind, Metric, Scrape, View
-from exporter.metrics.text_format import escaped
-from exporter.state.claims import claims, current_verdict
+from exporter.metrics.family import Kind, Metric, Scrape, View, view_of
 from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 
@@ -25,7 +23,7 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
     scrape = Scrape(now, tuple(sorted({name for state in states for name in state.target.labels})), _window_lookup(now))
     views: list[View] = []
     for number, state in enumerate(states, 1):
-        views.append(View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name), scrape))
+        views.append(view_of(state, scrape))
         if number % CHUNK_TARGETS == 0:
             yield ""  # nothing to send yet, but others may run
     views.sort(key=lambda view: view.label)
@@ -38,7 +36,7 @@ def exposition(states: Iterable[TargetState], now: float, *, openmetrics: bool =
 def exposition_of(state: TargetState, now: float, *, openmetrics: bool = False) -> str:
     """Every family of one target."""
     scrape = Scrape(now, tuple(sorted(state.target.labels)), _window_lookup(now))
-    view = View(state, claims(state, now), current_verdict(state, now), escaped(state.target.name), scrape)
+    view = view_of(state, scrape)
     return "".join([head + lines(view) for head, lines in _HEADED[openmetrics]])
 
 

@@ -1,28 +1,32 @@
 """A metric family: its row in the catalogue beside the function that writes its lines.
 
     Family      one name, with its lines for what is shown (a target's View, or the ExporterState)
-    of_claim    one value per target, from the report that may speak for the target's health
-    of_view     one value per target, from all of its state
+    of_view     one value per target
     samples_*   several samples per target, each with its label values
+    of_members  several samples per target, each labelled by a member of an enum
     one_of      a sample for each member of an enum, 1 for the present one
+    where       the lines of some targets only
     of_exporter samples of the exporter itself
 
 A value that is None has no line.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from exporter.maintenance import Window
 from exporter.metrics.text_format import escaped, histogram_lines, number, sample_line
-from exporter.model import Report, Verdict
+from exporter.model import Layer, LayerResult, Report, SessionFacts, Verdict
+from exporter.state.claims import claims, current_verdict
 from exporter.state.exporter import ExporterState
 from exporter.state.histogram import Histogram
 from exporter.state.target import TargetState
 
 KEPT_TEXTS = 4096  # label values of a family that are kept as they are written: stages, farms, clients
+
+NO_FACTS = SessionFacts()
 
 Shown = TypeVar("Shown")
 Sample = tuple[tuple[str, ...], object]  # the values of the labels (those after `target`), and the sample's value
@@ -61,13 +65,36 @@ class Scrape(NamedTuple):
 
 
 class View(NamedTuple):
-    """A state as one scrape sees it: `claim` is the report that may speak for the target's health, if any."""
+    """A state as one scrape sees it: `claim` is the report that may speak for the target's health, if any.
+
+    `port`, `handshake` and `session` are the claim's results of these layers, `facts` those of its session.
+    """
 
     state: TargetState
     claim: Report | None
     verdict: Verdict
     label: str  # the target's name, escaped
     scrape: Scrape
+    port: LayerResult | None
+    handshake: LayerResult | None
+    session: LayerResult | None
+    facts: SessionFacts
+
+
+def view_of(state: TargetState, scrape: Scrape) -> View:
+    """The state as this scrape sees it; each family then reads what is looked up here once."""
+    claim = claims(state, scrape.now)
+    port = handshake = session = None
+    for result in () if claim is None else claim.results:
+        if result.layer is Layer.PORT:
+            port = result
+        elif result.layer is Layer.HANDSHAKE:
+            handshake = result
+        elif result.layer is Layer.SESSION:
+            session = result
+    facts = NO_FACTS if session is None or session.session is None else session.session
+    verdict, label = current_verdict(state, scrape.now), escaped(state.target.name)
+    return View(state, claim, verdict, label, scrape, port, handshake, session, facts)
 
 
 class Family(NamedTuple, Generic[Shown]):
@@ -101,9 +128,20 @@ def of_view(value: Callable[[View], object]) -> Build:
     return build
 
 
-def of_claim(value: Callable[[Report], object]) -> Build:
-    """One value per target, absent when no report may speak for its health."""
-    return of_view(lambda view: None if view.claim is None else value(view.claim))
+def of_members(members: type[StrEnum], values: Callable[[View], Iterable[tuple[StrEnum, float]]]) -> Build:
+    """A value for some members of an enum, which is the only label beside `target`."""
+
+    def build(metric: Metric) -> Lines:
+        head = f'{metric.name}{{target="'
+        tails: Mapping[StrEnum, str] = {each: f'",{metric.labels[1]}="{each.value}"}} ' for each in members}
+
+        def lines(view: View) -> str:
+            start = head + view.label
+            return "".join([f"{start}{tails[member]}{value:.13g}\n" for member, value in values(view)])
+
+        return lines
+
+    return build
 
 
 def samples_of_view(samples: Callable[[View], Iterable[Sample]]) -> Build:
@@ -126,9 +164,14 @@ def samples_of_view(samples: Callable[[View], Iterable[Sample]]) -> Build:
     return build
 
 
-def samples_of_claim(samples: Callable[[Report], Iterable[Sample]]) -> Build:
-    """Several samples per target, absent when no report may speak for its health."""
-    return samples_of_view(lambda view: () if view.claim is None else samples(view.claim))
+def where(applies: Callable[[View], object], build: Build) -> Build:
+    """The lines of the targets that this applies to; the others have none, which then costs next to nothing."""
+
+    def built(metric: Metric) -> Lines:
+        lines = build(metric)
+        return lambda view: lines(view) if applies(view) else ""
+
+    return built
 
 
 def one_of(members: type[StrEnum], present: Callable[[View], StrEnum | None]) -> Build:

@@ -3,7 +3,7 @@
 A value that the gateway did not report has no line. Accounts are counted here, never named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from exporter.metrics.family import (
     COUNTER,
@@ -12,54 +12,46 @@ from exporter.metrics.family import (
     Sample,
     View,
     family,
-    of_claim,
+    of_members,
     of_view,
-    samples_of_claim,
+    samples_of_view,
 )
-from exporter.model import Layer, Outcome, Report, SessionFacts
+from exporter.model import Outcome, Stage
 
 
-def success(report: Report) -> int | None:
+def success(view: View) -> int | None:
     """1 if the session was answered, 0 if it or an outer layer failed; None where no session was to be begun."""
-    result = report.layer(Layer.SESSION)
+    result = view.session
     left_out = result is not None and result.outcome is Outcome.SKIPPED and result.cause is not None
     return None if result is None or left_out else int(result.ok)
 
 
-def stages(report: Report) -> Iterator[Sample]:
+def stages(view: View) -> Iterable[tuple[Stage, float]]:
     """How long each stage took."""
-    result = report.layer(Layer.SESSION)
-    yield from (((stage,), seconds) for stage, seconds in (result.stages if result else ()))
+    return () if view.session is None else view.session.stages
 
 
-def clock_offset(report: Report) -> float | None:
-    """The gateway's clock minus ours, in seconds."""
-    return _facts(report).clock_offset
-
-
-def accounts(report: Report) -> int | None:
+def accounts(view: View) -> int | None:
     """How many accounts are managed."""
-    managed = _facts(report).accounts
+    managed = view.facts.accounts
     return None if managed is None else len(managed)
 
 
 def account_present(view: View) -> int | None:
     """Whether the configured account is among them; None where none is configured."""
-    if view.claim is None:
-        return None
-    managed, account = _facts(view.claim).accounts, view.state.target.account
+    managed, account = view.facts.accounts, view.state.target.account
     return None if managed is None or account is None else int(account in managed)
 
 
-def upstream_connected(report: Report) -> int | None:
+def upstream_connected(view: View) -> int | None:
     """Whether the gateway has IBKR's servers."""
-    upstream = _facts(report).upstream
+    upstream = view.facts.upstream
     return None if upstream is None else int(upstream)
 
 
-def farms(report: Report) -> Iterator[Sample]:
+def farms(view: View) -> list[Sample]:
     """Every data farm that the gateway reported."""
-    yield from (((farm.kind, farm.name), int(farm.connected)) for farm in _facts(report).farms)
+    return [((farm.kind, farm.name), int(farm.connected)) for farm in view.facts.farms]
 
 
 def conflicts(view: View) -> int | None:
@@ -84,11 +76,6 @@ def session_suspended(view: View) -> int | None:
     return int(view.state.falls.sessions_suspended) if view.state.target.client_ids else None
 
 
-def _facts(report: Report) -> SessionFacts:
-    result = report.layer(Layer.SESSION)
-    return SessionFacts() if result is None or result.session is None else result.session
-
-
 FAMILIES = (
     family(
         Metric(
@@ -96,7 +83,7 @@ FAMILIES = (
             GAUGE,
             "1 if startApi gave nextValidId and managedAccounts, and a current time was answered.",
         ),
-        of_claim(success),
+        of_view(success),
     ),
     family(
         Metric(
@@ -105,7 +92,7 @@ FAMILIES = (
             "Stages of the last session: from startApi to what the stage names, and from reqCurrentTime to its answer.",
             ("target", "stage"),
         ),
-        samples_of_claim(stages),
+        of_members(Stage, stages),
     ),
     family(
         Metric(
@@ -113,9 +100,9 @@ FAMILIES = (
             GAUGE,
             "The gateway's clock minus ours, to half a second: the gateway tells whole ones.",
         ),
-        of_claim(clock_offset),
+        of_view(lambda view: view.facts.clock_offset),
     ),
-    family(Metric("ibkr_accounts", GAUGE, "Number of managed accounts."), of_claim(accounts)),
+    family(Metric("ibkr_accounts", GAUGE, "Number of managed accounts."), of_view(accounts)),
     family(
         Metric("ibkr_account_present", GAUGE, "1 if the configured account is among the managed ones."),
         of_view(account_present),
@@ -126,7 +113,7 @@ FAMILIES = (
             GAUGE,
             "1 if the gateway has told that it has IBKR's servers, 0 if it has lost them.",
         ),
-        of_claim(upstream_connected),
+        of_view(upstream_connected),
     ),
     family(
         Metric(
@@ -135,7 +122,7 @@ FAMILIES = (
             "1 if the data farm is connected or idle, 0 if it is disconnected.",
             ("target", "kind", "farm"),
         ),
-        samples_of_claim(farms),
+        samples_of_view(farms),
     ),
     family(
         Metric("ibkr_client_id_conflicts_total", COUNTER, "Client ids of ours refused with error 326."),

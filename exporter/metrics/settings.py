@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.metrics.family import GAUGE, Metric, Sample, View, family, samples_of_view
+from exporter.metrics.family import GAUGE, Metric, Sample, View, family, samples_of_view, where
 
 
 def settings(view: View) -> Iterator[Sample]:
@@ -20,6 +20,6 @@ FAMILIES = (
             "A setting of the gateway's API as it told it: a number, or 1 or 0; only on targets that opted in.",
             ("target", "setting"),
         ),
-        samples_of_view(settings),
+        where(lambda view: view.state.settings is not None, samples_of_view(settings)),
     ),
 )

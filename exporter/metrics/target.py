@@ -1,6 +1,6 @@
 """The metrics of a target's verdict, port and handshake."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 
 from exporter.metrics.family import (
     GAUGE,
@@ -10,12 +10,11 @@ from exporter.metrics.family import (
     View,
     family,
     histogram,
-    of_claim,
     of_view,
     one_of,
     samples_of_view,
 )
-from exporter.model import Layer, Report, Verdict
+from exporter.model import Verdict
 from exporter.protocol.releases import release_of
 from exporter.state.histogram import CONNECT_BUCKETS, HANDSHAKE_BUCKETS
 from exporter.verdict.rules import is_connectable
@@ -31,20 +30,19 @@ def since(view: View) -> float | None:
     return None if view.verdict is Verdict.UNKNOWN else view.state.since
 
 
-def passed(layer: Layer) -> Callable[[Report], int]:
-    """1 if the layer was reached and passed, 0 if it failed or an outer layer did."""
-
-    def value(report: Report) -> int:
-        result = report.layer(layer)
-        return int(result is not None and result.ok)
-
-    return value
+def port_open(view: View) -> int | None:
+    """1 if the connect succeeded, 0 if it failed or the name was not resolved."""
+    return None if view.claim is None else int(view.port is not None and view.port.ok)
 
 
-def last_duration(report: Report) -> float | None:
+def handshake_success(view: View) -> int | None:
+    """1 if the hello was answered, 0 if it was not or an outer layer failed."""
+    return None if view.claim is None else int(view.handshake is not None and view.handshake.ok)
+
+
+def last_duration(view: View) -> float | None:
     """How long the handshake took, if it succeeded."""
-    result = report.layer(Layer.HANDSHAKE)
-    return result.seconds if result is not None and result.ok else None
+    return view.handshake.seconds if view.handshake is not None and view.handshake.ok else None
 
 
 def last_success(view: View) -> float:
@@ -59,17 +57,15 @@ def silence(view: View) -> float | None:
     return 0.0 if view.state.silence is None else view.state.silence.seconds
 
 
-def server_release(view: View) -> Iterator[Sample]:
+def server_version(view: View) -> int | None:
+    """The negotiated server version; None if the handshake failed."""
+    return None if view.handshake is None or view.handshake.server is None else view.handshake.server.version
+
+
+def server_release(view: View) -> Iterable[Sample]:
     """The release that the negotiated version belongs to."""
-    version = None if view.claim is None else server_version(view.claim)
-    if version is not None:
-        yield (release_of(version, view.state.target.hello.maximum),), 1
-
-
-def server_version(report: Report) -> int | None:
-    """Return the negotiated server version; None if the handshake failed."""
-    result = report.layer(Layer.HANDSHAKE)
-    return None if result is None or result.server is None else result.server.version
+    version = server_version(view)
+    return () if version is None else (((release_of(version, view.state.target.hello.maximum),), 1),)
 
 
 FAMILIES = (
@@ -87,7 +83,7 @@ FAMILIES = (
     ),
     family(
         Metric("ibkr_port_open", GAUGE, "1 if the last TCP connect succeeded."),
-        of_claim(passed(Layer.PORT)),
+        of_view(port_open),
     ),
     family(
         Metric("ibkr_port_connect_duration_seconds", HISTOGRAM, "Duration of the TCP connects that succeeded."),
@@ -95,7 +91,7 @@ FAMILIES = (
     ),
     family(
         Metric("ibkr_handshake_success", GAUGE, "1 if the API answered the last opening handshake."),
-        of_claim(passed(Layer.HANDSHAKE)),
+        of_view(handshake_success),
     ),
     family(
         Metric(
@@ -107,7 +103,7 @@ FAMILIES = (
     ),
     family(
         Metric("ibkr_handshake_last_duration_seconds", GAUGE, "The duration of the last handshake."),
-        of_claim(last_duration),
+        of_view(last_duration),
     ),
     family(
         Metric(
@@ -127,7 +123,7 @@ FAMILIES = (
     ),
     family(
         Metric("ibkr_server_version", GAUGE, "The negotiated API server version."),
-        of_claim(server_version),
+        of_view(server_version),
     ),
     family(
         Metric(

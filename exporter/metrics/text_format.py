@@ -5,6 +5,8 @@ from itertools import accumulate
 
 from exporter.state.histogram import Histogram
 
+LABELS = "\0"  # stands for the labels in a template; no label value has it
+
 
 def escaped(value: str) -> str:
     """A label value as both text formats write it. Prometheus' parser takes a NUL for the end of the text."""
@@ -34,13 +36,19 @@ def histogram_lines(name: str, bounds: tuple[float, ...]) -> Callable[[str, Hist
 
     Its first argument is `label="value"`, several with a comma in between, or nothing.
     """
-    tails = [f'le="{bound!r}"}} ' for bound in bounds] + ['le="+Inf"} ']
+    les = [f'le="{bound!r}"' for bound in bounds] + ['le="+Inf"']
+
+    def template(labels: str) -> str:
+        """All lines with the labels; for each bucket %d, for the sum %s."""
+        comma, braces = ("," if labels else ""), (f"{{{labels}}}" if labels else "")
+        buckets = "".join([f"{name}_bucket{{{labels}{comma}{le}}} %d\n" for le in les])
+        return f"{buckets}{name}_sum{braces} %s\n{name}_count{braces} %d\n"
+
+    labelled, bare = template(LABELS), template("")
 
     def lines(labels: str, histogram: Histogram) -> str:
-        head = f"{name}_bucket{{{labels}{',' if labels else ''}"
-        braces = f"{{{labels}}}" if labels else ""
-        counts = list(accumulate(histogram.counts))
-        buckets = "".join([f"{head}{tail}{count}\n" for tail, count in zip(tails, counts, strict=True)])
-        return f"{buckets}{name}_sum{braces} {histogram.total:.13g}\n{name}_count{braces} {counts[-1]}\n"
+        counts = (*accumulate(histogram.counts),)
+        text = (labelled if labels else bare) % (*counts, f"{histogram.total:.13g}", counts[-1])
+        return text.replace(LABELS, labels)  # afterwards, because a label may hold a per cent sign
 
     return lines
