@@ -54,6 +54,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=15)
 
+# tests/stack: the first three share one stack, the others begin their own.
+STACKS = {
+    "stack_loop": "one",
+    "stack_pages": "one",
+    "stack_panels": "one",
+    "stack_pair": "pair",
+    "stack_watchers": "watchers",
+}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the environment once, and keep out of it what the caller's terminal and home directory would change."""
@@ -91,6 +100,8 @@ def piece_of(nodeid: str) -> str:
     path, *names = nodeid.partition("[")[0].split("::")
     if path.startswith(WHOLE):
         return path
+    if path.startswith("tests/stack/"):
+        return STACKS.get(Path(path).stem, "short")
     return nodeid if len(names) < 2 else f"{path}::{names[0]}"
 
 

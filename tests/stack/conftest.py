@@ -1,6 +1,6 @@
 """The stack for all tests of this directory that ask for it: up once, healthy, gone at the end.
 
-Each group of files below has stacks of its own, so tests/stack/run gives each group to one worker, side by side.
+Files that share it, or are short, go to one worker (tests/conftest.py), each with the stacks that it starts.
 """
 
 import time
@@ -16,22 +16,6 @@ from tests.stack.containers import compose
 from tests.stack.scenarios import Scenarios
 
 TARGETS = [each["name"] for each in yaml.safe_load((Path(__file__).parent / "exporter.yaml").read_text())["targets"]]
-
-GROUPS = {
-    "loop": ("stack_loop", "stack_pages", "stack_panels"),  # share the fixture `stack`
-    "watchers": ("stack_watchers",),
-    "pair": ("stack_pair",),
-    "others": ("stack_beside", "stack_default", "stack_mistakes"),
-}
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this directory with its group for pytest-xdist; the hook gets those of all directories."""
-    group_of = {file: group for group, files in GROUPS.items() for file in files}
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(group_of[item.path.stem]))
 
 
 @pytest.fixture(scope="session")
