@@ -102,8 +102,7 @@ class TargetStates(Mapping[str, TargetState]):
         if before.settings is not None:
             report = replace(report, remarks=(*report.remarks, *remarks(before.settings, before.target)))
         verdict = self._judge(report, before.target)
-        state = fold(before, report, verdict)
-        state = self.put(replace(state, falls=falls, release=release, lower_hello=lower_hello))
+        state = self.put(fold(before, report, verdict, falls=falls, release=release, lower_hello=lower_hello))
         self._log_fall(report.target, before.falls, falls)
         self._log.debug("probed", target=report.target, verdict=verdict.value, seconds=round(report.seconds, 6))
         self._log_verdict(before, state)

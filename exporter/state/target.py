@@ -6,7 +6,7 @@ No clock here: `now` is a parameter. Nothing grows without bound: reports, failu
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Report, ServerHello, Target, Verdict
 from exporter.model.copies import replace
@@ -104,30 +104,34 @@ class TargetState:
     silence: Silence | None = None  # None: the last probe was answered, or ended before its hello
 
 
-def fold(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
-    """The state after one more tick: its report counted and made the present one."""
+def fold(state: TargetState, report: Report, verdict: Verdict, **known: Any) -> TargetState:
+    """The state after one more tick: its report counted and made the present one; `known` are further fields."""
     wire = [result for result in report.results if result.layer in WIRE]  # the others are counted with their own probes
-    return count(revise(state, report, verdict), report, wire)
+    return replace(state, **_revised(state, report, verdict), **_tallied(state, report, wire), **known)
 
 
 def count(state: TargetState, report: Report, results: Iterable[LayerResult]) -> TargetState:
     """The state with these results of a report counted, and its connections."""
+    return replace(state, **_tallied(state, report, results))
+
+
+def _tallied(state: TargetState, report: Report, results: Iterable[LayerResult]) -> dict[str, Any]:
+    """The fields that count something, with these results of a report."""
     probed = [result for result in results if result.outcome is not Outcome.SKIPPED]
     handshake = report.layer(Layer.HANDSHAKE)
     answered = handshake is not None and handshake.ok
-    return replace(
-        state,
-        connect=_observed(state.connect, report.layer(Layer.PORT)),
-        handshake=_observed(state.handshake, report.layer(Layer.HANDSHAKE)),
-        probes=_counted(state.probes, probed),
-        failed=_failures_counted(state.failed, probed),
-        probed_at={**state.probed_at, **{_key(result): report.at for result in probed}},
-        connections=state.connections + report.connections,
-        conflicts=state.conflicts + sum(result.session.conflicts for result in probed if result.session),
-        trends=_trended(state.trends, probed, report.at),
-        handshake_at=report.at if answered else state.handshake_at,
-        silence=_silence(state.silence, report),
-    )
+    return {
+        "connect": _observed(state.connect, report.layer(Layer.PORT)),
+        "handshake": _observed(state.handshake, handshake),
+        "probes": _counted(state.probes, probed),
+        "failed": _failures_counted(state.failed, probed),
+        "probed_at": {**state.probed_at, **{_key(result): report.at for result in probed}},
+        "connections": state.connections + report.connections,
+        "conflicts": state.conflicts + sum(result.session.conflicts for result in probed if result.session),
+        "trends": _trended(state.trends, probed, report.at),
+        "handshake_at": report.at if answered else state.handshake_at,
+        "silence": _silence(state.silence, report),
+    }
 
 
 def follow_up(state: TargetState) -> FollowUp | None:
@@ -165,17 +169,21 @@ def _second_look(state: TargetState) -> FollowUp | None:
 
 def revise(state: TargetState, report: Report, verdict: Verdict) -> TargetState:
     """The state with this report as the present one; nothing is counted."""
+    return replace(state, **_revised(state, report, verdict))
+
+
+def _revised(state: TargetState, report: Report, verdict: Verdict) -> dict[str, Any]:
+    """The fields that say what is the case, by this report."""
     changed, began = verdict is not state.verdict, _beginning(state, report)
     judged = kept(report, verdict)
-    return replace(
-        state,
-        verdict=verdict,
-        since=began if changed else state.since,
-        last=report,
-        recent=(*state.recent, judged)[-KEPT_REPORTS:],
-        failures=state.failures if verdict in WORKING else (*state.failures, judged)[-KEPT_FAILURES:],
-        changes=(*state.changes, Change(verdict, began))[-KEPT_CHANGES:] if changed else state.changes,
-    )
+    return {
+        "verdict": verdict,
+        "since": began if changed else state.since,
+        "last": report,
+        "recent": (*state.recent, judged)[-KEPT_REPORTS:],
+        "failures": state.failures if verdict in WORKING else (*state.failures, judged)[-KEPT_FAILURES:],
+        "changes": (*state.changes, Change(verdict, began))[-KEPT_CHANGES:] if changed else state.changes,
+    }
 
 
 def reconfigured(state: TargetState, target: Target, other: Collection[str]) -> TargetState:
