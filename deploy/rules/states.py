@@ -34,10 +34,11 @@ def moment(name: str, labels: str, metric: str) -> str:
     return f"{labels}\n  * on ({e.IDENTITY}) group_left () {metric}{held(name)}\n  or on ({e.IDENTITY}) {labels} * 0"
 
 
-# The targets of a second exporter (labelled standby where it is scraped) that the first one watches too, and is up. What it pages
-# for already goes on. Two Prometheus must take the same exporter's word, or their alerts would differ.
+# The targets of a second exporter (labelled standby where it is scraped) that the first one watches too, is up and knows something
+# of. What it pages for already goes on. Two Prometheus must take the same exporter's word, or their alerts would differ.
+IGNORANT = f'ibkr_verdict{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}", standby=""}} == 1'
 STANDBY = (
-    f'(ibkr_target_info{{standby!=""}} and on (job, target) ibkr_target_info{{standby=""}}\n'
+    f'(ibkr_target_info{{standby!=""}}\n    and on (job, target) (ibkr_target_info{{standby=""}} unless on ({e.IDENTITY}) {IGNORANT})\n'
     f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"Ibkr.+", alertstate="firing", standby!=""}})'
 )
 
