@@ -9,6 +9,8 @@ from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
 
+DOWN = f"up{{{e.ALERTMANAGER}}} == 0"
+
 
 def monitoring_alerts() -> tuple[Alert, ...]:
     """The rules."""
@@ -18,6 +20,7 @@ def monitoring_alerts() -> tuple[Alert, ...]:
         _rules_slow(),
         _prometheus_down(),
         _alertmanager_unreachable(),
+        _alertmanager_down(),
         _not_delivered(),
         _config_refused(),
     )
@@ -120,17 +123,36 @@ def _alertmanager_unreachable() -> Alert:
         name="IbkrAlertmanagerUnreachable",
         summary="Prometheus cannot hand its alerts to Alertmanager",
         action="No page is sent now: start Alertmanager.",
-        expr=f"(up{{{e.ALERTMANAGER}}} == 0)\n"
+        # What Prometheus counts while one is down, or was a moment ago, is that one's: it has its own alert, of two Alertmanagers too.
+        expr=f"({DOWN} unless on () up{{{e.ALERTMANAGER}}} == 1)\n"
         f"or (prometheus_notifications_alertmanagers_discovered{{{e.PROMETHEUS}}} == 0)\n"
-        f"or (rate(prometheus_notifications_errors_total{{{e.PROMETHEUS}}}[2m]) > 0)\n"
+        f"or (rate(prometheus_notifications_errors_total{{{e.PROMETHEUS}}}[2m]) > 0\n"
+        f"  unless on () min_over_time(up{{{e.ALERTMANAGER}}}[{t.ALERTMANAGER_BACK.value}]) == 0)\n"
         f"or (rate(prometheus_notifications_dropped_total{{{e.PROMETHEUS}}}[2m]) > 0)",
-        words="Alerts do not reach Alertmanager: it sends no page. This is seen on Prometheus' page and by a second "
-        "Alertmanager; the dead man's switch says it to everybody else.",
+        words="Alerts do not reach Alertmanager: it sends no page. This is seen on Prometheus' page; the dead man's switch says "
+        "it to everybody else.",
         steps=(
             "docker compose ps alertmanager, and docker compose logs --tail 50 alertmanager.",
             "Compare the address under `alerting` in prometheus.yml, and the network between the two.",
         ),
         runbook="alertmanager_unreachable",
+    )
+
+
+def _alertmanager_down() -> Alert:
+    return _alert(
+        name="IbkrAlertmanagerDown",
+        summary="One of two Alertmanagers does not answer",
+        action="Start it again: one is left.",
+        expr=f"{DOWN} and on () up{{{e.ALERTMANAGER}}} == 1",
+        words="{{ $labels.instance }} gives no answer. The other one sends every page; if that ends too, only the dead man's "
+        "switch reports it.",
+        steps=(
+            "docker compose ps alertmanager alertmanager-b, and the log of the one that is down.",
+            "Start it again; see that both name the other under Status, Cluster Status.",
+        ),
+        runbook="alertmanager_down",
+        severity="warning",
     )
 
 

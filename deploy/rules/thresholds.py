@@ -96,6 +96,7 @@ SCRAPE = Threshold(
     "30s", "after a restart of Prometheus the last scrape is an old one until the next, of a pool after 15 s"
 )
 MONITORING = Threshold("2m", "a restart of Prometheus or Alertmanager is over by then")
+ALERTMANAGER_BACK = Threshold("3m", "what Prometheus could not hand to one that was down stays in its rate for two minutes")
 WATCHDOG = Threshold("30s", "Prometheus is up before Alertmanager: what it sends until then is dropped")
 FLEET = Threshold("2", "with one gateway there is no fleet")
 FLEET_SHARE = Threshold("0.5", "of the gateways that are in no maintenance window: half of them do not fail by chance")

@@ -63,6 +63,7 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "watchdog": "The way from Prometheus to Alertmanager works.",
     "rules_failing": "Prometheus cannot evaluate a rule.",
     "rules_slow": "Prometheus evaluates rules later than it should.",
+    "alertmanager_down": "One of two Alertmanagers does not answer.",
     "prometheus_down": "One of two Prometheus cannot be scraped by the other.",
     "alertmanager_unreachable": "Prometheus cannot hand its alerts to Alertmanager.",
     "pages_not_delivered": "Alertmanager cannot deliver notifications.",
