@@ -34,7 +34,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
             summary="The exporter starts again and again",
             action="Read its log for the end of each life.",
             expr=f"(changes({STARTED}[{t.CRASH_WINDOW.value}]) >= {t.CRASHES.value})\n"
-            f"or (avg_over_time({UP}[5m]) < {t.UNSTEADY.value} and changes({UP}[5m]) >= {t.UPS_AND_DOWNS.value} and {UP} == 1)",
+            f"or (avg_over_time({UP}[5m]) < {t.UNSTEADY.value} and resets({UP}[5m]) >= {t.OUTAGES.value})",
             wait=t.AT_ONCE,
             severity="critical",
             layer="exporter",

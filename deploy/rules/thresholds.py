@@ -89,14 +89,20 @@ DISCOVERY = Threshold(
 )
 CRASHES = Threshold("3", "starts within ten minutes: an upgrade takes one, or two")
 CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restart, up to a minute")
-UPS_AND_DOWNS = Threshold("4", "down, up, down and up again: one outage, however long, is IbkrExporterDown's")
+OUTAGES = Threshold(
+    "2",
+    "one, however long, is IbkrExporterDown's. It is enough that scrapes saw one life between two: on a machine short of "
+    "processor time most are over before they are seen",
+)
 UNSTEADY = Threshold("0.8", "of the scrapes of five minutes: one that is up 6 s and down 24 s has 0.2 of them")
 STALE_SCRAPE = Threshold("30", "seconds: ten scrapes, or one of a pool, have neither worked nor failed: none was made")
 SCRAPE = Threshold(
     "30s", "after a restart of Prometheus the last scrape is an old one until the next, of a pool after 15 s"
 )
 MONITORING = Threshold("2m", "a restart of Prometheus or Alertmanager is over by then")
-ALERTMANAGER_BACK = Threshold("3m", "what Prometheus could not hand to one that was down stays in its rate for two minutes")
+ALERTMANAGER_BACK = Threshold(
+    "3m", "what Prometheus could not hand to one that was down stays in its rate for two minutes"
+)
 WATCHDOG = Threshold("30s", "Prometheus is up before Alertmanager: what it sends until then is dropped")
 FLEET = Threshold("2", "with one gateway there is no fleet")
 FLEET_SHARE = Threshold("0.5", "of the gateways that are in no maintenance window: half of them do not fail by chance")

@@ -17,11 +17,15 @@ PAGED = 90.0  # seconds for a page, on a machine with other work
 
 @dataclass(slots=True)
 class Told:
-    """Seconds from the kill to the message about it, the ends that were sent before it, and what came when it was back."""
+    """Seconds from the kill to the message about it, the ends that were sent before it, and what came when it was back.
+
+    `named` is how long it took until a message said that the exporter starts again and again.
+    """
 
     seconds: float
     ends: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
+    named: float = 0.0
 
 
 class Watchers:
@@ -126,11 +130,15 @@ def kill_exporter(stack: Stack) -> Told:
 
 
 def crash_loop(stack: Stack) -> Told:
-    """The exporter is up for six seconds and down for twenty-four, over and over."""
+    """The exporter is up for six seconds and down for twenty-four, over and over.
+
+    Where no scrape falls into its first lives it is simply down, and that is the first page.
+    """
     began = time.time()
-    while not (told := stack.messages(began, "IbkrExporterRestarting")) and time.time() - began < 900:
+    while not (named := stack.messages(began, "IbkrExporterRestarting")) and time.time() - began < 900:
         stack.compose("kill", "exporter")
         time.sleep(24)
         stack.compose("start", "exporter")
         time.sleep(6)
-    return Told(told[0]["at"] - began if told else float("inf"))
+    took = [each["at"] - began for each in [*named, *stack.messages(began, "IbkrExporterDown")]]
+    return Told(min(took, default=float("inf")), named=named[0]["at"] - began if named else float("inf"))
