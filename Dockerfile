@@ -17,8 +17,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /source
 RUN python -m venv /build && python -m venv --without-pip /opt/ibkr-exporter
 COPY requirements/build.txt requirements/runtime.txt requirements/
-RUN /build/bin/pip install --quiet --require-hashes -r requirements/build.txt \
-    && /build/bin/pip --python /opt/ibkr-exporter/bin/python install --quiet --no-compile --require-hashes -r requirements/runtime.txt
+# pip tries a connection again, but not one that breaks in the middle of a file.
+RUN thrice() { "$@" || "$@" || "$@"; } \
+    && thrice /build/bin/pip install --quiet --require-hashes -r requirements/build.txt \
+    && thrice /build/bin/pip --python /opt/ibkr-exporter/bin/python install --quiet --no-compile --require-hashes -r requirements/runtime.txt
 # From here on everything changes with every commit; what is above only with the pins.
 COPY pyproject.toml README.md LICENSE ./
 COPY deploy/clients deploy/clients

@@ -5,6 +5,7 @@ is made again from the start. It is not completed, because pip and uv take a pac
 whatever else of it is missing.
 """
 
+import re
 import shutil
 import subprocess
 from collections import deque
@@ -18,6 +19,8 @@ from exporter.clients.libraries import Recipe, version_text
 MEGABYTE = 1_000_000
 ROOM = 1.5  # times the size: the wheels are unpacked beside their downloads
 KEPT_LINES = 15
+TRIES = 3  # of a download: pip tries a connection again, but not one that breaks in the middle of a file
+BROKEN = re.compile(r"(?i)connection (broken|reset|aborted)|IncompleteRead|read timed out|error decoding response body")
 
 OnStep = Callable[[str], object]
 
@@ -53,7 +56,7 @@ def install(recipe: Recipe, root: Path, on_step: OnStep, uv: str | None = None) 
     else:
         command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off", "--no-deps"]
         command += ["-r", str(recipe.requirements)]
-    _run(command, recipe)
+    _download(command, recipe, on_step)
     mark_ready(environment)
     return find_environment(recipe, root)
 
@@ -105,6 +108,19 @@ def _make(recipe: Recipe, environment: Environment, on_step: OnStep, uv: str | N
 
 def _describe(python: Interpreter) -> str:
     return f"Python {'.'.join(map(str, python.version))} from {python.path}"
+
+
+def _download(command: Sequence[str], recipe: Recipe, on_step: OnStep) -> None:
+    """Run a step that downloads, again where the connection broke: all that comes is compared with its hash."""
+    for left in reversed(range(TRIES)):
+        try:
+            _run(command, recipe)
+        except InstallError as error:
+            if not left or not BROKEN.search(str(error)):
+                raise
+            on_step("the connection to the package index broke: trying again")
+        else:
+            return
 
 
 def _run(command: Sequence[str], recipe: Recipe) -> None:

@@ -52,6 +52,14 @@ def test_the_base_image_is_pinned_by_version_and_digest() -> None:
     assert re.search(r"^ARG PYTHON=python:3\.13\.\d+-slim" + DIGEST + "$", DOCKERFILE, re.MULTILINE)
 
 
+def test_what_the_image_downloads_with_pip_is_tried_again_where_the_index_breaks_off() -> None:
+    """`clients install`, which downloads the rest, does so itself."""
+    downloads = [line for line in DOCKERFILE.splitlines() if "pip" in line and "--require-hashes" in line]
+    assert len(downloads) == 2
+    assert all("&& thrice /build/bin/pip " in line for line in downloads)
+    assert re.search(r'^RUN thrice\(\) \{ "\$@" \|\| "\$@" \|\| "\$@"; \}', DOCKERFILE, re.MULTILINE)
+
+
 @pytest.mark.parametrize("service", [service for service in BASE.values() if "healthcheck" in service])
 def test_a_health_check_runs_every_half_minute(service: dict[str, Any]) -> None:
     """Each costs Docker a process in the container, most of the CPU of an idle stack."""
