@@ -127,7 +127,7 @@ def page(message: dict[str, Any]) -> str:
     lines = []
     for alert in message["alerts"]:
         labels, notes = alert["labels"], alert["annotations"]
-        where = labels.get("target") or labels.get("host")
+        where = labels.get("target") or labels.get("host") or labels.get("instance")
         about = (f"{where}: " if where else "") + (
             labels.get("verdict") or notes.get("summary", labels.get("alertname", ""))
         )

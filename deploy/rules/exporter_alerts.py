@@ -14,14 +14,14 @@ def exporter_alerts() -> tuple[Alert, ...]:
     return (
         Alert(
             name="IbkrExporterDown",
-            summary="The exporter cannot be scraped: no gateway is watched",
-            action="Start it again; its log says why it stopped.",
+            summary="The exporter does not answer",
+            action="Start it again; its log says why.",
             expr=f"({UP} == 0) or absent({UP})",
             wait=t.EXPORTER,
             severity="critical",
             layer="exporter",
-            description="Prometheus gets no answer from the exporter at {{ $labels.instance }}: every gateway it watches is "
-            "unwatched now. An alert about one of them stays as it was, and no end of one is sent, until it answers again. "
+            description="Prometheus gets no answer from the exporter at {{ $labels.instance }}: every gateway that no "
+            "other exporter watches is unwatched now. An alert about one of them stays as it was, and no end of one is sent, until it answers again. "
             + a.steps(
                 "docker compose ps exporter, and docker compose logs --tail 50 exporter: a wrong configuration is said there.",
                 "Start it again; read its log if it stops again.",
@@ -32,7 +32,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
         Alert(
             name="IbkrExporterRestarting",
             summary="The exporter starts again and again",
-            action="Read its log for the end of each life.",
+            action="Its log says how each life ends.",
             expr=f"(changes({STARTED}[{t.CRASH_WINDOW.value}]) >= {t.CRASHES.value})\n"
             f"or (avg_over_time({UP}[5m]) < {t.UNSTEADY.value} and resets({UP}[5m]) >= {t.OUTAGES.value})",
             wait=t.AT_ONCE,
@@ -51,8 +51,8 @@ def exporter_alerts() -> tuple[Alert, ...]:
         ),
         Alert(
             name="IbkrScrapeStale",
-            summary="Prometheus has not tried to scrape the exporter",
-            action="Look at the load of Prometheus' machine.",
+            summary="Prometheus does not try to scrape it",
+            action="Look at Prometheus' load.",
             expr=f"time() - timestamp({UP}) > {t.STALE_SCRAPE.value}",
             wait=t.SCRAPE,
             severity="critical",
@@ -68,7 +68,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
         ),
         Alert(
             name="IbkrConfigReloadFailed",
-            summary="The exporter refused its changed configuration",
+            summary="It refused its changed configuration",
             action="ibkr-exporter check-config FILE",
             expr=f"{e.latest('ibkr_exporter_config_last_reload_successful')} == 0",
             wait=t.RELOAD,
@@ -85,7 +85,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
         Alert(
             name="IbkrDiscoveryFailing",
             summary="A source of targets gives no good list",
-            action="Mend the source: its last list stays in use",
+            action="Mend it; its last list stays.",
             expr=f"{e.latest('ibkr_sd_last_refresh_successful')} == 0",
             wait=t.DISCOVERY,
             severity="warning",
@@ -102,7 +102,7 @@ def exporter_alerts() -> tuple[Alert, ...]:
         Alert(
             name="IbkrDiscoveredTargetsRejected",
             summary="Discovered targets are left out",
-            action="Correct the entries that its page names",
+            action="Correct those that its page names.",
             expr=f"{e.latest('ibkr_sd_rejected_targets')} > 0",
             wait=t.DISCOVERY,
             severity="warning",

@@ -17,8 +17,8 @@ def _down() -> Alert:
     span = t.DOWN.value
     return Alert(
         name="IbkrDown",
-        summary="No trading program could connect for five minutes",
-        action="Look at its verdicts over time.",
+        summary="No program could connect for 5 minutes",
+        action="See its verdicts over time.",
         expr=e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
         + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
         + e.unless_fleet(
@@ -76,8 +76,8 @@ def _clock_off() -> Alert:
     offset = e.latest("ibkr_server_clock_offset_seconds")
     return Alert(
         name="IbkrClockOff",
-        summary="The gateway's clock and the exporter's disagree",
-        action="See that NTP runs on both machines.",
+        summary="Its clock and the exporter's disagree",
+        action="See that NTP runs on both.",
         expr=e.with_labels(f"(abs({offset}) > {t.CLOCK_SECONDS.value})", e.FLEET_INFO),
         wait=t.CLOCK,
         severity="warning",
@@ -123,7 +123,7 @@ def _suspended() -> Alert:
     client = f"max by ({e.IDENTITY}) ({e.latest('ibkr_client_suspended')})"
     return Alert(
         name="IbkrProbesSuspended",
-        summary="The exporter keeps sessions of its own away from the gateway",
+        summary="The exporter keeps its own sessions away",
         action="Read the evidence on its page.",
         expr=e.with_labels(f"({watch} == 1 or {session} == 1 or {client} == 1)", e.FLEET_INFO),
         wait=t.SUSPENDED,
@@ -147,14 +147,14 @@ def _suspended() -> Alert:
 def _weekly_login() -> Alert:
     return Alert(
         name="IbkrWeeklyLoginDue",
-        summary="IBKR ends all logins on Sunday at 01:00 New York time: log in again by hand",
-        action="Have the phone with IBKR Mobile at hand.",
+        summary="The weekly login is due on Sunday",
+        action="Have IBKR Mobile at hand then.",
         expr=f"count by (job, instance) ({e.latest('ibkr_target_info')}) and on () (ibkr:weekly_login_due == 1)",
         wait=t.AT_ONCE,
         severity="info",
         layer="quality",
         description="{{ $value }} gateways watched by {{ $labels.instance }} need a login with two-factor approval after Sunday "
-        "01:00 New York time; automatic restarts fail until then. "
+        "01:00 New York time, when IBKR ends all of them; automatic restarts fail until then. "
         + a.steps(
             "Have the phone with IBKR Mobile at hand on Sunday, or plan the restart for when you have.",
             "Then look at the Fleet dashboard: every gateway healthy.",
@@ -184,7 +184,7 @@ def _budgets() -> tuple[Alert, ...]:
             Alert(
                 name=name,
                 summary="The month's error budget goes too fast",
-                action="Look at its outages over the last days.",
+                action="Look at its latest outages.",
                 expr=e.with_labels(f"({expr})", e.FLEET_INFO),
                 wait=t.BURN,
                 severity="warning",

@@ -75,7 +75,7 @@ def _rules_failing() -> Alert:
     return _alert(
         name="IbkrRulesFailing",
         summary="Prometheus cannot evaluate a rule",
-        action="Prometheus' page of rules names the error.",
+        action="Its page of rules names the error.",
         expr=f"increase(prometheus_rule_evaluation_failures_total{{{e.PROMETHEUS}}}[5m]) > 0",
         words="Rules of the group {{ $labels.rule_group }} end with an error: their alerts do not fire, whatever happens.",
         steps=(
@@ -89,8 +89,8 @@ def _rules_failing() -> Alert:
 def _rules_slow() -> Alert:
     return _alert(
         name="IbkrRulesSlow",
-        summary="Prometheus evaluates rules later than it should",
-        action="Give Prometheus more processor time.",
+        summary="Prometheus evaluates rules too late",
+        action="Give it more processor time.",
         expr=f"increase(prometheus_rule_group_iterations_missed_total{{{e.PROMETHEUS}}}[5m]) > 30",
         words="The group {{ $labels.rule_group }} takes longer than its interval: evaluations are missed, and pages come late.",
         steps=(
@@ -104,7 +104,7 @@ def _rules_slow() -> Alert:
 def _prometheus_down() -> Alert:
     return _alert(
         name="IbkrPrometheusDown",
-        summary="One of two Prometheus cannot be scraped by the other",
+        summary="One of two Prometheus does not answer",
         action="Start it again: one is left.",
         expr=f"up{{{e.PROMETHEUS}}} == 0",
         words="{{ $labels.instance }} gives no answer. The other one pages as before; if that ends too, only the dead man's "
@@ -121,7 +121,7 @@ def _prometheus_down() -> Alert:
 def _alertmanager_unreachable() -> Alert:
     return _alert(
         name="IbkrAlertmanagerUnreachable",
-        summary="Prometheus cannot hand its alerts to Alertmanager",
+        summary="Alertmanager takes no alerts",
         action="No page is sent now: start Alertmanager.",
         # What Prometheus counts while one is down, or was a moment ago, is that one's: it has its own alert, of two Alertmanagers too.
         expr=f"({DOWN} unless on () up{{{e.ALERTMANAGER}}} == 1)\n"
@@ -159,8 +159,8 @@ def _alertmanager_down() -> Alert:
 def _not_delivered() -> Alert:
     return _alert(
         name="IbkrPagesNotDelivered",
-        summary="Alertmanager cannot deliver notifications",
-        action="Look at the receiver's secret and address.",
+        summary="Notifications cannot be delivered",
+        action="Look at the receiver's settings.",
         expr=f"rate(alertmanager_notifications_failed_total{{{e.ALERTMANAGER}}}[5m]) > 0",
         words="Notifications by {{ $labels.integration }} fail: pages may not arrive. Alertmanager tries again, and other receivers "
         "may work.",
@@ -175,8 +175,8 @@ def _not_delivered() -> Alert:
 def _config_refused() -> Alert:
     return _alert(
         name="IbkrMonitoringConfigRefused",
-        summary="Prometheus or Alertmanager refused its changed configuration",
-        action="promtool check config, amtool check-config",
+        summary="It refused its changed configuration",
+        action="promtool or amtool says why.",
         expr=f"(prometheus_config_last_reload_successful{{{e.PROMETHEUS}}} == 0)\n"
         f"or (alertmanager_config_last_reload_successful{{{e.ALERTMANAGER}}} == 0)",
         words="{{ $labels.job }} at {{ $labels.instance }} still runs with its former configuration: the new one has errors.",

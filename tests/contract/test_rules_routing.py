@@ -1,9 +1,7 @@
 """Alertmanager's configuration: every severity arrives, one failure is one message, the examples are sound."""
 
-import json
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import time
 from pathlib import Path
@@ -12,38 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.pager.pager import page
 from deploy.rules.fleet_alerts import FLEETS
 from deploy.rules.verdict_alerts import VERDICTS
 from exporter.maintenance import IBKR_WINDOWS, WEEK, WEEKLY_LOGIN, Region
+from tests.contract.alertmanager import CONFIG, PLACE, RULES, amtool, needs_amtool, read
 
-ROOT = Path(__file__).parents[2]
-PLACE = ROOT / "deploy" / "alertmanager"
 EXAMPLES = sorted((PLACE / "examples").glob("*.yml"))
-AMTOOL = shutil.which("amtool")
-needs_amtool = pytest.mark.skipif(AMTOOL is None, reason="amtool is not installed; .ci/run installs it")
-
-
-def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
-
-
-CONFIG = read(PLACE / "alertmanager.yml")
-RULES = [
-    rule
-    for path in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
-    for group in read(path)["groups"]
-    for rule in group["rules"]
-    if "alert" in rule
-]
-
-
-def amtool(*arguments: str) -> str:
-    assert AMTOOL
-    done = subprocess.run([AMTOOL, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -250,80 +222,3 @@ def test_every_layer_and_alert_that_is_named_here_is_one_of_the_rules() -> None:
         for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
             if matcher.startswith("alertname") and '"Ibkr.+"' not in matcher:
                 assert set(matcher.split('"')[1].split("|")) <= names
-
-
-def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
-    """What Alertmanager hands to a template and to a webhook."""
-    alert = {
-        "status": status,
-        "labels": {"alertname": "IbkrX", "severity": "critical", "job": "ibkr", **labels},
-        "annotations": {
-            "summary": "The API does not answer the handshake",
-            "action": "Answer a dialog; else toggle its API port.",
-            "description": "paper (127.0.0.1:7497, paper): verdict api_silent. What to do:\n1. Look.",
-            "since": "14:02:11 UTC",
-            "page_url": "http://127.0.0.1:9497/targets/paper",
-            "runbook_url": "http://127.0.0.1:9497/runbooks/api_silent",
-            "dashboard_url": "http://127.0.0.1:3000/d/ibkr-gateway",
-        },
-        "startsAt": "2026-11-21T14:02:25Z",
-        "endsAt": "2026-11-21T14:09:51Z",
-    }
-    return {
-        "receiver": "pager",
-        "status": status,
-        "alerts": [alert],
-        "groupLabels": {},
-        "commonLabels": {},
-        "commonAnnotations": {},
-    }
-
-
-def rendered(template: str, message: dict[str, Any], place: Path) -> str:
-    data = place / "data.json"
-    data.write_text(json.dumps(message), encoding="utf-8")
-    text = f'{{{{ template "{template}" . }}}}'
-    glob = f"--template.glob={PLACE}/templates/*.tmpl"
-    return amtool(
-        "template", "render", glob, "--template.type=text", f"--template.data={data}", f"--template.text={text}"
-    )
-
-
-@needs_amtool
-def test_a_lock_screen_shows_which_gateway_what_since_when_and_what_to_do(place: Path) -> None:
-    message = notification(target="paper", verdict="api_silent")
-    title = rendered("ibkr.title", message, place)
-    assert title == "CRITICAL paper: api_silent since 14:02:11 UTC. Answer a dialog; else toggle its API port."
-    assert page(message).splitlines()[0] == title, "the stand-in for a telephone shows the same"
-    text = rendered("ibkr.text", message, place)
-    assert "Now: http://127.0.0.1:9497/targets/paper\n" in text
-    assert "Runbook: http://127.0.0.1:9497/runbooks/api_silent\n" in text
-
-
-def test_a_title_of_the_longest_words_ends_within_a_lock_screen() -> None:
-    """120 characters, with a name of twenty."""
-    for row in VERDICTS:
-        title = f"{row.severity.upper()} {'n' * 20}: {row.verdict} since 14:02:11 UTC. {row.action}"
-        assert len(title) <= 120, title
-
-
-@needs_amtool
-def test_an_end_says_no_more_than_is_known(place: Path) -> None:
-    """Alertmanager ends an alert too when Prometheus has ended."""
-    message = notification("resolved", target="paper", verdict="api_silent")
-    title = rendered("ibkr.title", message, place)
-    assert title == "ENDED paper: api_silent, no longer reported since 14:09:51 UTC"
-    assert page(message).splitlines()[0] == title
-    text = rendered("ibkr.text", message, place)
-    assert "That is all that is known here: if Prometheus ended, it looks the same." in text
-    assert "http://127.0.0.1:9497/targets/paper" in text
-    assert not re.search("resolved|recovered|healthy", title + text, re.IGNORECASE)
-
-
-@needs_amtool
-def test_an_alert_about_no_target_has_its_summary_in_the_title(place: Path) -> None:
-    message = notification()
-    message["alerts"][0]["annotations"].pop("since")
-    title = rendered("ibkr.title", message, place)
-    assert title.startswith("CRITICAL The API does not answer the handshake since 14:02:25 UTC. Answer")
-    assert page(message).splitlines()[0] == title
