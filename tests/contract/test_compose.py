@@ -122,6 +122,18 @@ def test_two_exporters_watch_the_same_gateways_with_client_ids_of_their_own() ->
     assert len(set.union(*ids)) == sum(map(len, ids)) == 6
 
 
+@pytest.mark.parametrize(("name", "port"), [("exporter", 9497), ("exporter-b", 9498)])
+def test_what_one_of_two_exporters_pages_about_links_to_that_one(name: str, port: int) -> None:
+    """The other one may be down. Where Prometheus has an external label for it, all links lead to one of them."""
+    assert {PAIR[each]["environment"]["EXPORTER_URL"] for each in ("prometheus", "prometheus-b")} == {""}
+    address = PAIR[name]["environment"]["EXTERNAL_URL"]
+    assert address.endswith(f":-http://127.0.0.1:{port}}}")
+    published = PAIR[name].get("ports") or BASE[name]["ports"]
+    assert published[0].endswith(f":-{port}}}:9497")
+    written = (ROOT / "deploy" / "high-availability" / f"exporter-{name[9:] or 'a'}.yaml").read_text("utf-8")
+    assert yaml.safe_load(written)["web"] == {"external_url": "${EXTERNAL_URL}", "route_prefix": "/"}
+
+
 def test_two_prometheus_know_both_of_everything_by_the_same_names() -> None:
     """So that what both of them see is one alert."""
     folder = ROOT / "deploy" / "high-availability" / "replicas"
@@ -138,10 +150,7 @@ def test_two_prometheus_know_both_of_everything_by_the_same_names() -> None:
     for name, job in (("exporters", "ibkr"), ("alertmanagers", "alertmanager"), ("prometheus", "prometheus")):
         assert f"replicas/{name}.yml" in jobs[job]["file_sd_configs"][0]["files"]
     assert "replicas/alertmanagers.yml" in config["alerting"]["alertmanagers"][0]["file_sd_configs"][0]["files"]
-    assert (PAIR["prometheus"]["environment"], PAIR["prometheus-b"]["environment"]["REPLICA"]) == (
-        {"REPLICA": "a"},
-        "b",
-    )
+    assert [PAIR[name]["environment"]["REPLICA"] for name in ("prometheus", "prometheus-b")] == ["a", "b"]
 
 
 def test_read_only_and_the_mode_are_choices_and_the_example_names_them() -> None:

@@ -157,6 +157,8 @@ def test_a_freeze_while_one_exporter_is_down_is_one_page_by_the_other() -> None:
     wait_for("the page about the exporter", lambda: exporter_down(killed), 120)
     began = freeze()
     wait_for_the_page(began)
+    (alert,) = of_gateway(began)[0]["alerts"]
+    assert alert["annotations"]["page_url"] == "http://127.0.0.1:9498/targets/frozen", "the other one is down"
     time.sleep(ANOTHER)
     recover()
     wait_for_the_end(began)
