@@ -11,6 +11,7 @@ MAX_CLIENT_ID = 2**31 - 1
 OLDEST_VERSION = 100  # here the handshake of today begins
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+ZONE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 ACCOUNT = r"^[A-Z]{1,4}[0-9]{4,12}[A-Z]{0,2}$"
 VERSIONS = r"^v?([0-9]{3})\.\.v?([0-9]{3})$"
 PORT_REMEDY = "Give a whole number from 1 to 65535; paper TWS listens on 7497"
@@ -74,7 +75,7 @@ def check_host(host: str) -> str:
     if host.startswith("["):
         raise InvalidValue(f'"{host}" is in brackets', f"Write {host.strip('[]')} without them")
     if is_address(host):
-        return host
+        return _check_zone(host)
     if host.count(":") == 1:
         raise InvalidValue(f'there is a port in the host "{host}"', "Give it under port alone")
     if ":" in host:
@@ -86,6 +87,14 @@ def check_host(host: str) -> str:
     if not HOST_NAME.fullmatch(host):
         raise InvalidValue(f'"{host}" is not a host name', "Use letters, digits, hyphens and dots alone")
     return host
+
+
+def _check_zone(address: str) -> str:
+    """The address, if its zone, where it has one, may be an interface. Raises InvalidValue."""
+    _, percent, zone = address.partition("%")
+    if percent and not ZONE.fullmatch(zone):
+        raise InvalidValue(f'"{zone}" in "{address}" is not an interface', "Write it as fe80::1%eth0")
+    return address
 
 
 def is_address(host: str) -> bool:

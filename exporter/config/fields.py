@@ -27,7 +27,8 @@ from exporter.config.maintenance_windows import load_zone
 from exporter.config.web_url import check_route_prefix, parse_external_url
 
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)?$"
-NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
+NAME = r"^\.*[a-zA-Z0-9_-][a-zA-Z0-9_.-]*$"  # a path's . and .. are no segment of a URL: /targets/.. would be /
+LONGEST_NAME = 64
 LABEL = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAY = 86_400.0
@@ -59,11 +60,11 @@ def checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
-def matching(pattern: str, kind: str, remedy: str) -> AfterValidator:
-    """Text of one shape."""
+def matching(pattern: str, kind: str, remedy: str, longest: int | None = None) -> AfterValidator:
+    """Text of one shape, of at most `longest` characters."""
 
     def check(text: str) -> str:
-        if not re.fullmatch(pattern.removesuffix("$"), text):
+        if not re.fullmatch(pattern.removesuffix("$"), text) or len(text) > (longest or len(text)):
             raise unfit(f'"{text}" is not {kind}', remedy)
         return text
 
@@ -156,15 +157,15 @@ def _whole(least: int, most: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
-def _text(pattern: str, *examples: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
+def _text(pattern: str, *examples: str, **more: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples), **more})
 
 
-SHAPE = "Use 1 to 64 letters, digits, underscores, dots and hyphens"
+SHAPE = "Use 1 to 64 letters, digits, underscores, dots and hyphens, and not dots alone: it is part of a URL"
 
 Interval = duration(1.0, "every probe costs the gateway a connection")
 Deadline = duration(0.01, "nothing answers faster")
-Name = Annotated[str, matching(NAME, "a name", SHAPE), _text(NAME, "paper")]
+Name = Annotated[str, matching(NAME, "a name", SHAPE, LONGEST_NAME), _text(NAME, "paper", maxLength=LONGEST_NAME)]
 Host = Annotated[str, AfterValidator(checked(check_host)), Field(examples=["127.0.0.1", "ib-gateway"], min_length=0)]
 Port = Annotated[int, AfterValidator(checked(check_port)), _whole(1, MAX_PORT)]
 ClientId = Annotated[int, AfterValidator(checked(_client_id)), _whole(1, MAX_CLIENT_ID)]

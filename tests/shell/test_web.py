@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import ipaddress
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -188,6 +189,14 @@ async def test_what_is_not_there_is_a_plain_404_without_an_echo(path: str) -> No
     assert status == 404
     assert "<script>" not in body
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["a.b", "..a", "...-", "x" * 64, "[2001:db8::1]:7497", "[fe80::1%eth0]:7497"])
+async def test_every_name_of_a_target_has_a_page_to_which_its_link_leads(name: str) -> None:
+    async with Gateway("refused") as gateway, site(at(gateway, name)) as served:
+        [link] = set(re.findall(r'<h3><a href="(targets/[^"]+)"', (await served.get("/"))[1]))
+        status, body, _ = await served.get(f"/{link}")
+    assert (status, name in body) == (200, True)
 
 
 async def test_the_style_sheet_is_served() -> None:
