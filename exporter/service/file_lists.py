@@ -12,12 +12,11 @@ from exporter.config.errors import shortened
 from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry, parse_list
 from exporter.config.value_files import open_failure
-from exporter.probes.threads import in_daemon_thread
 from exporter.service.background import in_background
+from exporter.service.bounded import LONGEST, BoundedCall
 from exporter.service.lists import Answer
 
 POLL = 2.0  # seconds between two looks at the files
-TIMEOUT = 30.0  # seconds for all files; those of a network may hang
 MOST_FILES = 1000
 PIPE = "this is no regular file", "Write the list into a file"
 
@@ -25,31 +24,27 @@ PIPE = "this is no regular file", "Write the list into a file"
 class FileLists:
     """The files of one source. What a file last held counts until it can be read again, or is gone."""
 
-    def __init__(self, source: FileSource, poll: float = POLL, timeout: float = TIMEOUT) -> None:
+    def __init__(self, source: FileSource, poll: float = POLL, timeout: float = LONGEST) -> None:
         self._source = source
         self._poll = poll
-        self._timeout = timeout
-        self._reading: asyncio.Task[Answer] | None = None  # under way; a hanging file costs one thread
+        self._read_bounded = BoundedCall(self._read, f"read {source.name}", timeout, in_background)
+        self._look_bounded = BoundedCall(self._look, f"look at {source.name}", timeout)
+        self._hangs = False
         self._used: Mapping[Path, Stamp] = {}
         self._good: dict[Path, tuple[Entry, ...]] = {}
 
     async def read(self) -> Answer:
         """Read every file now."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(in_background(self._read, f"read {self._source.name}"))
-        reading = self._reading
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await asyncio.shield(reading)
+            answer = await self._read_bounded()
         except TimeoutError:
-            return Answer(None, f"{self._source.where} cannot be read within {self._timeout:g} seconds")
-        finally:
-            if reading.done():
-                self._reading = None
+            self._hangs = True
+            return Answer(None, f"{self._source.where} cannot be read within {self._read_bounded.seconds:g} seconds")
+        self._hangs = False
         return answer
 
     async def wait(self, asked: asyncio.Event) -> None:
-        """Wait until a file has changed and stays so, until the interval is over, or until `asked`."""
+        """Wait until a file has changed and stays so, hangs or no longer does, the interval is over, or `asked`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._source.refresh_interval
         seen = self._used
@@ -57,9 +52,14 @@ class FileLists:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), min(self._poll, left))
                 return
-            if self._reading is not None:
+            if self._hangs:
+                if not self._read_bounded.under_way:
+                    return
                 continue
-            now = await in_daemon_thread(self._look, f"look at {self._source.name}")
+            try:
+                now = await self._look_bounded()
+            except TimeoutError:
+                return  # the read says so
             settled, seen = now == seen, now
             if settled and now != self._used:
                 return

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -23,9 +24,9 @@ from exporter.config.errors import shortened
 from exporter.config.target_groups import LARGEST, Entry, parse_list
 from exporter.probes.threads import in_daemon_thread
 from exporter.service.background import in_background
+from exporter.service.bounded import LONGEST, BoundedCall
 from exporter.service.lists import Answer
 
-TIMEOUT = 30.0  # seconds for a whole answer, and at most the refresh interval
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 5
 JSON = re.compile(r'application/json(?:;\s*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE)  # as Prometheus has it
@@ -37,13 +38,18 @@ class HttpLists:
 
     def __init__(self, source: HttpSource) -> None:
         self._source = source
+        self._limit = min(LONGEST, source.refresh_interval)  # seconds for a whole answer
+        self._secrets = BoundedCall(
+            lambda: (_headers(source), _context(source)), f"read secrets of {source.name}", self._limit / 2
+        )
+        self._resolver = _Resolver()
         self._raw: bytes | None = None
         self._entries: tuple[Entry, ...] = ()
 
     async def read(self) -> Answer:
         """Ask for the list."""
         try:
-            async with asyncio.timeout(min(TIMEOUT, self._source.refresh_interval)):
+            async with asyncio.timeout(self._limit):
                 raw = await self._download()
             if raw != self._raw:
                 self._entries = await in_background(
@@ -65,8 +71,12 @@ class HttpLists:
 
     async def _download(self) -> bytes:
         source = self._source
-        headers, context = await in_daemon_thread(lambda: (_headers(source), _context(source)), "read secrets")
-        connector = aiohttp.TCPConnector(limit=1, force_close=True, resolver=_Resolver(), ssl=context)
+        try:
+            headers, context = await self._secrets()
+        except TimeoutError:
+            message = f"the secrets or certificates cannot be read within {self._secrets.seconds:g} seconds"
+            raise InvalidValue(message, "See whether the file system of their files hangs") from None
+        connector = aiohttp.TCPConnector(limit=1, force_close=True, resolver=self._resolver, ssl=context)
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(
             connector=connector, auto_decompress=False, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
@@ -163,15 +173,23 @@ def _reason(error: Exception) -> str:
 
 
 class _Resolver(AbstractResolver):
-    """Looks names up in threads that do not delay the exit, as the probes do."""
+    """Looks names up in threads that do not delay the exit. One that hangs costs one thread, as with the probes."""
+
+    def __init__(self) -> None:
+        self._pending: dict[object, asyncio.Future[list[Any]]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of a name."""
-        answers = await in_daemon_thread(
-            lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, socket.IPPROTO_TCP), f"resolve {host}"
-        )
+        query = host, port, family
+        if query not in self._pending:
+            lookup = in_daemon_thread(
+                lambda: socket.getaddrinfo(*query, socket.SOCK_STREAM, socket.IPPROTO_TCP), f"resolve {host}"
+            )
+            self._pending[query] = lookup
+            lookup.add_done_callback(lambda _: self._pending.pop(query, None))
+        answers = await asyncio.shield(self._pending[query])
         return [
             ResolveResult(
                 hostname=host, host=str(to[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST

@@ -1,8 +1,8 @@
 """TLS, basic authentication, headers and the rate limit of the HTTP server, read again when their files change.
 
 The exporter-toolkit reads its web configuration file at each request. Here the files' times are checked every POLL
-seconds. A changed file that cannot be used is logged once, and the previous one stays in force. Only the start decides
-whether TLS is served at all.
+seconds. A changed file that cannot be used, or hangs, is logged once, and the previous one stays in force. Only the
+start decides whether TLS is served at all.
 """
 
 import asyncio
@@ -25,8 +25,10 @@ from aiohttp.typedefs import Middleware
 from exporter.config.errors import ConfigError, Problem
 from exporter.config.stamps import Stamp, stamps
 from exporter.config.web_file import TlsFiles, WebFile, read_web_file
+from exporter.service.bounded import LONGEST, BoundedCall
 
 POLL = 2.0  # seconds between two looks at the files
+KEPT = "web configuration refused, the running one is kept"
 REMEMBERED = 256  # passwords that were right; a bcrypt comparison takes some 70 ms of CPU
 CHALLENGE = {hdrs.WWW_AUTHENTICATE: 'Basic realm="ibkr-exporter", charset="UTF-8"'}
 TLS_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -37,10 +39,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class WebConfig:
     """The web configuration that is in force. Use it as an async context manager: it then follows the files."""
 
-    def __init__(self, path: Path, poll: float = POLL) -> None:
-        """Read the file and the certificates. Raises ConfigError with every problem."""
+    def __init__(self, path: Path, poll: float = POLL, limit: float = LONGEST) -> None:
+        """Read the file and the certificates. Raises ConfigError with every problem.
+
+        When they change, they may take `limit` seconds to be read.
+        """
         self._poll = poll
         self._file, self._context = _load(path)
+        self._look = BoundedCall(lambda: _signature(self._file), "look at the web configuration", limit)
+        self._read = BoundedCall(lambda: _load_stamped(path), "read the web configuration", limit)
+        self._hangs = False
         self._signature = _signature(self._file)
         self._bucket = TokenBucket(self._file.rate_interval, self._file.rate_burst)
         self._passwords = Passwords(self._file.users)
@@ -94,27 +102,47 @@ class WebConfig:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self._poll)
-            signature = await asyncio.to_thread(_signature, self._file)
-            if signature != self._signature:
-                self._signature = signature
+            try:
+                await self.look()
+            except TimeoutError:
+                self._report_hanging()
+            except Exception:  # noqa: BLE001 - ours; the next change is to be followed all the same
+                structlog.get_logger(__name__).exception("web configuration not followed")
+
+    async def look(self) -> None:
+        """Read the files again if one has changed. Raises TimeoutError where they hang."""
+        signature = await self._look()
+        if signature != self._signature:
+            before, self._signature = self._signature, signature
+            try:
                 await self._reload()
+            except TimeoutError:
+                self._signature = before
+                raise
+        self._hangs = False
+
+    def _report_hanging(self) -> None:
+        if not self._hangs:
+            seconds = f"{self._look.seconds:g} seconds"
+            problem = f"{self._file.path}: this file, or a certificate, cannot be read within {seconds}"
+            structlog.get_logger(__name__).error(KEPT, problems=[problem])
+        self._hangs = True
 
     async def _reload(self) -> None:
         log = structlog.get_logger(__name__)
         try:
-            file, context = await asyncio.to_thread(_load, self._file.path)
+            file, context, after = await self._read()
         except ConfigError as error:
-            problems = [str(problem) for problem in error.problems]
-            log.error("web configuration refused, the running one is kept", problems=problems)  # noqa: TRY400 - no fault of ours
+            log.error(KEPT, problems=[str(problem) for problem in error.problems])  # noqa: TRY400 - no fault of ours
             return
         if (context is None) != (self._context is None):
-            log.error("web configuration refused, the running one is kept", problems=["TLS on or off takes a restart"])
+            log.error(KEPT, problems=["TLS on or off takes a restart"])
             return
         if (file.rate_interval, file.rate_burst) != (self._file.rate_interval, self._file.rate_burst):
             self._bucket = TokenBucket(file.rate_interval, file.rate_burst)
         self._file, self._context = file, context
         self._passwords.replace(file.users)
-        self._signature = await asyncio.to_thread(_signature, file)
+        self._signature = {path: self._signature.get(path, stamp) for path, stamp in after.items()}
         log.info("web configuration reloaded", file=str(file.path))
 
 
@@ -165,7 +193,8 @@ class Passwords:
     An unknown user costs as much time as a wrong password.
     """
 
-    def __init__(self, users: Mapping[str, bytes]) -> None:
+    def __init__(self, users: Mapping[str, bytes], compare: Callable[[bytes, bytes], bool] | None = None) -> None:
+        self._compare = compare or _compare
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, None] = {}
@@ -176,7 +205,8 @@ class Passwords:
         self._users = users
         self._right.clear()
         costs = [int(hashed[4:6]) for hashed in users.values()]
-        self._decoy = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(max(costs))) if costs else b""
+        # No password is known that has this hash. To make it takes no hashing, which would hold the event loop.
+        self._decoy = bcrypt.gensalt(max(costs)) + secrets.token_hex(16)[:31].encode() if costs else b""
 
     def close(self) -> None:
         """End the thread that compares passwords."""
@@ -192,7 +222,7 @@ class Passwords:
         digest = hmac.digest(self._key, b"\0".join((user.encode(), password, hashed)), hashlib.sha256)
         if digest in self._right:
             return True
-        right = await asyncio.get_running_loop().run_in_executor(self._executor, _compare, password, hashed)
+        right = await asyncio.get_running_loop().run_in_executor(self._executor, self._compare, password, hashed)
         if not right or self._users.get(user) != hashed:
             return False
         if len(self._right) >= REMEMBERED:
@@ -229,6 +259,11 @@ def _san_allowed(request: web.Request, allowed: frozenset[str]) -> bool:
 def _load(path: Path) -> tuple[WebFile, ssl.SSLContext | None]:
     file = read_web_file(path)
     return file, None if file.tls is None else _context(file.tls, path)
+
+
+def _load_stamped(path: Path) -> tuple[WebFile, ssl.SSLContext | None, Mapping[Path, Stamp]]:
+    file, context = _load(path)
+    return file, context, _signature(file)
 
 
 def _context(tls: TlsFiles, path: Path) -> ssl.SSLContext:

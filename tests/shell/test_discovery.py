@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.config import Config, load
 from exporter.config.discovered import resolve_entries
-from exporter.config.discovery import FileSource
+from exporter.config.discovery import FileSource, HttpSource, Secret
 from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry
 from exporter.config.types import NO_RULES
@@ -30,6 +30,7 @@ from exporter.model import Cause
 from exporter.probes.resolver import Address, Resolver, UnresolvedError
 from exporter.service import file_lists
 from exporter.service.file_lists import FileLists
+from exporter.service.http_lists import HttpLists
 from exporter.service.lists import Answer
 from exporter.service.open_files import budget
 from exporter.service.reload import Reloader
@@ -215,6 +216,48 @@ async def test_a_file_that_hangs_is_a_failure_that_ends_with_it_and_costs_one_th
     released.set()
     await until(lambda: not any(thread.name.endswith("hangs") for thread in threading.enumerate()))
     assert [entry.address for entry in (await files.read()).entries or ()] == ["10.0.0.1:1"]
+
+
+async def test_files_that_hang_between_two_reads_are_read_at_once_so_that_the_failure_shows(
+    lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, source = threading.Event(), FileSource("hangs", (str(lists / "a.json"),), 3600.0)
+    files = FileLists(source, poll=0.001, timeout=0.05)
+    write(lists / "a.json", group("10.0.0.1:1"))
+
+    def hang(paths: list[Path]) -> dict[Path, Stamp]:
+        released.wait(PATIENCE)
+        return dict(stamps(paths))
+
+    while (await files.read()).failure:
+        pass
+    monkeypatch.setattr(file_lists, "stamps", hang)
+    async with asyncio.timeout(PATIENCE):
+        await files.wait(asyncio.Event())
+        assert (await files.read()).failure
+        waiting = asyncio.create_task(files.wait(asyncio.Event()))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        released.set()
+        await waiting
+        while (answer := await files.read()).failure:
+            pass
+    assert [entry.address for entry in answer.entries or ()] == ["10.0.0.1:1"]
+
+
+async def test_a_secret_that_hangs_is_a_failure_and_costs_one_thread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "password")  # to open it waits for who writes to it
+    secret = Secret(file=tmp_path / "password")
+    source = HttpSource("hangs", "http://127.0.0.1:1/", 0.1, basic=(Secret("ann"), secret))
+    lists = HttpLists(source)
+    for _ in range(3):
+        assert (await lists.read()).failure == (
+            "the secrets or certificates cannot be read within 0.05 seconds. "
+            "See whether the file system of their files hangs"
+        )
+    assert sum(thread.name.endswith("of hangs") for thread in threading.enumerate()) == 1
+    os.close(os.open(tmp_path / "password", os.O_WRONLY))
+    await until(lambda: not any(thread.name.endswith("of hangs") for thread in threading.enumerate()))
 
 
 async def test_targets_that_could_not_be_put_in_force_are_put_in_force_after_a_pause() -> None:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 import structlog
 
-from exporter.config import Config, ConfigError, load
+from exporter.config import Config, ConfigError, Listen, load
+from exporter.config.stamps import stamps
 from exporter.service.background import in_background
 from exporter.service.open_files import budget
 from exporter.service.reload import Reloader
@@ -64,15 +65,18 @@ def one(name: str, port: int = 1, more: str = "") -> str:
 
 
 @asynccontextmanager
-async def following(path: Path, read: Callable[[], Config] | None = None) -> AsyncIterator[Followed]:
+async def following(path: Path, read: Callable[[], Config] | None = None, **options: Any) -> AsyncIterator[Followed]:
     def read_file() -> Config:
         return load(path)
 
     config = (read or read_file)()
     async with Service(ExporterState("1.2.3", "3.13")) as service:
-        reload = Reloader(service, read or read_file, budget(4096), config)
+        reload = Reloader(service, read or read_file, budget(4096), config, **options)
         await reload.apply(config)
-        yield Followed(path, service, reload)
+        try:
+            yield Followed(path, service, reload)
+        finally:
+            await reload.close()
 
 
 def file(folder: Path, *targets: str) -> Path:
@@ -166,6 +170,82 @@ async def test_a_hundred_broken_files_change_nothing(tmp_path: Path) -> None:
             assert followed.reload.config is config
             assert all(followed.service.states[name].target is state.target for name, state in states.items())
             assert asyncio.all_tasks() == tasks
+
+
+class Hanging:
+    """A function that hangs while `hangs` is set, as one that reads from a network's file system does."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._answers = threading.Event()
+        self._answers.set()
+        self.calls = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        if not self._answers.wait(PATIENCE):
+            raise TimeoutError
+        return self._function(*arguments)
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def answer(self) -> None:
+        self._answers.set()
+
+
+async def test_files_that_hang_are_a_refusal_that_ends_with_them_and_holds_up_neither_reload_nor_discovery(
+    tmp_path: Path,
+) -> None:
+    path = file(tmp_path, one("a"))
+    read = Hanging(lambda: load(path))
+    async with following(path, read, limit=0.05) as followed:
+        read.hang()
+        with structlog.testing.capture_logs() as logs:
+            answers = await asyncio.gather(*(followed.reload() for _ in range(20)))
+            assert (await followed.reload()) == answers[0]
+        problem = f"{path}: this file, or one that it names, cannot be read within 0.05 seconds. See whether its "
+        assert answers[0] == [problem + "file system hangs. It is read again as soon as it can be"]
+        assert all(answer == answers[0] for answer in answers)
+        assert len(logs) == 2, "those who ask together share one reload"
+        assert read.calls == 2, "one thread hangs, however often is asked"
+        assert (followed.names, followed.successful) == (["a"], False)
+        async with asyncio.timeout(PATIENCE):
+            await followed.reload._on_refresh(True)  # noqa: FBT003 - a source of targets has changed meanwhile
+        read.answer()
+        followed.write(one("b"))
+        while followed.names != ["b"]:
+            await followed.look_twice()
+        assert followed.successful
+
+
+async def test_files_that_cannot_be_looked_at_are_reported_once_and_read_when_they_can(tmp_path: Path) -> None:
+    look = Hanging(stamps)
+    async with following(file(tmp_path, one("a")), limit=0.01, look=look) as followed:
+        look.hang()
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await followed.reload.look()
+        assert ([entry["log_level"] for entry in logs], followed.successful) == (["error"], False)
+        look.answer()
+        while not followed.successful:
+            await followed.reload.look()
+        assert followed.names == ["a"]
+
+
+async def test_a_reload_that_is_under_way_when_the_exporter_ends_watches_nothing_again(tmp_path: Path) -> None:
+    path = file(tmp_path, one("a"))
+    config = replace(load(path), listen=(Listen(port=0),))
+    read = Hanging(lambda: load(path))
+    async with running(config, read) as (_, reload):
+        read.hang()
+        reloading = asyncio.ensure_future(reload())
+        await until(lambda: read.calls)
+    read.answer()
+    assert (await reloading, await reload()) == (["the exporter ends"], ["the exporter ends"])
+    await until(lambda: not any(thread.name == "read the configuration" for thread in threading.enumerate()))
+    await asyncio.sleep(0)
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("target")] == []
 
 
 async def test_unchanged_targets_keep_history_and_schedule_and_many_reloads_leave_nothing_behind(

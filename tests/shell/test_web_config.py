@@ -2,7 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
+import os
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import bcrypt
 import pytest
+import structlog
 import trustme
 
 from exporter.config import Config, ConfigError, Listen
@@ -205,14 +209,24 @@ async def test_other_credentials_do_not_pass(tmp_path: Path, headers: dict[str, 
 
 
 async def test_an_unknown_user_costs_a_comparison_like_a_wrong_password() -> None:
-    passwords = Passwords({"ann": HASH.encode()})
+    costs = []
+
+    def compare(password: bytes, hashed: bytes) -> bool:
+        costs.append(hashed[:7])
+        return bcrypt.checkpw(password, hashed)
+
+    ann, dear = HASH.encode(), bcrypt.hashpw(b"right", bcrypt.gensalt(5))
+    passwords = Passwords({"ann": ann}, compare)
     try:
-        assert passwords._decoy[:7] == HASH.encode()[:7]
-        assert not await passwords.match(basic("bob", "right")["Authorization"])
+        for user, password in (("bob", "right"), ("ann", "wrong"), ("bob", "right")):
+            assert not await passwords.match(basic(user, password)["Authorization"])
+        assert costs == [ann[:7]] * 3, "one comparison each, of one cost; a refusal is never remembered"
         assert await passwords.match(basic("ann", "right")["Authorization"])
-        passwords.replace({"ann": bcrypt.hashpw(b"new", bcrypt.gensalt(4))})
+        passwords.replace({"ann": bcrypt.hashpw(b"new", bcrypt.gensalt(4)), "dan": dear})
         assert not await passwords.match(basic("ann", "right")["Authorization"])
         assert await passwords.match(basic("ann", "new")["Authorization"])
+        assert not await passwords.match(basic("bob", "new")["Authorization"])
+        assert costs[-1] == dear[:7], "as dear as the dearest"
     finally:
         passwords.close()
 
@@ -283,6 +297,42 @@ def test_a_missing_certificate_is_named(tmp_path: Path, missing: str) -> None:
     with pytest.raises(ConfigError, match=r"No such file") as refused:
         WebConfig(tmp_path / "web.yml")
     assert missing in str(refused.value)
+
+
+async def test_a_file_that_hangs_costs_one_thread_and_is_read_when_it_no_longer_does(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "web.yml", tmp_path / "pipe"
+    path.write_text(f"basic_auth_users: {{ann: '{HASH}'}}\n")
+    config = WebConfig(path, limit=0.05)
+    os.mkfifo(pipe)
+    pipe.replace(path)  # to open it waits for who writes to it
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await config.look()
+    assert sum(thread.name == "read the web configuration" for thread in threading.enumerate()) == 1
+    os.close(os.open(path, os.O_WRONLY))
+    await until(lambda: not any(thread.name == "read the web configuration" for thread in threading.enumerate()))
+    path.unlink()
+    path.write_text(f"basic_auth_users: {{bob: '{HASH}'}}\n")
+    while set(config.file.users) != {"bob"}:
+        with contextlib.suppress(TimeoutError):
+            await config.look()
+
+
+async def test_who_follows_a_file_that_hangs_says_so_once(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "web.yml", tmp_path / "pipe"
+    path.write_text(f"basic_auth_users: {{ann: '{HASH}'}}\n")
+    os.mkfifo(pipe)
+    with structlog.testing.capture_logs() as logs:
+        async with WebConfig(path, poll=0.001, limit=0.01) as config:
+            pipe.replace(path)
+            await until(lambda: logs)
+            await asyncio.sleep(0.1)
+            os.close(os.open(path, os.O_WRONLY))
+            assert set(config.file.users) == {"ann"}
+    assert [log["problems"] for log in logs][:1] == [
+        [f"{path}: this file, or a certificate, cannot be read within 0.01 seconds"]
+    ]
+    assert sum("cannot be read within" in str(log) for log in logs) == 1
 
 
 async def test_changed_passwords_hold_without_a_restart(tmp_path: Path) -> None:
