@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import time, timedelta
 from difflib import get_close_matches
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from exporter.config.checks import InvalidValue
@@ -34,9 +35,15 @@ def load_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):  # no name of a zone, a directory of zones, unknown
-        near = get_close_matches(name, sorted(available_timezones()), n=1)
+        near = get_close_matches(name, _zone_names(), n=1)
         remedy = f'Did you mean "{near[0]}"?' if near else EXAMPLE
         raise InvalidValue(f'"{name}" is not a time zone', remedy) from None
+
+
+@cache
+def _zone_names() -> list[str]:
+    """All zones of this system. To look opens each of their 600 files: once will do for a list of misspelt names."""
+    return sorted(available_timezones())
 
 
 def parse_time(text: str) -> time:
