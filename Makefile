@@ -30,9 +30,11 @@ demo: $(ready) ## simulated gateways, each with another fault, and the exporter 
 test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, eight at a time; args="-k wire" for some of them, one by one
 	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
 
+# Half of the time would be pytest's own: what these tests do not use is left out.
+core := -q tests/core -m 'not slow' --hypothesis-profile=quick --capture=sys -p no:logging
 .PHONY: test-core
 test-core: $(ready) ## the tests that wait for nothing, in seconds, with few of the generated examples
-	@$(bin)/python -m pytest -q tests/core -m 'not slow' --hypothesis-profile=quick $(args)
+	@$(bin)/python -m pytest $(core) $(args)
 
 .PHONY: coverage
 coverage: small-clients small-kubernetes ## all tests, and which lines of the package they do not run
@@ -42,8 +44,7 @@ coverage: small-clients small-kubernetes ## all tests, and which lines of the pa
 pure := maintenance metrics model protocol state text verdict web.pages
 .PHONY: coverage-core
 coverage-core: $(ready) ## test-core, and that it runs 93 % of the packages without I/O
-	@$(bin)/python -m pytest -q tests/core -m 'not slow' --hypothesis-profile=quick $(pure:%=--cov=exporter.%) \
-		--cov-report=term --cov-fail-under=93 $(args)
+	@$(bin)/python -m pytest $(core) $(pure:%=--cov=exporter.%) --cov-report=term --cov-fail-under=93 $(args)
 
 .PHONY: clients
 clients: $(ready) ## install all client libraries for the tests (2 GB); IBKR_EXPORTER_CLIENTS_DIR moves them

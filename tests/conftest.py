@@ -4,6 +4,7 @@ A test that needs promtool or another interpreter skips where a contributor lack
 there a skip would be a check that never runs.
 """
 
+import gc
 import os
 import sys
 import time
@@ -52,7 +53,7 @@ def pytest_make_collect_report(
 hypothesis.settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=15)
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=10)
 
 # tests/stack: the first three share one stack, the others begin their own.
 STACKS = {
@@ -78,6 +79,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow tests first: so several at a time end together."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is imported and collected out of later collections of garbage, which cost a tenth of tests/core."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -110,7 +116,7 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def plain_log() -> None:
     """Log as the commands do: structlog's own default draws tracebacks for seconds."""
     log.configure("warning")

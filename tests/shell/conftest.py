@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from exporter import log
 from tests.shell.clock import TurnedLoop
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """Log as before each test: some of them choose a level."""
+    log.configure("warning")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

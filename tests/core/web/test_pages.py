@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -79,9 +80,10 @@ class Outline(HTMLParser):
         return self.text.strip().splitlines()[0]
 
 
-def every_page() -> dict[str, str]:
+@cache
+def every_page() -> dict[str, Outline]:
     states = every_verdict()
-    return {
+    made = {
         "status": render_status(states, NOW),
         "empty": render_status([], NOW),
         "still": render_status(states, NOW, refresh=None),
@@ -90,6 +92,7 @@ def every_page() -> dict[str, str]:
         **{f"target {state.target.name}": pages.render_target(state, NOW) for state in states},
         **{f"runbook {verdict}": pages.render_runbook(verdict) for verdict in Verdict},
     }
+    return {name: Outline(html) for name, html in made.items()}
 
 
 @pytest.mark.parametrize(
@@ -108,8 +111,7 @@ def test_a_target_that_is_not_healthy_is_shown_with_headline_actions_in_order_an
 
 
 def test_every_page_nests_its_tags_and_has_a_language_a_title_and_one_main_heading() -> None:
-    for name, html in every_page().items():
-        outline = Outline(html)
+    for name, outline in every_page().items():
         assert outline.all("html") == [{"lang": "en"}], name
         assert outline.title.endswith("ibkr-exporter"), name
         assert len(outline.all("h1")) == 1, name
@@ -117,8 +119,7 @@ def test_every_page_nests_its_tags_and_has_a_language_a_title_and_one_main_headi
 
 
 def test_no_page_needs_a_script_an_inline_style_or_anything_from_elsewhere() -> None:
-    for name, html in every_page().items():
-        outline = Outline(html)
+    for name, outline in every_page().items():
         assert not outline.all("script"), name
         assert not outline.all("style"), name
         for tag, attributes in outline.tags:
@@ -336,8 +337,8 @@ def test_a_thousand_targets_come_in_small_pieces_and_a_page_of_at_most_200_kilob
 
 
 def test_every_static_file_that_a_page_asks_for_exists_and_no_other_name_is_served() -> None:
-    for html in every_page().values():
-        for link in Outline(html).all("link"):
+    for outline in every_page().values():
+        for link in outline.all("link"):
             assert pages.static(str(link["href"]).removeprefix("../").removeprefix("static/").split("?")[0])
     with pytest.raises(KeyError):
         pages.static("../templates/base.html")

@@ -1,6 +1,7 @@
 """Which targets the status page shows: the filter, the pages, and that every link keeps what was chosen."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from urllib.parse import parse_qsl
 
@@ -13,11 +14,12 @@ from exporter.state.target import TargetState
 from exporter.verdict.rules import Severity
 from exporter.web import pages
 from exporter.web.pages.selection import PAGE, Selection, pager, parse_selection
-from tests.core.states import NOW, in_verdict
+from tests.core.states import NOW, in_verdict, target
 from tests.core.web.test_pages import Outline
 
+WELL = in_verdict(Verdict.HEALTHY)
 FLEET = [
-    *(in_verdict(Verdict.HEALTHY, f"well-{number:03}") for number in range(2 * PAGE + 30)),
+    *(replace(WELL, target=target(f"well-{number:03}")) for number in range(2 * PAGE + 30)),
     *(in_verdict(Verdict.API_SILENT, f"silent-{number}") for number in range(3)),
     in_verdict(Verdict.SLOW, "sluggish"),
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from exporter.web.streaming import HOLD, _pieces
 
-CHUNKS = 60
+CHUNKS = 40
 
 
 def work(seconds: float) -> None:
