@@ -1,12 +1,7 @@
 """Probe one target once: every layer of the wire, then each client library, one at a time.
 
 The wire comes first and is reported at once, then the account download where it was asked for. The libraries are
-imported meanwhile and probed in the order in which they are ready. How long one gets:
-
-    the wire works     CONVINCING seconds, or PATIENT times what the wire took: then a timeout counts against it
-    with a download    its own deadline: requests are a second apart
-    the wire fails     a share of FAILING_BUDGET, enough to fail like the wire did; the failure is blamed on no library
-    with a limit       the wire gets half of it, the libraries share the rest
+imported meanwhile and probed in the order in which they are ready. time_budget.py says how long each may take.
 
 While the wire works, a library's failure counts only if the wire works again right after it. A library that follows at
 once upon an answer, to us or to another library, needs no handshake before it. Where the port is open and
@@ -19,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from exporter.cli.time_budget import LEAST, TimeBudget, failing
 from exporter.clients.pool import ClientPool, PooledClient
 from exporter.clients.probe import EndpointLease, compare, probe_client, unusable
 from exporter.model import ClientSpec, Fall, Layer, LayerResult, Outcome, Report, Target
@@ -30,8 +26,6 @@ from exporter.probes.target import LOWER_SECONDS, probe_lower_hello, probe_targe
 from exporter.state.suspension import PARTIAL, began_with
 from exporter.state.target import cut_short
 from exporter.verdict.client_blame import (
-    CONVINCING,
-    PATIENT,
     ClientProbe,
     answered,
     confirm,
@@ -40,17 +34,12 @@ from exporter.verdict.client_blame import (
     is_conclusive,
     is_shared,
     skipped,
-    upstream_lost,
     wire_ok,
 )
 from exporter.verdict.gateway_settings import remarks
 
 HEAD_START = 0.5  # seconds for the wire alone: one that works has been probed by then, and importing disturbs nothing
-FAILING_BUDGET = 4.0  # seconds for all libraries together on a gateway that failed our own probe; LEAST for each
-WIRE_SHARE = 0.5  # of the limit
-OWN_SHARE = 0.25  # of a library's time under a limit: for our handshake before it, and as much for the wire after it
 FRESH = 1.0  # seconds since the gateway's last answer in which no handshake is needed before a library
-LEAST = 0.5  # seconds; a library that would get less is not probed
 DOWNLOAD, SETTINGS = "the account download", "the gateway's settings"  # what is running, where it is no client
 MORE = "give more with --timeout"
 UNPROVEN = f"the time was over before we saw whether the gateway still answers: {MORE}"
@@ -92,8 +81,7 @@ class Diagnosis:
     def __init__(self, target: Target, clients: Sequence[ClientSpec], limit: float | None, show: Show) -> None:
         self._target = target
         self._clients = clients
-        self._until = None if limit is None else asyncio.get_running_loop().time() + limit
-        self._wire_limit = None if limit is None else limit * (WIRE_SHARE if clients else 1.0)
+        self._budget = TimeBudget(target, len(clients), limit)
         self._show = show
         self._resolver = Resolver()
         self._began = time.perf_counter()
@@ -110,7 +98,7 @@ class Diagnosis:
 
     async def run(self, pool: ClientPool) -> Report:
         """Probe the wire, then the clients."""
-        wire = asyncio.create_task(probe_target(self._target, self._resolver, self._wire_limit))
+        wire = asyncio.create_task(probe_target(self._target, self._resolver, self._budget.wire))
         try:
             if self._clients and self._target.probe_ids:
                 await asyncio.wait({wire}, timeout=HEAD_START)
@@ -135,25 +123,25 @@ class Diagnosis:
 
     async def _check_lower_hello(self) -> None:
         """Where our hello got no answer, see whether a lower one does."""
-        if not hello_unanswered(self._wire) or self._left() < LEAST:
+        if not hello_unanswered(self._wire) or self._budget.left() < LEAST:
             return
-        report = await probe_lower_hello(self._target, self._resolver, min(LOWER_SECONDS, self._left()))
+        report = await probe_lower_hello(self._target, self._resolver, self._budget.at_most(LOWER_SECONDS))
         handshake = None if report is None else report.layer(Layer.HANDSHAKE)
         self._connections += 0 if report is None else report.connections
         self._wire = replace(self._wire, lower_hello=handshake.server if handshake and handshake.ok else None)
 
     async def _probe_download(self) -> None:
-        report = await download(self._target, self._resolver, min(DEADLINE, max(self._left(), 0.0)))
+        report = await download(self._target, self._resolver, self._budget.at_most(DEADLINE))
         self._connections += report.connections
         self._download = tuple(
             replace(result, detail=f"{result.detail}: {MORE}")
-            if result.outcome is Outcome.UNAVAILABLE and self._until is not None
+            if result.outcome is Outcome.UNAVAILABLE and self._budget.until is not None
             else result
             for result in report.results
         )
 
     async def _probe_settings(self) -> None:
-        answer = await probe_settings(self._target, self._resolver, min(SETTINGS_DEADLINE, max(self._left(), 0.0)))
+        answer = await probe_settings(self._target, self._resolver, self._budget.at_most(SETTINGS_DEADLINE))
         self._connections += answer.connections
         self._remarks = tuple(remarks(answer, self._target))
 
@@ -167,7 +155,7 @@ class Diagnosis:
     async def _import(self, member: PooledClient) -> tuple[PooledClient, str | None]:
         """Import the library; return the reason if it cannot be used."""
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._budget.until):
                 return member, await member.ready()
         except TimeoutError:
             return member, NOT_IMPORTED
@@ -190,9 +178,8 @@ class Diagnosis:
     async def _probe(self, member: PooledClient) -> ClientProbe:
         """Probe a client that was imported, and the wire again where that decides what its result means."""
         bad = failing(self._wire)
-        share = self._left() / (len(self._clients) - len(self._results))
-        own = min(self._target.deadline, share * OWN_SHARE)
-        limit = min(self._time_for(member.spec, bad=bad), share - (own if bad else 2 * own))
+        unprobed = len(self._clients) - len(self._results)
+        limit, own = self._budget.of_client(member.spec, self._wire, unprobed)
         if limit < LEAST:
             return unusable(member, NO_TIME)
         hurried = replace(self._target, deadline=own)
@@ -222,7 +209,7 @@ class Diagnosis:
 
     async def _compare(self, probe: ClientProbe) -> ClientProbe:
         """The client probe; before the first failure counts, compared with connections of our own."""
-        if probe.result.doubt is not None or not is_shared(probe.result) or self._left() < self._target.deadline:
+        if probe.result.doubt is not None or not is_shared(probe.result) or self._budget.left() < self._target.deadline:
             return probe
         if self._compared:
             return probe
@@ -235,25 +222,15 @@ class Diagnosis:
         return probe
 
     async def _shake_hands(self) -> Report:
-        deadline = min(self._target.deadline, max(self._left(), 0.0))
+        deadline = self._budget.at_most(self._target.deadline)
         return await probe_target(replace(self._target, client_ids=()), self._resolver, deadline)
 
     async def _probe_wire(self) -> Report:
-        return await probe_target(self._target, self._resolver, min(self._target.deadline, max(self._left(), 0.0)))
-
-    def _time_for(self, spec: ClientSpec, *, bad: bool) -> float:
-        if bad:
-            return min(spec.deadline, self._target.deadline, max(LEAST, FAILING_BUDGET / len(self._clients)))
-        if spec.download:
-            return spec.deadline
-        return min(spec.deadline, max(CONVINCING, 1.5 * PATIENT * self._wire.seconds))
+        return await probe_target(self._target, self._resolver, self._budget.at_most(self._target.deadline))
 
     def _just_answered(self) -> bool:
         """The gateway has only just answered us or a library: another handshake before the next one shows no more."""
         return asyncio.get_running_loop().time() - self._answered_at < FRESH
-
-    def _left(self) -> float:
-        return math.inf if self._until is None else self._until - asyncio.get_running_loop().time()
 
     def _take(self, wire: Report) -> None:
         """Keep the latest report of the wire, which counts the connections of all."""
@@ -289,11 +266,6 @@ class Diagnosis:
                 waiting=tuple(name for name in left if name in self._ready),
             )
         )
-
-
-def failing(wire: Report) -> bool:
-    """Return whether the wire failed or the gateway has lost IBKR's servers: then no library is blamed."""
-    return not wire_ok(wire) or upstream_lost(wire)
 
 
 def _port_open(wire: Report) -> bool:

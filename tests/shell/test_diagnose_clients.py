@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.diagnose import DOWNLOAD, FAILING_BUDGET, MORE, NO_TIME, UNPROVEN, WIRE_SHARE, Progress, examine
+from exporter.cli.diagnose import DOWNLOAD, MORE, NO_TIME, UNPROVEN, Progress, examine
+from exporter.cli.time_budget import FAILING_BUDGET, WIRE_SHARE
 from exporter.clients.pool import ClientPool
 from exporter.clients.probe import COMPARED
 from exporter.clients.worker import Worker, WorkerResult
