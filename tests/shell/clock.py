@@ -6,6 +6,10 @@ cannot make anything late. Not for tests with other processes: those have clocks
     pytestmark = pytest.mark.turned_clock
 
 `@pytest.mark.real_clock` leaves one test of such a module the clock of the machine.
+
+It takes the place of the functions of `time`: 18 modules of the exporter and the simulator read them, most of them deep
+below what a test calls, and a clock as a parameter of them all would serve these tests alone. The kernel's receive stamps
+are switched off, because no test can turn the kernel's clock.
 """
 
 import asyncio
