@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from exporter.clients.libraries import Library
 from exporter.clients.worker import Worker, WorkerResult
@@ -86,18 +87,8 @@ class InLoopWorker(Worker):
     async def stop(self) -> None:
         pass
 
-    async def probe(
-        self,
-        host: str,
-        port: int,
-        client_id: int,
-        deadline: float,
-        spacing: float | None = None,
-        *,
-        download: bool = False,
-        account: str | None = None,
-    ) -> WorkerResult:
-        del spacing, download, account  # it keeps no pause, and downloads nothing
+    async def probe(self, host: str, port: int, client_id: int, deadline: float, *_: Any, **__: Any) -> WorkerResult:
+        """It keeps no pause, and downloads nothing."""
         began, stages = asyncio.get_running_loop().time(), list[tuple[Stage, float]]()
         outcome, cause = Outcome.OK, None
         try:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,17 +59,9 @@ class FixedWorker(Worker):
         return InstalledVersion("fake", "1.0", "3.12.1")
 
     async def probe(
-        self,
-        host: str,
-        port: int,
-        client_id: int,
-        deadline: float,
-        spacing: float | None = None,
-        *,
-        download: bool = False,
-        account: str | None = None,
+        self, host: str, port: int, client_id: int, deadline: float, *_: Any, download: bool = False, **__: Any
     ) -> WorkerResult:
-        del host, port, client_id, spacing, account  # it opens no connection
+        del host, port, client_id  # it opens no connection
         self.limits.append(deadline)
         self.downloads = download
         return WorkerResult(self.result)
