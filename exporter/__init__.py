@@ -29,7 +29,7 @@ web.pages are pure: no clock and no I/O.
 
 What a change touches:
 
-    a client     clients/drivers/NAME_driver.py, deploy/clients/NAME.txt, its class in tests/shell/test_drivers.py
+    a client     clients/drivers/NAME_driver.py, deploy/clients/NAME.txt, its rows in tests/shell/test_drivers.py
     a verdict    model/enums.py, a rule in verdict/rules.py, its text in verdict/actions.py, runbooks/NAME.md,
                  a mode in simulator/modes/, an alert in deploy/rules/verdict_alerts.py and its test beside the rules
     a layer      model/enums.py, a probe in probes/ and its row in probes/target.py, then as a verdict

@@ -25,6 +25,11 @@ DEADLINE = 4.0  # seconds: the slow mode answers after two
 UNANSWERED = 8.0  # seconds, where no answer comes: a copy of a library starts within, on a busy machine too
 
 
+def of_each_client(tests: type) -> dict[str, type]:
+    """A class of these tests for each client, by its name: processes that share a run take whole classes."""
+    return {f"Test_{client}": type(f"Test_{client}", (tests,), {"client": client}) for client in CLIENTS}
+
+
 @dataclass(frozen=True, slots=True)
 class Played:
     """One probe against one mode, and what the gateway saw of it."""

@@ -30,7 +30,15 @@ from exporter.verdict.rules import judge
 from exporter.web.pages import render_target, state_json, status_chunks
 from tests.core.states import T0, TARGET, TRADING, grown, tried
 from tests.shell.clients_fakes import make_worker
-from tests.shell.clients_real import AT_ONCE, CLIENT_ID, CLIENTS, UNANSWERED, make_client, played_once
+from tests.shell.clients_real import (
+    AT_ONCE,
+    CLIENT_ID,
+    CLIENTS,
+    UNANSWERED,
+    make_client,
+    of_each_client,
+    played_once,
+)
 from tests.shell.support import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -111,7 +119,7 @@ def of_download(result: LayerResult) -> tuple[str, ...]:
 
 
 def test_every_client_has_its_download_here() -> None:
-    assert set(DOWNLOADS) == set(CLIENTS) == {each.client for each in Library.__subclasses__()}
+    assert set(DOWNLOADS) == set(CLIENTS)
 
 
 def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
@@ -192,28 +200,7 @@ class Library:
         assert not [secret for secret in SECRETS if secret in "".join(shown)]
 
 
-class TestIbAsync(Library):
-    client = "ib_async"
-
-
-class TestIbInsync(Library):
-    client = "ib_insync"
-
-
-class TestIbapi(Library):
-    client = "ibapi"
-
-
-class TestIbapi9811(Library):
-    client = "ibapi-9.81.1"
-
-
-class TestNautilusTrader(Library):
-    client = "nautilus_trader"
-
-
-class TestNautilusTrader1220(Library):
-    client = "nautilus_trader-1.220.0"
+globals().update(of_each_client(Library))
 
 
 # A library that tries what no monitor may send, its account download permitted or not.
