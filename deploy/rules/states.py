@@ -36,9 +36,9 @@ def moment(name: str, labels: str, metric: str) -> str:
 
 # The targets of a second exporter (labelled standby where it is scraped) that the first one watches too, is up and knows something
 # of. What it pages for already goes on. Two Prometheus must take the same exporter's word, or their alerts would differ.
-IGNORANT = f'ibkr_verdict{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}", standby=""}} == 1'
+UNKNOWN = f'{e.VERDICT}{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}"}}'  # recorded, of those that are
 STANDBY = (
-    f'(ibkr_target_info{{standby!=""}}\n    and on (job, target) (ibkr_target_info{{standby=""}} unless on ({e.IDENTITY}) {IGNORANT})\n'
+    f'(ibkr_target_info{{standby!=""}}\n    and on (job, target) (ibkr_target_info{{standby=""}} unless on ({e.IDENTITY}) {UNKNOWN})\n'
     f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"Ibkr.+", alertstate="firing", standby!=""}})'
 )
 
@@ -70,12 +70,11 @@ def known(scope: str, window: str) -> str:
 
 def fleet(scope: str, window: str) -> Recording:
     """How many gateways there are of which something is known, by scope; one that two targets see is one."""
-    unknown = f'{e.VERDICT}{{verdict=~"{Verdict.UNKNOWN}|{Verdict.PROBE_BROKEN}"}}'
     return Recording(
         known(scope, window),
         f"how many gateways there are by {scope}, without those in a window and those of which nothing is known",
         f"count by ({scope}) (count by ({scope}, gateway) (\n  {e.FLEET_INFO}\n"
-        f"  unless on ({e.IDENTITY}) {window}\n  unless on ({e.IDENTITY}) {unknown}\n))",
+        f"  unless on ({e.IDENTITY}) {window}\n  unless on ({e.IDENTITY}) {UNKNOWN}\n))",
     )
 
 
