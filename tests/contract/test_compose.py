@@ -12,6 +12,7 @@ BASE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
 BESIDE = yaml.safe_load((ROOT / "deploy" / "compose.ib-gateway.yaml").read_text("utf-8"))["services"]
 VNC = yaml.safe_load((ROOT / "deploy" / "compose.ib-gateway.vnc.yaml").read_text("utf-8"))["services"]
 PAIR = yaml.safe_load((ROOT / "deploy" / "compose.high-availability.yaml").read_text("utf-8"))["services"]
+APART = yaml.safe_load((ROOT / "deploy" / "compose.high-availability.two-machines.yaml").read_text("utf-8"))["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 WITH_IMAGE = [(name, service) for each in (BESIDE, PAIR) for name, service in each.items() if "image" in service]
 SERVICES = [*BASE.items(), *WITH_IMAGE]
@@ -151,6 +152,22 @@ def test_two_prometheus_know_both_of_everything_by_the_same_names() -> None:
         assert f"replicas/{name}.yml" in jobs[job]["file_sd_configs"][0]["files"]
     assert "replicas/alertmanagers.yml" in config["alerting"]["alertmanagers"][0]["file_sd_configs"][0]["files"]
     assert [PAIR[name]["environment"]["REPLICA"] for name in ("prometheus", "prometheus-b")] == ["a", "b"]
+
+
+def test_on_two_machines_each_half_finds_the_other_where_it_listens() -> None:
+    """The names and ports are those of one machine, or the two Prometheus would send other alerts."""
+    listens = {"exporter": {"9497"}, "prometheus": {"9090"}, "alertmanager": {"9093", "9094", "9094/udp"}}
+    for half, other in (("", "-b"), ("-b", "")):
+        for name, ports in listens.items():
+            published = [each.rpartition("}:")[2].split(":") for each in APART[f"{name}{half}"]["ports"]]
+            assert {inside for _, inside in published} == ports
+            assert all(outside == inside.partition("/")[0] for outside, inside in published)
+        found = {name: {each.partition(":")[0] for each in APART[f"{name}{half}"]["extra_hosts"]} for name in FINDS}
+        assert found == {name: {f"{each}{other}" for each in others} for name, others in FINDS.items()}
+    assert "--cluster.advertise-address=${OWN_ADDRESS:+${OWN_ADDRESS-}:9094}" in PAIR["alertmanager"]["command"]
+
+
+FINDS = {"prometheus": ("exporter", "prometheus", "alertmanager"), "alertmanager": ("alertmanager",)}
 
 
 def test_read_only_and_the_mode_are_choices_and_the_example_names_them() -> None:
