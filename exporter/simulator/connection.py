@@ -83,7 +83,7 @@ class ClientConnection:
         if shared.mode.accept in (AcceptBehaviour.CLOSE, AcceptBehaviour.BANNER):
             self._phase = Phase.DEAF
         if shared.mode.accept is not AcceptBehaviour.RELAY:  # a relay closes with the hello unread
-            self.socket.read(on=True)
+            self.socket.set_reading(on=True)
         self.socket.play(responses.at_accept(shared.mode))
 
     @property

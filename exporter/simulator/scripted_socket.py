@@ -66,7 +66,7 @@ class ScriptedSocket:
         if at_once:
             self.outbox.clear()
             self._stop_timer()
-            self._write(on=False)
+            self._set_writing(on=False)
         self.outbox.extend(steps)
         if self._timer is None and not self._writing:
             self._pump()
@@ -74,7 +74,7 @@ class ScriptedSocket:
     def limit_outbox(self) -> None:
         """Stop reading from a client that does not read its answers; `_pump` reads again once all are sent."""
         if len(self.outbox) > OUTBOX_MOST:
-            self.read(on=False)
+            self.set_reading(on=False)
 
     def end(self, ending: Ending) -> None:
         """End the connection from our side."""
@@ -90,13 +90,13 @@ class ScriptedSocket:
                 return
             self._stop_timer()
             self._timer = self._loop.call_later(DRAIN_SECONDS, self._leave)
-            self.read(on=True)
+            self.set_reading(on=True)
             return
         if ending is Ending.RESET:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._leave()
 
-    def read(self, *, on: bool) -> None:
+    def set_reading(self, *, on: bool) -> None:
         """Begin to read, or stop."""
         if on != self._reading:
             self._reading = on
@@ -134,13 +134,13 @@ class ScriptedSocket:
                 return
             if sent < len(step.data):
                 self.outbox.appendleft(replace(step, data=step.data[sent:]))
-                self._write(on=True)
+                self._set_writing(on=True)
                 return
             if step.ending is not None:
                 self.end(step.ending)
                 return
-        self._write(on=False)
-        self.read(on=True)
+        self._set_writing(on=False)
+        self.set_reading(on=True)
 
     def _resume(self) -> None:
         self._timer = None
@@ -161,7 +161,7 @@ class ScriptedSocket:
             self._record.replied_ns = time.time_ns()
         return sent
 
-    def _write(self, *, on: bool) -> None:
+    def _set_writing(self, *, on: bool) -> None:
         if on != self._writing:
             self._writing = on
             if on:
@@ -179,8 +179,8 @@ class ScriptedSocket:
             return
         self.gone = True
         self._stop_timer()
-        self.read(on=False)
-        self._write(on=False)
+        self.set_reading(on=False)
+        self._set_writing(on=False)
         self._sock.close()
         self.outbox.clear()
         if client_end is not None:
