@@ -1,4 +1,4 @@
-"""The commands `clients list`, `install` and `check`; clients.py does the work."""
+"""The commands `clients list`, `install` and `check`, with their arguments; clients.py does the work."""
 
 from typing import Annotated
 

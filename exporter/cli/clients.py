@@ -1,4 +1,4 @@
-"""The `clients` commands: list, install, check."""
+"""What the commands `clients list`, `install` and `check` do and print; client_commands.py declares them."""
 
 from collections.abc import Mapping, Sequence
 

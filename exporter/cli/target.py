@@ -33,10 +33,10 @@ def select_target(name: str | None, config: Path | None) -> tuple[Target, Mappin
     if name is None:
         fail(f"which target? {f'One of {names}, or ' if names else 'Give '}HOST:PORT", USAGE)
     avoid = used_client_ids(loaded) | _program_ids()
-    known = f"\nThe configured targets are: {names}" if names else ""
+    hint = f"\nThe configured targets are: {names}" if names else ""
     if loaded.sources:
-        known += "\nDiscovered targets are not known here: give HOST:PORT"
-    target = target_for_endpoint(*_endpoint(name, known), avoid=avoid)
+        hint += "\nDiscovered targets are not known here: give HOST:PORT"
+    target = target_for_endpoint(*_endpoint(name, hint), avoid=avoid)
     if loaded.default_clients:
         return _with_clients(target, read_or_fail(lambda: default_specs(loaded.default_clients)))
     return target, loaded.clients
@@ -65,8 +65,8 @@ def load_config(config: Path | None) -> Config:
     return complete(from_environment(os.environ) if config is None else load(config, os.environ))
 
 
-def _endpoint(text: str, known: str = "") -> tuple[str, int]:
+def _endpoint(text: str, hint: str = "") -> tuple[str, int]:
     try:
         return parse_endpoint(text)
     except ConfigError as error:
-        fail(f"{error}{known}", USAGE)
+        fail(f"{error}{hint}", USAGE)

@@ -1,4 +1,4 @@
-"""The configuration: from YAML, from the environment, or from HOST:PORT alone, to the core's values.
+"""The configuration: from YAML, from the environment, or from HOST:PORT alone, to a `Config` or a `Target`.
 
     load(path)                every fault at once as a ConfigError, or a Config
     from_environment(...)     one target from IB_HOST, IB_PORT, IB_CLIENT_ID, IB_ACCOUNT_ID

@@ -174,9 +174,7 @@ def _values(entry: Entry, complain: Callable[[Loc, str, str], None]) -> dict[str
     restart: dict[str, str] = {}
     for label, text in entry.labels.items():
         key = label.removeprefix(PARAM)
-        if not text or not label.startswith(PARAM):
-            continue
-        if key not in KEYS:
+        if not text or not label.startswith(PARAM) or key not in KEYS:
             continue
         try:
             value = KEYS[key](text)

@@ -1,4 +1,4 @@
-"""From the file's sections to the core's values, with the rules between keys.
+"""From the file's sections to the values of the model (Target, ClientSpec, Window), with the rules between keys.
 
 Every rule reports all problems that it finds. Sections with a faulty value do not get here (validate.py).
 """

@@ -1,8 +1,8 @@
 """Copies of frozen values with some fields changed, and values made of their fields: for the path of every probe.
 
 `dataclasses.replace` looks up every field at each call and calls `__init__` by keywords: 8 to 12 microseconds for a
-target's state, of which a probe makes four. Here each class's slots are looked up once and set one by one, in half of
-that (docs/adr/0019). For dataclasses with slots and without `__post_init__`.
+target's state. Here each class's slots are looked up once and set one by one, in half of that (docs/adr/0019). For
+dataclasses with slots and without `__post_init__`.
 """
 
 from collections.abc import Callable, Iterable

@@ -17,7 +17,7 @@ and the deadline.
 
 Events go to `on_event` as values, news at most ten times a second. The watch sends startApi and reqCurrentTime, nothing
 else, never two requests within 1.1 s, and ends every session in order. It connects only while the probes find that a
-session works, and deadlines an interval of the schedule or longer after an end.
+session works, and waits an interval of the schedule or longer after an end.
 """
 
 import asyncio

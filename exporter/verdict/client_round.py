@@ -1,8 +1,8 @@
 """The clients' results beside a report of the wire, and when a failure waits for the other libraries. Pure.
 
-A library that fails is accused only when every other library of its target has had a try since that failure began: if
-they fail alike, it was not this one's fault. They are tried at once, so an accusation waits for one round of tries, and
-two intervals of the client at most.
+A library that fails is blamed only when every other library of its target has been probed since that failure began: if
+all fail alike, it is no single library's fault. The others are probed at once, so the blame waits for one round of
+probes, and for two intervals of the client at most.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def with_clients(report: Report, names: Iterable[str], client_probes: ClientProb
 
 
 def awaited(names: Iterable[str], client_probes: ClientProbes, now: float) -> frozenset[str]:
-    """Return the clients without a try since another one began to fail, or whose first failure is to be repeated."""
+    """Return the clients not probed since another one began to fail, or whose first failure is to be repeated."""
     names = tuple(names)
     return frozenset(
         other

@@ -49,18 +49,18 @@ def remarks(answer: SettingsAnswer, target: Target) -> Iterator[str]:
         yield from _restart(answer.config.exit_time, answer.config.exit_kind or "auto log-off", target)
 
 
-def _restart(said: str, kind: str, target: Target) -> Iterator[str]:
+def _restart(text: str, kind: str, target: Target) -> Iterator[str]:
     """Yield what to write where the target has no restart window, or one at another time than the gateway says."""
     configured = [window.start for window in target.windows if window.name == RESTART]
-    told = _time_of_day(said)
+    at = _time_of_day(text)
     if not configured:
-        at = f"{told:%H:%M}" if told else said
+        suggested = f"{at:%H:%M}" if at else text
         yield (
-            f"By its settings: {kind} at {said} of its own clock, whose time zone it does not tell: "
-            f'write restart: {{at: "{at}", timezone: ...}} for the target.'
+            f"By its settings: {kind} at {text} of its own clock, whose time zone it does not tell: "
+            f'write restart: {{at: "{suggested}", timezone: ...}} for the target.'
         )
-    elif told is not None and told not in configured:
-        yield f"By its settings: {kind} at {said} of its own clock; the target's restart is at {configured[0]:%H:%M}."
+    elif at is not None and at not in configured:
+        yield f"By its settings: {kind} at {text} of its own clock; the target's restart is at {configured[0]:%H:%M}."
 
 
 def _time_of_day(text: str) -> time | None:

@@ -137,15 +137,15 @@ def _limiter(runner: web.AppRunner, most: int) -> ConnectionLimiter:
 
 
 @asynccontextmanager
-async def _following(reload: Reloader, poll: float) -> AsyncIterator[None]:
+async def _following(reloader: Reloader, poll: float) -> AsyncIterator[None]:
     """Reload whenever a file of the configuration changes, while the context lasts."""
-    following = asyncio.create_task(reload.follow(poll), name="configuration")
+    following = asyncio.create_task(reloader.follow(poll), name="configuration")
     try:
         yield
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        await reload.close()
+        await reloader.close()
 
 
 def _web_config(config: Config) -> WebConfig | None:
