@@ -10,6 +10,7 @@ An error that means a refusal ends the handshake.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from exporter.model import Cause, Hello, ServerHello
 from exporter.protocol import error_codes
@@ -67,6 +68,7 @@ def lower_offer(offer: Hello) -> Hello | None:
     return Hello(offer.minimum, LOWER_MAXIMUM) if offer.minimum <= LOWER_MAXIMUM < offer.maximum else None
 
 
+@cache
 def hello(offer: Hello) -> bytes:
     r"""The opening bytes, for example `API\0`, 9, `v100..226`."""
     return b"API\0" + frame(f"v{offer.minimum}..{offer.maximum}".encode("ascii"))
