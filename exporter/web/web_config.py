@@ -6,32 +6,25 @@ start decides whether TLS is served at all.
 """
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import bcrypt
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from exporter.config.errors import ConfigError, Problem
+from exporter.config.errors import ConfigError
 from exporter.config.stamps import Stamp, stamps
-from exporter.config.web_file import TlsFiles, WebFile, read_web_file
+from exporter.config.web_file import WebFile, read_web_file
 from exporter.service.bounded import LONGEST, BoundedCall
+from exporter.web.passwords import Passwords
+from exporter.web.tls import CurrentContext, server_context
 
 POLL = 2.0  # seconds between two looks at the files
 KEPT = "web configuration refused, the running one is kept"
-REMEMBERED = 256  # passwords that were right; a bcrypt comparison takes some 70 ms of CPU
 CHALLENGE = {hdrs.WWW_AUTHENTICATE: 'Basic realm="ibkr-exporter", charset="UTF-8"'}
-TLS_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -146,26 +139,6 @@ class WebConfig:
         log.info("web configuration reloaded", file=str(file.path))
 
 
-class CurrentContext(ssl.SSLContext):
-    """A context that hands each connection to another one, which may be replaced while the server listens."""
-
-    _current: Callable[[], ssl.SSLContext | None]
-
-    def __new__(cls, current: Callable[[], ssl.SSLContext | None]) -> Self:
-        """Make one whose `current` gives the context in force; None: this one."""
-        self = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        self._current = current
-        return self
-
-    def __init__(self, _: object) -> None:
-        """All is done by __new__."""
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin a connection with the context that is in force."""
-        context = self._current()
-        return super().wrap_bio(*args, **kwargs) if context is None else context.wrap_bio(*args, **kwargs)
-
-
 class TokenBucket:
     """Permits a request each `interval` seconds, and `burst` at once. An interval of 0 permits all."""
 
@@ -187,68 +160,6 @@ class TokenBucket:
         return True
 
 
-class Passwords:
-    """Compares passwords with bcrypt hashes in one thread, and remembers what was right, as a keyed digest only.
-
-    An unknown user costs as much time as a wrong password.
-    """
-
-    def __init__(self, users: Mapping[str, bytes], compare: Callable[[bytes, bytes], bool] | None = None) -> None:
-        self._compare = compare or _compare
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
-        self._key = secrets.token_bytes(32)
-        self._right: dict[bytes, None] = {}
-        self.replace(users)
-
-    def replace(self, users: Mapping[str, bytes]) -> None:
-        """Compare with these from now on."""
-        self._users = users
-        self._right.clear()
-        costs = [int(hashed[4:6]) for hashed in users.values()]
-        # No password is known that has this hash. To make it takes no hashing, which would hold the event loop.
-        self._decoy = bcrypt.gensalt(max(costs)) + secrets.token_hex(16)[:31].encode() if costs else b""
-
-    def close(self) -> None:
-        """End the thread that compares passwords."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    async def match(self, header: str) -> bool:
-        """Whether an Authorization header names a user and the right password."""
-        credentials = _credentials(header)
-        if credentials is None:
-            return False
-        user, password = credentials
-        hashed = self._users.get(user, self._decoy)
-        digest = hmac.digest(self._key, b"\0".join((user.encode(), password, hashed)), hashlib.sha256)
-        if digest in self._right:
-            return True
-        right = await asyncio.get_running_loop().run_in_executor(self._executor, self._compare, password, hashed)
-        if not right or self._users.get(user) != hashed:
-            return False
-        if len(self._right) >= REMEMBERED:
-            self._right.clear()
-        self._right[digest] = None
-        return True
-
-
-def _compare(password: bytes, hashed: bytes) -> bool:
-    try:
-        return bcrypt.checkpw(password, hashed)
-    except ValueError:  # longer than bcrypt's 72 bytes, or with a NUL byte
-        return False
-
-
-def _credentials(header: str) -> tuple[str, bytes] | None:
-    scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return (user.decode(), password) if colon else None
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-
-
 def _san_allowed(request: web.Request, allowed: frozenset[str]) -> bool:
     if not allowed:
         return True
@@ -258,43 +169,12 @@ def _san_allowed(request: web.Request, allowed: frozenset[str]) -> bool:
 
 def _load(path: Path) -> tuple[WebFile, ssl.SSLContext | None]:
     file = read_web_file(path)
-    return file, None if file.tls is None else _context(file.tls, path)
+    return file, None if file.tls is None else server_context(file.tls, path)
 
 
 def _load_stamped(path: Path) -> tuple[WebFile, ssl.SSLContext | None, Mapping[Path, Stamp]]:
     file, context = _load(path)
     return file, context, _signature(file)
-
-
-def _context(tls: TlsFiles, path: Path) -> ssl.SSLContext:
-    """Make a server's context. Raises ConfigError naming the file that cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version, context.maximum_version = TLS_VERSIONS[tls.minimum], TLS_VERSIONS[tls.maximum]
-    if tls.ciphers:
-        context.set_ciphers(":".join(tls.ciphers))
-    if not tls.server_preference:
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    remedy = "Give PEM files that the exporter may read, and the key without a passphrase"
-    try:
-        # A key with a passphrase would be asked for on the terminal.
-        context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        message = f"the certificate {tls.certificate} and its key {tls.key} cannot be used: {_reason(error)}"
-        raise ConfigError([Problem(str(path), None, None, "tls_server_config", message, remedy)]) from None
-    if tls.client_ca is not None:
-        try:
-            context.load_verify_locations(tls.client_ca)
-        except (OSError, ValueError) as error:
-            message = f"{tls.client_ca} cannot be used: {_reason(error)}"
-            place = "tls_server_config.client_ca_file"
-            raise ConfigError([Problem(str(path), None, None, place, message, remedy)]) from None
-        context.verify_mode = ssl.CERT_REQUIRED if tls.client_certificate_required else ssl.CERT_OPTIONAL
-    return context
-
-
-def _reason(error: OSError | ValueError) -> str:
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-    return str(reason)
 
 
 def _signature(file: WebFile) -> Mapping[Path, Stamp]:

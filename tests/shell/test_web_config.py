@@ -20,8 +20,9 @@ import trustme
 
 from exporter.config import Config, ConfigError, Listen
 from exporter.config.web_file import read_web_file
+from exporter.web.passwords import Passwords
 from exporter.web.server import running
-from exporter.web.web_config import Passwords, TokenBucket, WebConfig
+from exporter.web.web_config import TokenBucket, WebConfig
 from tests.shell.support import until
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
