@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from deploy.rules import expressions as e
 from deploy.rules.recording import Recording
-from deploy.rules.thresholds import VERSION_KEPT
+from deploy.rules.thresholds import ANEW, VERSION_KEPT
 from exporter.model import Verdict
 from exporter.verdict.rules import Severity, severity
 
@@ -17,9 +17,15 @@ FAILING_NOW = f'{e.VERDICT}{{verdict!="{Verdict.HEALTHY}"}}'
 ONE_GATEWAY = "`gateway` says which targets are the same gateway, and is by default the target's name"
 
 
-def held(name: str) -> str:
+# What fails since an exporter went down, as another one sees it: news, even if the one that is down had paged about that gateway.
+BEGUN_ANEW = (
+    f'{e.BEGAN} - on (job) group_left () max by (job) (ALERTS_FOR_STATE{{alertname="IbkrExporterDown"}}) > {ANEW.value}'
+)
+
+
+def held(name: str, unless: str = "") -> str:
     """What was recorded at the last scrape of an exporter that cannot be scraped now."""
-    return f"\n  or on ({e.IDENTITY}) ({name} and on (job, instance) {e.UNSCRAPED})"
+    return f"\n  or on ({e.IDENTITY}) ({name} and on (job, instance) {e.UNSCRAPED}{unless})"
 
 
 def info(which: str = "") -> str:
@@ -48,7 +54,8 @@ def verdict(name: str, matcher: str = "") -> Recording:
     return Recording(
         name,
         "1 for the present verdict; as it was at the last scrape while the exporter cannot be scraped",
-        f"(ibkr_verdict{matcher} == 1\n  unless on ({e.IDENTITY}) {STANDBY}){held(name)}",
+        f"(ibkr_verdict{matcher} == 1\n  unless on ({e.IDENTITY}) {STANDBY})"
+        + held(name, f"\n    unless on (job, target) {BEGUN_ANEW}"),
     )
 
 
@@ -56,10 +63,13 @@ def paged_elsewhere(info_name: str) -> Recording:
     """Of these targets those whose gateway is paged about because of another target, or by another exporter."""
     # What says only that nothing is known (layer="exporter") stands for no page about the gateway.
     firing = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", layer!="exporter", gateway!=""}'
+    # The alert of an exporter that is down stays as it was: it does not stand for a failure that began after that.
     return Recording(
         e.paged_elsewhere(info_name),
         "the targets that page for nothing although another target of the same gateway does: one gateway, one page",
-        f"{info_name}\n  and on ({e.GATEWAY}) {firing}\n  unless on ({e.IDENTITY}) {firing}",
+        f"(\n  {info_name} and on ({e.GATEWAY}) (\n    {firing}\n    unless on (job, instance) {e.UNSCRAPED}\n  )\n"
+        f"  or {info_name}\n    and on ({e.GATEWAY}) {firing}\n    unless on ({e.IDENTITY}) {BEGUN_ANEW}\n)\n"
+        f"unless on ({e.IDENTITY}) {firing}",
     )
 
 

@@ -87,6 +87,11 @@ RELOAD = Threshold("1m", "time to mend the file after a first attempt")
 DISCOVERY = Threshold(
     "5m", "the last good list is in use, and one of the next refreshes may do; a target may be moved between lists"
 )
+ANEW = Threshold(
+    "60",
+    "seconds after the end of an exporter: by then another one has seen all that the first had paged about; what it sees "
+    "begin later is news",
+)
 CRASHES = Threshold("3", "starts within ten minutes: an upgrade takes one, or two")
 CRASH_WINDOW = Threshold("10m", "Compose doubles its wait from restart to restart, up to a minute")
 OUTAGES = Threshold(
