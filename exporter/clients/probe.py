@@ -20,6 +20,7 @@ from exporter.model import Cause, LayerResult, Outcome, Report, Target
 from exporter.probes.resolver import Resolver
 from exporter.probes.target import probe_target
 from exporter.protocol.error_codes import ID_IN_USE
+from exporter.text import joined
 from exporter.verdict.client_blame import ClientProbe, answered, discard, doubt_partial, enough, is_conclusive, skipped
 
 SETTLING = 0.25  # seconds from one session to the next: an id is free a moment after its session's end
@@ -34,7 +35,7 @@ class EndpointLease:
     def __init__(self, until: float = math.inf) -> None:
         self.until = until  # loop time; who waits for the endpoint then ends it
         self.opened = 0  # TCP connections of the client
-        self.looked = 0  # our own connections, of the handshake right before
+        self.own_opened = 0  # our own, of the handshake right before
         self._wanted = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -46,9 +47,9 @@ class EndpointLease:
         self._wanted.set()
         await self._over.wait()
 
-    def look(self, connections: int) -> None:
+    def count_own(self, connections: int) -> None:
         """Count connections of our own."""
-        self.looked += connections
+        self.own_opened += connections
 
     def end(self) -> None:
         """End the lease: the endpoint is free for other probes."""
@@ -87,8 +88,8 @@ async def probe_client(
     spec = member.spec
     await asyncio.sleep(SETTLING)
     if before is None and not regardless:
-        before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.look)
-        lease.look(before.connections)
+        before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.count_own)
+        lease.count_own(before.connections)
     if before is not None and not answered(before):
         return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
     on_start()
@@ -143,7 +144,7 @@ def resting(member: PooledClient, cause: Cause) -> ClientProbe:
 def interrupted(member: PooledClient, target: Target, lease: EndpointLease) -> ClientProbe:
     """The probe of a client whose lease was ended: no result, but its connections count."""
     now = time.time()
-    handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=lease.looked)
+    handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=lease.own_opened)
     result = skipped(member.spec.name, member.installed)
     return ClientProbe(result=result, at=now, expires=now, before=handshake, connections=lease.opened)
 
@@ -170,7 +171,5 @@ async def _connect(
         result = replace(result, cause=Cause.CLIENT_ID_IN_USE)
     elif conflicts:
         used = ", ".join(map(str, target.probe_ids[:conflicts]))
-        result = replace(
-            result, detail="; ".join(part for part in (result.detail, f"client ids in use: {used}") if part)
-        )
+        result = replace(result, detail=joined(result.detail, f"client ids in use: {used}"))
     return result, conflicts, left

@@ -15,8 +15,8 @@ LONGEST = 10.0  # seconds without the garbage collector; a file that hangs is no
 async def in_background(function: Callable[[], Value], name: str) -> Value:
     """Compute in a thread of its own, without the garbage collector.
 
-    A configuration of 5,000 targets makes so many objects that all of them are looked through, which holds the event
-    loop for 0.2 s. None of them are in cycles.
+    A configuration of 5,000 targets makes so many objects that the collector would look through all there are, and hold
+    the event loop for 0.2 s. None of the new ones are in cycles.
     """
     if not gc.isenabled():  # another computation is under way
         return await in_daemon_thread(function, name)

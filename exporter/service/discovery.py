@@ -50,9 +50,9 @@ class Discovery:
         await _end(loops.values())
 
     @property
-    def found(self) -> Mapping[str, Iterable[Target]]:
+    def targets(self) -> Mapping[str, Iterable[Target]]:
         """The targets of the last good list of each source, by the source's place in the configuration."""
-        return {loop.source.name: tuple(loop.found.values()) for loop in self._loops}
+        return {loop.source.name: tuple(loop.targets.values()) for loop in self._loops}
 
     def states(self, left_out: Mapping[str, tuple[str, ...]]) -> tuple[SourceState, ...]:
         """What is known of each source; `left_out` are those of its targets that clash with others."""

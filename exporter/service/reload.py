@@ -83,8 +83,8 @@ class Reloader:
 
     async def _watch_all(self, *, end_suspensions: bool) -> None:
         """Watch what is written and what is discovered."""
-        written, found, before = self._written, self._discovery.found, self.config.targets
-        merged = await in_background(lambda: merge_targets(written.targets, found, before), "merge the targets")
+        written, discovered, before = self._written, self._discovery.targets, self.config.targets
+        merged = await in_background(lambda: merge_targets(written.targets, discovered, before), "merge the targets")
         if len(merged.targets) != len(before):
             warn_if_scarce(self._shares, merged.targets)
         targets = limit_watches(merged.targets, self._shares.watches)

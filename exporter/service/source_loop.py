@@ -18,11 +18,11 @@ from exporter.state.discovery import SourceState, failed, succeeded
 
 LOGGED = 20  # problems of one list that are logged; their number is logged too
 PAUSE = 5.0  # seconds after a fault of ours
-Found = Mapping[tuple[str, str], Target]
+TargetsByKey = Mapping[tuple[str, str], Target]
 
 
 class SourceLoop:
-    """The targets that one source gives, in `found`, and what is known of it, in `state`."""
+    """The targets that one source gives, in `targets`, and what is known of it, in `state`."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class SourceLoop:
         """
         mechanism = source.name.partition("_")[0]
         self.source = source
-        self.found: Found = {}
+        self.targets: TargetsByKey = {}
         self.state = SourceState(mechanism, source.name, source.where)
         self._lists = lists
         self._rules = rules
@@ -81,12 +81,12 @@ class SourceLoop:
     async def refresh(self) -> bool:
         """Read the list now; returns whether the targets have changed."""
         at, began = time.time(), time.perf_counter()
-        before = self.found
+        before = self.targets
         failure = await self._read()
         seconds = time.perf_counter() - began
         self._log_failure(failure)
         self.state = succeeded(self.state, at, seconds) if failure is None else failed(self.state, at, seconds, failure)
-        return self.found is not before
+        return self.targets is not before
 
     async def _read(self) -> str | None:
         """Read and adopt the list; returns why that failed."""
@@ -102,16 +102,16 @@ class SourceLoop:
         if entries is None or (entries == self._entries and self.state.succeeded_at is not None):
             return answer.failure
         rules = self._rules
-        resolved = await self._resolve(entries, self.found)
+        resolved = await self._resolve(entries, self.targets)
         if rules is not self._rules:  # a reload came meanwhile
-            resolved = await self._resolve(entries, self.found)
+            resolved = await self._resolve(entries, self.targets)
         if entries and not resolved.targets:
             return f"none of the {len(entries)} targets of the list can be used: {resolved.problems[0]}"
         self._entries = entries
         self._adopt(resolved)
         return answer.failure
 
-    async def _resolve(self, entries: tuple[Entry, ...], before: Found) -> Discovered:
+    async def _resolve(self, entries: tuple[Entry, ...], before: TargetsByKey) -> Discovered:
         rules = self._rules
         return await in_background(lambda: resolve_entries(entries, rules, before), f"resolve {self.source.name}")
 
@@ -126,22 +126,22 @@ class SourceLoop:
                 number=len(resolved.problems),
             )
         self._resolved = resolved
-        if resolved.targets != self.found:
-            self.found = resolved.targets
+        if resolved.targets != self.targets:
+            self.targets = resolved.targets
 
     def _log_failure(self, failure: str | None) -> None:
         """Log a failure when it begins or is another one, and its end."""
         if failure == self.state.failure:
             return
         if failure is None:
-            self._log.info("discovery works again", config=self.source.name, targets=len(self.found))
+            self._log.info("discovery works again", config=self.source.name, targets=len(self.targets))
         else:
             self._log.warning(
                 "discovery failed, the last good list is kept",
                 config=self.source.name,
                 where=self.source.where,
                 problem=failure,
-                targets=len(self.found),
+                targets=len(self.targets),
             )
 
     @property

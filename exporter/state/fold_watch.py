@@ -15,6 +15,7 @@ from exporter.model.copies import replace
 from exporter.protocol.notices import fill_gaps, merge_newer
 from exporter.state.target import TargetState, revise
 from exporter.state.watch_events import WatchEvent, WatchEventKind, WatchState, apply_event
+from exporter.text import joined
 from exporter.verdict.client_blame import ClientProbe, discard, is_conclusive
 from exporter.verdict.rules import judge
 
@@ -144,7 +145,7 @@ def _corroborated(report: Report) -> Report:
     failed = next((result for result in report.results if not result.ok and result.cause is not None), None)
     if failed is None:
         return report
-    return _put(report, failed, replace(failed, detail="; ".join(part for part in (failed.detail, LATE_TOO) if part)))
+    return _put(report, failed, replace(failed, detail=joined(failed.detail, LATE_TOO)))
 
 
 def _put(report: Report, session: LayerResult, other: LayerResult) -> Report:

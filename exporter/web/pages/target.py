@@ -12,7 +12,7 @@ from exporter.state.claims import claims
 from exporter.state.histogram import Histogram
 from exporter.state.kept_reports import Judged
 from exporter.state.target import TargetState
-from exporter.text import duration, elapsed
+from exporter.text import duration, elapsed, joined
 from exporter.verdict.evidence import detail, stage_times, time_taken
 from exporter.verdict.rules import severity
 from exporter.web.pages.plot import Plot, plot
@@ -256,11 +256,10 @@ def _watch(state: TargetState, now: float) -> str:
         return "suspended until the configuration is reloaded: see the evidence"
     if watched.connected:
         return f"connected{since}"
-    if watched.ended and watched.ended.cause is Cause.CLIENT_ID_IN_USE:
+    end = watched.ended
+    if end and end.cause is Cause.CLIENT_ID_IN_USE:
         return f"not connected{since}: client id {state.target.watch_id} is in use. Another exporter with the same ids?"
-    why = (watched.ended.cause.value, watched.ended.detail) if watched.ended and watched.ended.cause else ()
-    ended = "; ".join(part for part in why if part)
-    return f"not connected{since}" + (f" ({ended})" if ended else "")
+    return f"not connected{since}" + (f" ({joined(end.cause.value, end.detail)})" if end and end.cause else "")
 
 
 def _facts(state: TargetState, now: float) -> tuple[tuple[str, str], ...]:
