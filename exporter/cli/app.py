@@ -35,7 +35,7 @@ from exporter.cli.options import (
 )
 from exporter.cli.target import load_config, select_target
 from exporter.cli.web_options import ExternalUrl, ListenAddresses, RoutePrefix, SystemdSocket, with_web_options
-from exporter.config import Config, ConfigError, load, parse_listen
+from exporter.config import Config, ConfigError, parse_listen
 from exporter.model import Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
 
@@ -188,13 +188,13 @@ def _print_report(target: Target, report: Report, verdict: Verdict, login: Login
 
 @app.command("check-config")
 def check_config(file: Annotated[Path, typer.Argument(help="The configuration (YAML).")]) -> None:
-    """Check a configuration file: every error at once, each with its place and remedy."""
-    checked = read_or_fail(lambda: load(file, os.environ))
+    """Check a configuration file and the lists of targets that it names: every error with its place and remedy."""
+    from exporter.cli.check_config import check  # noqa: PLC0415
+
+    held, notes = read_or_fail(lambda: check(file, os.environ))
     with output(0):
-        counts = [_counted(len(checked.targets), "target"), _counted(len(checked.clients), "client")]
-        if checked.sources:
-            counts.append(f"{_counted(len(checked.sources), 'source')} of more targets")
-        typer.echo(f"{file}: good: {', '.join(counts)}")
+        for line in (*notes, held):
+            typer.echo(line)
 
 
 @app.command()
@@ -251,10 +251,6 @@ def metrics(
         fail(f"--format {style}: must be md or json", USAGE)
     with output(0):
         typer.echo(as_markdown() if style == "md" else as_json(), nl=False)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _no_progress(_: object) -> None:

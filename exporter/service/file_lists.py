@@ -1,24 +1,24 @@
 """Lists of targets in files, read again when they change: what Prometheus calls file_sd."""
 
 import asyncio
-import glob
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.config.checks import InvalidValue
 from exporter.config.discovery import FileSource
 from exporter.config.errors import shortened
+from exporter.config.list_files import MOST_FILES, TOO_MANY, list_files, read_list
 from exporter.config.stamps import Stamp, stamps
-from exporter.config.target_groups import LARGEST, Entry, parse_list
-from exporter.config.value_files import open_failure
 from exporter.service.background import in_background
 from exporter.service.bounded import LONGEST, BoundedCall
 from exporter.service.lists import Answer
 
+if TYPE_CHECKING:
+    from exporter.config.target_groups import Entry
+
 POLL = 2.0  # seconds between two looks at the files
-MOST_FILES = 1000
-PIPE = "this is no regular file", "Write the list into a file"
 
 
 class FileLists:
@@ -65,39 +65,21 @@ class FileLists:
                 return
 
     def _look(self) -> Mapping[Path, Stamp]:
-        paths = {path for pattern in self._source.patterns for path in _matching(Path(pattern))}
-        paths |= {Path(pattern) for pattern in self._source.patterns if "*" not in Path(pattern).name}
-        return stamps(sorted(paths)[: MOST_FILES + 1])
+        return stamps(list_files(self._source))
 
     def _read(self) -> Answer:
         self._used = self._look()
         if len(self._used) > MOST_FILES:
-            return Answer(None, f"more than {MOST_FILES} files have names of this pattern")
+            return Answer(None, TOO_MANY)
         if not any(self._used.values()):
             return Answer(None, f"there is no file {self._source.where}")
         failures = []
         good: dict[Path, tuple[Entry, ...]] = {}
         for path in self._used:
             try:
-                good[path] = _read_list(path)
+                good[path] = read_list(path)
             except InvalidValue as fault:
                 failures.append(f"{path}: {shortened(str(fault))}")
                 good[path] = self._good.get(path, ())
         self._good = good
         return Answer(tuple(entry for entries in good.values() for entry in entries), "; ".join(failures) or None)
-
-
-def _matching(pattern: Path) -> list[Path]:
-    """The files of the pattern's directory, whose own name is no pattern, that match its last part."""
-    return [Path(path) for path in glob.glob(f"{glob.escape(str(pattern.parent))}/{pattern.name}")]  # noqa: PTH207 - a pattern
-
-
-def _read_list(path: Path) -> tuple[Entry, ...]:
-    if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe waits for its writer
-        raise InvalidValue(*PIPE)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        raise InvalidValue(*open_failure(error, "Write the file, or leave it out of the patterns")) from None
-    return parse_list(raw, str(path), is_json=path.suffix.lower() == ".json")

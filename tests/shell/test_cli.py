@@ -147,6 +147,54 @@ def test_a_broken_configuration_lists_every_error_with_its_place(tmp_path: Path)
     assert "Traceback" not in ran.stderr
 
 
+LISTS = (
+    "clients: {}\ntargets: [{name: own, host: h, port: 1}]\nfile_sd_configs: [{files: [lists/*.json, lists/b.yaml]}]\n"
+)
+
+
+def test_the_lists_of_targets_that_a_configuration_names_are_checked_with_it(tmp_path: Path) -> None:
+    file, lists = tmp_path / "exporter.yaml", tmp_path / "lists"
+    file.write_text(LISTS + "http_sd_configs: [{url: 'http://127.0.0.1:1/targets?token=hunter2'}]\n")
+    lists.mkdir()
+    (lists / "a.json").write_text('[{"targets": ["10.0.0.1:1", "10.0.0.2:2"]}, {"targets": []}]')
+    good = read("check-config", str(file))
+    assert (good.exit_code, good.stdout.splitlines()) == (
+        0,
+        [
+            f"{file}: file_sd_configs[0]: there is no file {lists}/b.yaml",
+            f"{file}: http_sd_configs[0]: not asked: http://127.0.0.1:1/targets",
+            f"{file}: good: 1 target, 0 clients, 2 targets in 1 list",
+        ],
+    )
+    bad = ["10.0.0.1:0", "10.0.0.9:9", "10.0.0.9:9", "169.254.169.254:80", "h:1"]
+    labels = {"__param_acount": "DU1234567", "host": "x"}
+    groups = [{"targets": bad[:1]}, {"targets": bad[1:2]}, {"targets": bad[2:], "labels": labels}]
+    (lists / "a.json").write_text(json.dumps(groups))
+    (lists / "b.yaml").write_text("- targets: [a:1\n")
+    ran = read("check-config", str(file))
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    places = [": ".join(line.split(": ")[:2]) for line in ran.stderr.splitlines()]
+    assert {place.removeprefix(f"{tmp_path}/") for place in places} == {
+        "lists/b.yaml: line 2",
+        "lists/a.json: [0].targets[0]",
+        "lists/a.json: [2].targets[0] __param_acount",
+        "lists/a.json: [2].targets[0] host",
+        "lists/a.json: [2].targets[1]",
+        "lists/a.json: [2].targets[2] __param_acount",
+        "lists/a.json: [2].targets[2] host",
+        "exporter.yaml: file_sd_configs[0]",
+    }
+
+
+def test_a_list_may_name_any_library_where_the_configuration_names_no_clients(tmp_path: Path) -> None:
+    (tmp_path / "exporter.yaml").write_text("file_sd_configs: [{files: [a.yaml]}]\n")
+    list_ = tmp_path / "a.yaml"
+    list_.write_text("[{targets: ['10.0.0.1:1'], labels: {__param_clients: ib_async}}]")
+    assert read("check-config", str(tmp_path / "exporter.yaml")).exit_code == 0
+    list_.write_text("[{targets: ['10.0.0.1:1'], labels: {__param_clients: ib_asink}}]")
+    assert 'there is no client "ib_asink"' in read("check-config", str(tmp_path / "exporter.yaml")).stderr
+
+
 # --- serve
 
 
