@@ -40,11 +40,23 @@ REFUSED = {
         "podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1},
     },
     "probe.targets": {"config": {"probe": {"allow": ["10.0.0.0/8"]}}, "probe": {"enabled": True}},
+    "config.web: leave out listen": {
+        "config": {"probe": {"allow": ["10.0.0.0/8"]}, "web": {"listen": "127.0.0.1:9497"}}
+    },
     "does not match pattern": {"image": {"digest": "latest"}},
     "value must be one of": {"image": {"pullPolicy": "Sometimes"}},
 }
 
+NETWORK = {"probe": {"allow": ["10.0.0.0/8"]}}
+
 each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+
+
+def with_values(folder: Path, values: Manifest) -> list[Manifest]:
+    """What the chart gives with these values."""
+    written = folder / "values.yaml"
+    written.write_text(yaml.safe_dump(values), "utf-8")
+    return template(CHART, "--values", written)
 
 
 @each_example
@@ -167,19 +179,38 @@ def test_the_network_policy_opens_the_ports_of_the_targets_and_dns_alone() -> No
     assert [one["port"] for one in gateways["ports"]] == [4004, 4003]
 
 
-def test_a_web_configuration_file_is_named_in_the_configuration_and_health_asked_without_a_password(
-    tmp_path: Path,
-) -> None:
-    values = tmp_path / "values.yaml"
-    values.write_text("webConfig: {existingSecret: web}\nconfig: {probe: {allow: [10.0.0.0/8]}}\n", "utf-8")
-    manifests = template(CHART, "--values", values)
+def test_a_web_configuration_file_is_named_in_the_configuration(tmp_path: Path) -> None:
+    manifests = with_values(tmp_path, {"webConfig": {"existingSecret": "web"}, "config": NETWORK})
     config = yaml.safe_load(only(manifests, "ConfigMap")["data"]["exporter.yaml"])
     assert config["web"] == {"config_file": "/etc/ibkr-exporter-web/web.yml"}
-    [container] = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"webConfig": {"existingSecret": "web"}, "config": NETWORK},
+        {
+            "secretFiles": {"existingSecret": "files"},
+            "config": {**NETWORK, "web": {"config_file": "/etc/ibkr-exporter-secrets/web.yml"}},
+        },
+        {"configExistingSecret": "configuration"},
+        {"extraArgs": ["--web.route-prefix=/x"], "config": NETWORK},
+    ],
+    ids=["webConfig", "secretFiles", "configExistingSecret", "extraArgs"],
+)
+def test_health_is_asked_without_a_password_wherever_one_may_be_wanted(tmp_path: Path, values: Manifest) -> None:
+    [container] = only(with_values(tmp_path, values), "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["livenessProbe"] == container["readinessProbe"]
     command = container["livenessProbe"]["exec"]["command"]
     assert json.dumps(command) in (ROOT / "Dockerfile").read_text("utf-8")
     assert {"name": "IBKR_EXPORTER_LISTEN", "value": ":9497"} in container["env"]
+
+
+def test_health_is_asked_by_the_kubelet_below_the_prefix_where_nobody_wants_a_password(tmp_path: Path) -> None:
+    values = {"config": {**NETWORK, "web": {"external_url": "https://monitor.example.net/ibkr"}}}
+    [container] = only(with_values(tmp_path, values), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/ibkr/-/healthy", "port": "http-ibkr"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ibkr/-/ready", "port": "http-ibkr"}
 
 
 def test_helm_test_asks_the_service_as_the_image_asks_itself() -> None:

@@ -89,13 +89,14 @@ dependency and runs the exporter beside the gateway, in its pod:
 
 {{/*
 (list . VALUES PATH): the probe of the values, or the one that fits. A web configuration file may ask for a password or a
-certificate: the image's own check takes a refusal for an answer.
+certificate, and kubelet has neither: the image's own check takes a refusal for an answer. So it is where the configuration or
+its options are not known here, and where they may name such a file or another path.
 */}}
 {{- define "ibkr-exporter.health" -}}
 {{- $top := index . 0 }}
 {{- if index . 1 }}
 {{- toYaml (index . 1) }}
-{{- else if $top.Values.webConfig.existingSecret -}}
+{{- else if or $top.Values.webConfig.existingSecret (dig "web" "config_file" "" $top.Values.config) $top.Values.configExistingSecret $top.Values.extraArgs -}}
 exec:
   command: {{ include "ibkr-exporter.healthcheck" $top }}
 timeoutSeconds: 5
