@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from exporter.clients.pool import PooledClient
 from exporter.model import Cause, LayerResult, Outcome, Report, Target
-from exporter.probes.resolver import Resolver
+from exporter.probes.resolver import Resolver, UnresolvedError
 from exporter.probes.target import probe_target
 from exporter.protocol.error_codes import ID_IN_USE
 from exporter.text import joined
@@ -92,9 +92,14 @@ async def probe_client(
         lease.count_own(before.connections)
     if before is not None and not answered(before):
         return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
+    host = await _host(target, resolver, before, limit)
+    if host is None:
+        return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
     on_start()
     left = until - ENDING - asyncio.get_running_loop().time()
-    result, conflicts, had_seconds = await _connect(target, member, max(min(limit, left), LEAST), lease)
+    result, conflicts, had_seconds = await _connect(
+        replace(target, host=host), member, max(min(limit, left), LEAST), lease
+    )
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had_seconds, spec.deadline):
         result = discard(result, f"there was time for {had_seconds:.1f} s only: {more}")
     if is_conclusive(result) and not result.ok:
@@ -147,6 +152,23 @@ def interrupted(member: PooledClient, target: Target, lease: EndpointLease) -> C
     handshake = Report(target=target.name, at=now, seconds=0.0, results=(), connections=lease.own_opened)
     result = skipped(member.spec.name, member.installed)
     return ClientProbe(result=result, at=now, expires=now, before=handshake, connections=lease.opened)
+
+
+async def _host(target: Target, resolver: Resolver, before: Report | None, limit: float) -> str | None:
+    """What the client connects to; None: there is nothing that it may connect to.
+
+    A client looks a name up by itself. So for a discovered target, whose name may resolve to an address that no list
+    may name, it gets the address instead: the one that answered the handshake before, or the first.
+    """
+    if not target.discovered or resolver.literal(target) is not None:
+        return target.host
+    try:
+        async with asyncio.timeout(limit):
+            addresses = [str(address.sockaddr[0]) for address in await resolver.resolve(target)]
+    except (UnresolvedError, TimeoutError):
+        return None
+    detail = before.results[0].detail if before is not None and before.results else ""
+    return next((address for address in addresses if f" {detail}".endswith(f" {address} answered")), addresses[0])
 
 
 async def _connect(
