@@ -21,9 +21,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class ConnectionLimiter:
     """Accepts at most `most` connections to `server` at a time. Its call is an asyncio protocol factory."""
 
-    def __init__(self, server: Callable[[], asyncio.Protocol], most: int, first_request: float = FIRST_REQUEST) -> None:
-        """`first_request` are the seconds that a connection has for its first request."""
+    def __init__(
+        self,
+        server: Callable[[], asyncio.Protocol],
+        most: int,
+        first_request: float = FIRST_REQUEST,
+        stalled_write: float = STALLED_WRITE,
+    ) -> None:
+        """`first_request` are the seconds that a connection has for its first request.
+
+        `stalled_write` are those in which it may read nothing of an answer.
+        """
         self.first_request = first_request
+        self.stalled_write = stalled_write
         self._server = server
         self._most = most
         self._open: set[LimitedConnection] = set()
@@ -125,7 +135,7 @@ class LimitedConnection(asyncio.Protocol):
         self._arm(None if busy else KEEP_ALIVE)
 
     def _watch_progress(self) -> None:
-        """Close the connection if the peer reads nothing for STALLED_WRITE seconds."""
+        """Close the connection if the peer reads nothing for `stalled_write` seconds."""
         before = self._unsent()
 
         def check() -> None:
@@ -134,7 +144,7 @@ class LimitedConnection(asyncio.Protocol):
             else:
                 self.abort()
 
-        self._arm(STALLED_WRITE, check)
+        self._arm(self._limiter.stalled_write, check)
 
     def _unsent(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from exporter.simulator.gateway import Gateway
 from exporter.web.connection_limit import ConnectionLimiter, limit_middleware
+from exporter.web.server import _limiter, _runner
 from tests.shell.support import CLEAN, PATIENCE, free_port, get
 from tests.shell.test_cli import COMMAND
 
@@ -25,9 +26,9 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @asynccontextmanager
 async def limited_server(
-    most: int, first_request: float = 30.0, answer: bytes = b"hello"
+    most: int, first_request: float = 30.0, answer: bytes = b"hello", stalled_write: float = 30.0
 ) -> AsyncIterator["LimitedServer"]:
-    """A server behind the limit: `/` answers at once, `/slow` when `finish` is set."""
+    """A server behind the limit: `/` answers at once, `/slow` when `finish` is set, `/endless` without an end."""
     finish = asyncio.Event()
 
     async def at_once(_: web.Request) -> web.Response:
@@ -37,13 +38,19 @@ async def limited_server(
         await finish.wait()
         return web.Response(body=answer)
 
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65_536)
+
     app = web.Application(middlewares=[limit_middleware])
-    app.add_routes([web.get("/", at_once), web.get("/slow", slow)])
+    app.add_routes([web.get("/", at_once), web.get("/slow", slow), web.get("/endless", endless)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     assert runner.server is not None
     server = await asyncio.get_running_loop().create_server(
-        ConnectionLimiter(runner.server, most, first_request), "127.0.0.1", 0
+        ConnectionLimiter(runner.server, most, first_request, stalled_write), "127.0.0.1", 0
     )
     made = LimitedServer(server.sockets[0].getsockname()[1], finish)
     try:
@@ -106,19 +113,61 @@ async def test_where_all_are_being_answered_the_next_is_closed_at_once() -> None
         assert (await at.ask()).endswith(b"hello")
 
 
-async def test_a_first_request_that_trickles_in_is_given_up() -> None:
+async def test_a_first_request_that_trickles_in_is_given_up_without_an_answer() -> None:
     async with limited_server(most=10, first_request=0.4) as at:
-        reader, writer = await at.connect(b"GET / HTTP/1.1\r\n")
+        reader, writer = await at.connect(b"GET / HTTP/1.1\r\nX: ")
         trickle = asyncio.create_task(_trickle(writer))
-        assert await ended(reader)
+        received = b""
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionError):
+                received = await reader.read()
         trickle.cancel()
+        assert received == b""
         assert (await at.ask()).endswith(b"hello")
 
 
 async def _trickle(writer: asyncio.StreamWriter) -> None:
     while True:
-        writer.write(b"X-A: b\r\n")
+        writer.write(b"a")
         await asyncio.sleep(0.05)
+
+
+async def test_a_connection_that_reads_nothing_of_a_long_answer_is_given_up() -> None:
+    async with limited_server(most=1, stalled_write=0.2) as at:
+        await at.connect(ASK.replace(b"/ ", b"/endless "))
+        async with asyncio.timeout(PATIENCE):
+            answer = b""
+            while not answer:  # until then it has the only place
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    answer = await at.ask()
+        assert answer.endswith(b"hello")
+
+
+async def test_the_exporters_own_server_spares_a_connection_that_is_being_answered() -> None:
+    finish = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await finish.wait()
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.add_routes([web.get("/", slow)])
+    runner = _runner(app, None)
+    await runner.setup()
+    server = await asyncio.get_running_loop().create_server(_limiter(runner, 1), "127.0.0.1", 0)
+    at = LimitedServer(server.sockets[0].getsockname()[1], finish)
+    try:
+        reader, _ = await at.connect(ASK)
+        await asyncio.sleep(0.1)  # it has been read
+        assert await ended((await at.connect())[0])
+        finish.set()
+        async with asyncio.timeout(PATIENCE):
+            assert b"hello" in await reader.readuntil(b"hello")
+    finally:
+        for writer in at.writers:
+            writer.transport.abort()
+        await runner.cleanup()
+        server.close()
 
 
 async def test_an_answered_connection_stays_open_for_the_next_request() -> None:

@@ -530,6 +530,24 @@ async def test_a_hundred_broken_answers_change_nothing(tmp_path: Path) -> None:
             assert ours() == tasks
 
 
+async def test_an_answer_without_an_end_is_given_up_at_the_limit(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for _ in range(8 * LARGEST // 65_536):
+            await response.write(b" " * 65_536)
+        ended.set()
+        return response
+
+    async with site() as (served, url):
+        served.answer = flood
+        async with fleet(tmp_path, source(url)) as found:
+            assert str(found.source.failure).startswith(f"the list has more than {LARGEST} bytes")
+    assert not ended.is_set()
+
+
 async def test_a_redirect_on_the_same_host_is_followed_and_only_where_that_is_wanted(tmp_path: Path) -> None:
     async with site() as (served, url):
 

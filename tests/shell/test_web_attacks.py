@@ -252,7 +252,7 @@ async def test_a_body_without_an_end_does_not_hold_the_answer() -> None:
 
 
 @asynccontextmanager
-async def tls_server(most: int) -> AsyncIterator[tuple[int, trustme.CA]]:
+async def tls_server(most: int, handshake: float = 10 * PATIENCE) -> AsyncIterator[tuple[int, trustme.CA]]:
     """A server that limits its connections to `most`; it answers "hello" to anything. Gives the port."""
 
     class Hello(asyncio.Protocol):
@@ -267,7 +267,7 @@ async def tls_server(most: int) -> AsyncIterator[tuple[int, trustme.CA]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        async with accepting([listening], ConnectionLimiter(Hello, most), most, context, handshake=10 * PATIENCE):
+        async with accepting([listening], ConnectionLimiter(Hello, most), most, context, handshake):
             yield listening.getsockname()[1], ca
 
 
@@ -293,6 +293,13 @@ async def test_connections_that_never_finish_a_tls_handshake_make_room() -> None
         writer.write(b"?")
         async with asyncio.timeout(PATIENCE):
             assert await reader.readexactly(5) == b"hello"
+
+
+async def test_a_tls_handshake_that_never_ends_is_given_up_where_nobody_else_wants_its_place() -> None:
+    async with tls_server(most=8, handshake=0.2) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await closed(reader)
+        writer.close()
 
 
 @pytest.mark.parametrize(
