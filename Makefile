@@ -30,7 +30,7 @@ demo: $(ready) ## simulated gateways, each with another fault, and the exporter 
 test: $(if $(args),$(ready),small-clients small-kubernetes) ## all tests, eight at a time; args="-k wire" for some of them, one by one
 	@$(bin)/python -m pytest $(if $(args),$(args),$(several))
 
-# Half of the time would be pytest's own: what these tests do not use is left out.
+# A third of the time is pytest's own: what these tests do not use is left out.
 core := -q tests/core -m 'not slow' --hypothesis-profile=quick --capture=sys -p no:logging
 .PHONY: test-core
 test-core: $(ready) ## the tests that wait for nothing, in seconds, with few of the generated examples
