@@ -6,12 +6,15 @@ verdicts, within a minute every fault below has been seen.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from exporter.cli.demo_clients import FAULTY, SMALL, prepare
+from exporter.clients.environments import VARIABLE
 from exporter.config import Config, Listen
 from exporter.model import ClientSpec, Mode, Target
 from exporter.simulator.gateway import Gateway
@@ -77,10 +80,19 @@ async def show(address: Listen, say: Callable[[str], None], *, libraries: bool =
             say(f"  {url}metrics         what Prometheus scrapes")
             say(f"  {url}api/v1/status   the same as JSON")
             say(f"Client libraries that are tried: {', '.join(clients) or 'none'}")
-            say(f"or run: {sys.argv[0]} diagnose {targets[-2].endpoint}")
+            say(f"or run: {environments_prefix()}{sys.argv[0]} diagnose {targets[-2].endpoint}")
             say("Ctrl-C ends it all.\n")
 
         await server.serve(config, None, announce, ADVICE)
+
+
+def environments_prefix() -> str:
+    """What a command of another shell needs before it to find the libraries that were installed for this one."""
+    given = os.environ.get(VARIABLE)
+    if not given:
+        return ""
+    folder = Path(given)
+    return f"{VARIABLE}={folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder} "
 
 
 def library_gateways(clients: Mapping[str, ClientSpec]) -> tuple[DemoGateway, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.demo import fleet, library_gateways
+from exporter.cli.demo import environments_prefix, fleet, library_gateways
 from exporter.cli.demo_clients import FAULTY, SMALL, DemoClients, prepare
 from exporter.clients.environments import VARIABLE
 from exporter.config import Config
@@ -53,6 +53,15 @@ async def test_the_demo_goes_on_without_what_cannot_be_installed_and_says_so(
     assert [line for line in lines if "is not tried" in line] == [
         f"  {name} is not tried: {clients.missing[name]}" for name in (*SMALL, FAULTY)
     ]
+
+
+def test_the_command_that_the_demo_suggests_finds_the_libraries_that_make_has_put_into_the_repository(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(Path.cwd() / "build" / "clients"))
+    assert environments_prefix() == f"{VARIABLE}={Path('build', 'clients')} "
+    monkeypatch.delenv(VARIABLE)
+    assert environments_prefix() == ""
 
 
 @pytest.mark.slow
