@@ -97,7 +97,7 @@ class Connection:
                 info = timestamps.connect_info(sock)
         if code and code not in ENDED:  # the handshake reports what ended it: the hello cannot be sent
             return _cause_of_connect(code, address)
-        if joined_to_itself(sock):
+        if joined_to_itself(sock, address.sockaddr[1]):
             return Cause.CONNECT_REFUSED  # no other program is there
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return info.round_trip if info else None
@@ -233,13 +233,15 @@ class Connection:
         self._wake()
 
 
-def joined_to_itself(sock: socket.socket) -> bool:
-    """TCP has joined a connect to its own end: the local port happened to be the one that was asked for, unused.
+def joined_to_itself(sock: socket.socket, port: int) -> bool:
+    """TCP has joined a connect to its own end: the local port happened to be the `port` asked for, unused.
 
-    Both ends are asked for: the address connected to may be another name of this machine, such as 0.0.0.0.
+    Both ends are asked for: the address connected to may be another name of this machine, such as 0.0.0.0. That is left
+    out where the ports differ, as they nearly always do.
     """
     try:
-        return bool(sock.getpeername() == sock.getsockname())
+        own = sock.getsockname()
+        return bool(own[1] == port and own == sock.getpeername())
     except OSError:  # it was ended already
         return False
 

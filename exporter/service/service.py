@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from exporter.clients.pool import ClientPool
 from exporter.model import ClientSpec, Report, Target
+from exporter.model.copies import replace
 from exporter.probes import timestamps
 from exporter.probes.download import ProbeDownload, download
 from exporter.probes.launcher_log import LogFollower

@@ -387,11 +387,12 @@ def test_a_connect_to_ourselves_is_no_open_port(host: str) -> None:
     """A connect to an unused port of the ephemeral range can, rarely, meet its own local port."""
     with socket.socket() as sock, socket.create_server(("127.0.0.1", 0)) as server:
         sock.bind(("127.0.0.1", 0))
-        assert not joined_to_itself(sock)
-        sock.connect((host, sock.getsockname()[1]))
-        assert joined_to_itself(sock)
+        port = sock.getsockname()[1]
+        assert not joined_to_itself(sock, port)
+        sock.connect((host, port))
+        assert joined_to_itself(sock, port)
         with socket.create_connection(server.getsockname()) as other:
-            assert not joined_to_itself(other)
+            assert not joined_to_itself(other, server.getsockname()[1])
 
 
 async def test_an_address_that_swallows_the_connect_leaves_time_for_the_next() -> None:
