@@ -18,7 +18,7 @@ if sys.platform != "win32":
 MOST = 65_536
 WITH_SELECT = 512  # the most that select() takes on Windows
 OWN = 64  # the log, the resolver, the event loop, the pipes of the client libraries
-CONNECTIONS = 512  # connections of scrapers and browsers
+HTTP = 512  # connections of scrapers and browsers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,22 @@ class FileBudget:
     """How many open files each use may have at a time, of all that are `permitted`."""
 
     permitted: int
-    places: int  # for probes
+    probes: int
     watches: int
-    visitors: int  # HTTP connections; each may need a second file, for the /probe that it asks for
+    http: int  # connections of scrapers and browsers; each may need a second file, for the /probe that it asks for
 
 
 def budget(permitted: int) -> FileBudget:
     """Divide the open files. The configuration has no part in it, so a reload changes nothing."""
-    own, visitors = min(OWN, permitted // 4), min(CONNECTIONS, permitted // 8)
-    rest = max(1, permitted - own - 2 * visitors)
-    return FileBudget(permitted, rest - rest // 2, rest // 2, visitors)
+    own, http = min(OWN, permitted // 4), min(HTTP, permitted // 8)
+    rest = max(1, permitted - own - 2 * http)
+    return FileBudget(permitted, rest - rest // 2, rest // 2, http)
 
 
 def shortfall(shares: FileBudget, targets: Sequence[Target]) -> int:
     """How many more open files it would take to watch all these targets and to probe them all at once."""
     watched = sum(target.watch_id is not None for target in targets)
-    return max(0, len(targets) - shares.places) + max(0, watched - shares.watches)
+    return max(0, len(targets) - shares.probes) + max(0, watched - shares.watches)
 
 
 def warn_if_scarce(shares: FileBudget, targets: Sequence[Target]) -> None:
@@ -52,7 +52,7 @@ def warn_if_scarce(shares: FileBudget, targets: Sequence[Target]) -> None:
             "too few open files",
             permitted=shares.permitted,
             needed=shares.permitted + missing,
-            probes_at_once=shares.places,
+            probes_at_once=shares.probes,
             targets_watched=shares.watches,
             remedy="raise the hard limit: ulimit -Hn, LimitNOFILE= of systemd, ulimits: nofile of Docker",
         )

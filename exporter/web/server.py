@@ -97,7 +97,7 @@ async def running(
         ExporterState(
             __version__, platform.python_version(), reloaded_at=time.time(), external_url=config.external_url
         ),
-        max_probes=shares.places,
+        max_probes=shares.probes,
     )
     reloader = Reloader(service, load, shares, config)
     reload = reporting(service, notifier, reloader)
@@ -106,7 +106,7 @@ async def running(
         async with service, web_config or contextlib.nullcontext():
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
-            async with accepting(sockets, _limiter(runner, shares.visitors), shares.visitors, tls):
+            async with accepting(sockets, _limiter(runner, shares.http), shares.http, tls):
                 await reloader.apply(config)
                 pages.prepare()
                 settle_memory()

@@ -14,8 +14,8 @@ def targets(number: int, *, watch: bool = True) -> tuple[Target, ...]:
 @pytest.mark.parametrize("permitted", [8, 20, 64, 256, 1024, 4096, 65_536])
 def test_the_shares_are_never_more_than_there_is_and_leave_something_to_each(permitted: int) -> None:
     shares = budget(permitted)
-    assert shares.places + shares.watches + 2 * shares.visitors < permitted
-    assert min(shares.places, shares.watches, shares.visitors) >= 1
+    assert shares.probes + shares.watches + 2 * shares.http < permitted
+    assert min(shares.probes, shares.watches, shares.http) >= 1
 
 
 def test_a_thousand_watched_targets_lack_nothing_where_the_limit_is_high() -> None:
@@ -25,7 +25,7 @@ def test_a_thousand_watched_targets_lack_nothing_where_the_limit_is_high() -> No
 
 def test_what_is_lacking_counts_the_probes_and_the_watches() -> None:
     shares = budget(64)
-    assert (shares.places, shares.watches) == (16, 16)
+    assert (shares.probes, shares.watches) == (16, 16)
     assert shortfall(shares, targets(16)) == 0
     assert shortfall(shares, targets(17, watch=False)) == 1
     assert shortfall(shares, targets(17)) == 2
