@@ -5,13 +5,20 @@ from dataclasses import dataclass
 
 from deploy.rules.thresholds import Threshold
 
+
 # Where Prometheus's external label says that the exporter's pages are, else where the exporter says so (web.external_url).
 # In this order: the query costs as much as the rest of a text, and a thousand of them would make pages late.
-EXPORTER_URL = (
-    '{{ $url := or $externalLabels.exporter_url "" }}{{ if not $url }}{{ $url = "http://127.0.0.1:9497" }}'
-    '{{ range query (printf "ibkr_exporter_web_info{instance=%q}" $labels.instance) }}'
-    "{{ $url = .Labels.external_url }}{{ end }}{{ end }}{{ $url }}"
-)
+def _exporter_url(which: str) -> str:
+    return (
+        '{{ $url := or $externalLabels.exporter_url "" }}{{ if not $url }}{{ $url = "http://127.0.0.1:9497" }}'
+        f"{{{{ range query {which} }}}}{{{{ $url = .Labels.external_url }}}}{{{{ end }}}}{{{{ end }}}}{{{{ $url }}}}"
+    )
+
+
+EXPORTER_URL = _exporter_url('(printf "ibkr_exporter_web_info{instance=%q}" $labels.instance)')
+ANY_EXPORTER_URL = _exporter_url(
+    '"ibkr_exporter_web_info"'
+)  # of what is about no target: each has all runbooks, and one may be down
 GRAFANA_URL = '{{ or $externalLabels.grafana_url "http://127.0.0.1:3000" }}'
 
 # A target that has no name of its own is called by its address: that is written once.
@@ -49,17 +56,18 @@ class Alert:
     @property
     def annotations(self) -> Mapping[str, str]:
         """What a notification is written from."""
+        url = EXPORTER_URL if "$labels" in self.page else ANY_EXPORTER_URL
         notes = {
             "summary": self.summary,
             "action": self.action,
             "description": self.description,
-            "runbook_url": f"{EXPORTER_URL}/runbooks/{self.runbook}",
+            "runbook_url": f"{url}/runbooks/{self.runbook}",
             "dashboard_url": f"{GRAFANA_URL}{self.dashboard}",
         }
         if self.since:
             notes["since"] = self.since
         if self.page:
-            notes["page_url"] = f"{EXPORTER_URL}{self.page}"
+            notes["page_url"] = f"{url}{self.page}"
         return notes
 
 
