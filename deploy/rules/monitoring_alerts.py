@@ -10,6 +10,8 @@ from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
 
 DOWN = f"up{{{e.ALERTMANAGER}}} == 0"
+# For none of them, or since a version of Prometheus 3, where each has a queue, for the one that is named.
+DROPPED = f"prometheus_notifications_dropped_total{{{e.PROMETHEUS}"
 
 
 def monitoring_alerts() -> tuple[Alert, ...]:
@@ -126,9 +128,10 @@ def _alertmanager_unreachable() -> Alert:
         # What Prometheus counts while one is down, or was a moment ago, is that one's: it has its own alert, of two Alertmanagers too.
         expr=f"({DOWN} unless on () up{{{e.ALERTMANAGER}}} == 1)\n"
         f"or (prometheus_notifications_alertmanagers_discovered{{{e.PROMETHEUS}}} == 0)\n"
-        f"or (rate(prometheus_notifications_errors_total{{{e.PROMETHEUS}}}[2m]) > 0\n"
-        f"  unless on () min_over_time(up{{{e.ALERTMANAGER}}}[{t.ALERTMANAGER_BACK.value}]) == 0)\n"
-        f"or (rate(prometheus_notifications_dropped_total{{{e.PROMETHEUS}}}[2m]) > 0)",
+        f'or (rate({DROPPED}, alertmanager=""}}[2m]) > 0)\n'
+        f"or ((rate(prometheus_notifications_errors_total{{{e.PROMETHEUS}}}[2m]) > 0\n"
+        f'    or rate({DROPPED}, alertmanager!=""}}[2m]) > 0)\n'
+        f"  unless on () min_over_time(up{{{e.ALERTMANAGER}}}[{t.ALERTMANAGER_BACK.value}]) == 0)",
         words="Alerts do not reach Alertmanager: it sends no page. This is seen on Prometheus' page; the dead man's switch says "
         "it to everybody else.",
         steps=(
