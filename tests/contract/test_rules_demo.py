@@ -28,8 +28,8 @@ OURS = {"FLEET_ARGS"}
 
 
 def test_the_settings_that_are_explained_are_those_that_compose_reads() -> None:
-    files = ("compose.yaml", "deploy/compose.ib-gateway.yaml", "deploy/compose.ib-gateway.vnc.yaml")
-    read = set(re.findall(r"\$\{(\w+)", "".join((ROOT / name).read_text(encoding="utf-8") for name in files)))
+    files = [ROOT / "compose.yaml", *(ROOT / "deploy").glob("compose.*.yaml")]
+    read = set(re.findall(r"\$\{(\w+)", "".join(path.read_text(encoding="utf-8") for path in files)))
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     assert {found[1] for line in lines if (found := re.match(r"#?([A-Z_]+)=", line))} == read - OURS
 
