@@ -215,7 +215,10 @@ async def test_a_file_that_hangs_is_a_failure_that_ends_with_it_and_costs_one_th
     assert sum(thread.name.endswith("hangs") for thread in threading.enumerate()) == 1
     released.set()
     await until(lambda: not any(thread.name.endswith("hangs") for thread in threading.enumerate()))
-    assert [entry.address for entry in (await files.read()).entries or ()] == ["10.0.0.1:1"]
+    async with asyncio.timeout(PATIENCE):
+        while (lists_read := await files.read()).failure:  # a busy machine takes longer than the timeout now and then
+            pass
+    assert [entry.address for entry in lists_read.entries or ()] == ["10.0.0.1:1"]
 
 
 async def test_files_that_hang_between_two_reads_are_read_at_once_so_that_the_failure_shows(
