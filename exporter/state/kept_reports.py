@@ -6,7 +6,7 @@ A report with a session is 1.4 KB of objects, and 0.8 KB as plain values that ar
 
 import marshal  # of our own values, within this process
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,9 +38,9 @@ KEPT_ACCOUNTS = 100  # of one report; an adviser has thousands, and only the las
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A report with its verdict; the report is packed."""
+    """A report with its verdict; the report is packed, and out of the repr, because it holds account numbers."""
 
-    packed: bytes
+    packed: bytes = field(repr=False)
     verdict: Verdict
 
     @property

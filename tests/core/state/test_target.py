@@ -174,6 +174,7 @@ def test_a_kept_report_is_the_report_in_a_fraction_of_its_memory() -> None:
 
         assert judged.report == whole
         assert len(judged.packed) < 800
+        assert "DU" not in repr(judged)
 
 
 def silent(at: float, seconds: float) -> Report:
