@@ -34,7 +34,14 @@ from exporter.cli.options import (
     WithSettings,
 )
 from exporter.cli.target import load_config, select_target
-from exporter.cli.web_options import ExternalUrl, ListenAddresses, RoutePrefix, SystemdSocket, with_web_options
+from exporter.cli.web_options import (
+    ExternalUrl,
+    ListenAddresses,
+    RoutePrefix,
+    SystemdSocket,
+    WebConfigFile,
+    with_web_options,
+)
 from exporter.config import Config, ConfigError, parse_listen
 from exporter.model import Report, Target, Verdict
 from exporter.protocol.launcher_log import Login
@@ -77,6 +84,7 @@ def serve(
     systemd_socket: SystemdSocket = False,
     external_url: ExternalUrl = None,
     prefix: RoutePrefix = None,
+    web_config: WebConfigFile = None,
 ) -> None:
     """Probe on schedule and serve /metrics and the status page. Without a file: the gateway at IB_HOST and IB_PORT."""
     from exporter.cli.select_clients import announce  # noqa: PLC0415
@@ -87,7 +95,11 @@ def serve(
         return load_config(config)
 
     loaded = read_or_fail(load_again)
-    loaded = read_or_fail(lambda: with_web_options(loaded, listen, external_url, prefix, systemd_socket=systemd_socket))
+    loaded = read_or_fail(
+        lambda: with_web_options(
+            loaded, listen, external_url, prefix, systemd_socket=systemd_socket, config_file=web_config
+        )
+    )
     log.configure(loaded.log_level, loaded.log_format)
     announce(loaded)
     try:
@@ -187,7 +199,9 @@ def _print_report(target: Target, report: Report, verdict: Verdict, login: Login
 
 
 @app.command("check-config")
-def check_config(file: Annotated[Path, typer.Argument(help="The configuration (YAML).")]) -> None:
+def check_config(
+    file: Annotated[Path, typer.Argument(help="The configuration (YAML).", envvar="IBKR_EXPORTER_CONFIG")],
+) -> None:
     """Check a configuration file and the lists of targets that it names: every error with its place and remedy."""
     from exporter.cli.check_config import check  # noqa: PLC0415
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,12 +34,31 @@ RoutePrefix = Annotated[
         metavar="PATH",
     ),
 ]
+WebConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--web.config.file",
+        help="TLS, passwords, headers and a rate limit, as of the exporter-toolkit (web.config_file).",
+        metavar="FILE",
+    ),
+]
 
 
 def with_web_options(
-    config: Config, listen: Sequence[str] | None, external_url: str | None, prefix: str | None, *, systemd_socket: bool
+    config: Config,
+    listen: Sequence[str] | None,
+    external_url: str | None,
+    prefix: str | None,
+    *,
+    systemd_socket: bool,
+    config_file: Path | None = None,
 ) -> Config:
-    """The configuration with what the options say. Raises ConfigError."""
+    """The configuration with what the options say. Raises ConfigError.
+
+    The path of the web configuration file is relative to the working directory, as on every command line.
+    """
+    if config_file is not None:
+        config = replace(config, web_config_file=str(config_file.absolute()))
     if listen:
         config = replace(config, listen=tuple(dict.fromkeys(map(parse_listen, listen))))
     if systemd_socket:

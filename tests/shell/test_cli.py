@@ -186,6 +186,24 @@ def test_the_lists_of_targets_that_a_configuration_names_are_checked_with_it(tmp
     }
 
 
+def test_check_config_takes_the_file_of_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "exporter.yaml"
+    file.write_text("clients: {}\ntargets: [{name: own, host: h, port: 1}]\n")
+    ran = run("check-config", IBKR_EXPORTER_CONFIG=str(file))
+    assert (ran.returncode, ran.stdout) == (0, f"{file}: good: 1 target, 0 clients\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("ibkr-exporter di", {"diagnose"}), ("ibkr-exporter serve --web.c", {"--web.config.file"})],
+)
+def test_a_shell_completes_commands_and_options(words: str, completed: set[str]) -> None:
+    asked = {"_IBKR_EXPORTER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [str(Path(sys.executable).with_name("ibkr-exporter"))]
+    ran = subprocess.run(command, env=CLEAN | asked, capture_output=True, text=True, check=False)
+    assert set(ran.stdout.split()) == completed
+
+
 def test_a_list_may_name_any_library_where_the_configuration_names_no_clients(tmp_path: Path) -> None:
     (tmp_path / "exporter.yaml").write_text("file_sd_configs: [{files: [a.yaml]}]\n")
     list_ = tmp_path / "a.yaml"

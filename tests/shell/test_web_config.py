@@ -18,6 +18,7 @@ import pytest
 import structlog
 import trustme
 
+from exporter.cli.web_options import with_web_options
 from exporter.config import Config, ConfigError, Listen
 from exporter.config.web_file import read_web_file
 from exporter.web.passwords import Passwords
@@ -174,6 +175,18 @@ async def test_every_path_asks_for_the_password(tmp_path: Path, path: str) -> No
     async with served(tmp_path, f"basic_auth_users: {{ann: '{HASH}'}}\n") as url:
         assert await status(url, path) == 401
         assert await status(url, path, headers=basic("ann", "right")) != 401
+
+
+async def test_the_option_names_a_file_where_there_is_no_configuration_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{ann: '{HASH}'}}\n")
+    monkeypatch.chdir(tmp_path)
+    config = Config((), listen=(Listen(port=0),), source="environment")
+    config = with_web_options(config, None, None, None, systemd_socket=False, config_file=Path("web.yml"))
+    async with running(config, lambda: config) as (url, _):
+        assert await status(url) == 401
+        assert await status(url, headers=basic("ann", "right")) == 200
 
 
 async def test_a_reload_asks_for_the_password_too(tmp_path: Path) -> None:
