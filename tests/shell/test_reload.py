@@ -214,8 +214,9 @@ async def test_files_that_hang_are_a_refusal_that_ends_with_them_and_holds_up_ne
             await followed.reload._on_refresh(True)  # noqa: FBT003 - a source of targets has changed meanwhile
         read.answer()
         followed.write(one("b"))
-        while followed.names != ["b"]:
-            await followed.look_twice()
+        async with asyncio.timeout(PATIENCE):
+            while followed.names != ["b"]:
+                await followed.look_twice()
         assert followed.successful
 
 
@@ -228,8 +229,9 @@ async def test_files_that_cannot_be_looked_at_are_reported_once_and_read_when_th
                 await followed.reload.look()
         assert ([entry["log_level"] for entry in logs], followed.successful) == (["error"], False)
         look.answer()
-        while not followed.successful:
-            await followed.reload.look()
+        async with asyncio.timeout(PATIENCE):
+            while not followed.successful:
+                await followed.reload.look()
         assert followed.names == ["a"]
 
 
