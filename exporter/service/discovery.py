@@ -28,21 +28,29 @@ class Discovery:
         self._loops: dict[SourceLoop, asyncio.Task[None]] = {}
 
     async def configure(self, sources: Iterable[Source], rules: TargetRules) -> None:
-        """Follow exactly these sources. One that is unchanged keeps its last good list, and is refreshed soon."""
+        """Follow exactly these sources. One that is unchanged keeps its last good list, and is refreshed soon.
+
+        One that is changed has the list of the former one until it is refreshed: its targets keep their history.
+        """
+        wanted = list(sources)
+        kept: list[SourceLoop | None] = []
+        for source in wanted:
+            kept.append(next((loop for loop in self._loops if loop.source == source and loop not in kept), None))
+        former = [loop for loop in self._loops if loop not in kept]
         loops: dict[SourceLoop, asyncio.Task[None]] = {}
-        before = dict(self._loops)
-        for source in sources:
-            kept = next((loop for loop in before if loop.source == source), None)
-            loop = kept or SourceLoop(source, self._lists(source), rules, self._refreshed)
-            if kept is None:
+        for source, same in zip(wanted, kept, strict=True):
+            if same is None:
+                loop = SourceLoop(source, self._lists(source), rules, self._refreshed)
+                await loop.inherit(_former(source, former))
                 loops[loop] = asyncio.create_task(loop.run(), name=f"discovery {source.name}")
             else:
-                loops[kept] = before.pop(kept)
-                kept.rename(source)
-                await kept.use(rules)
-                kept.refresh_soon()
+                loops[same] = self._loops[same]
+                same.rename(source)
+                await same.use(rules)
+                same.refresh_soon()
+        ended = [self._loops[loop] for loop in former]
         self._loops = loops
-        await _end(before.values())
+        await _end(ended)
 
     async def close(self) -> None:
         """Cancel the refreshes of all sources and wait for their ends."""
@@ -57,6 +65,19 @@ class Discovery:
     def states(self, left_out: Mapping[str, tuple[str, ...]]) -> tuple[SourceState, ...]:
         """What is known of each source; `left_out` are those of its targets that clash with others."""
         return tuple(_with_problems(loop, left_out.get(loop.source.name, ())) for loop in self._loops)
+
+
+def _former(source: Source, loops: Iterable[SourceLoop]) -> SourceLoop | None:
+    """The loop of which this source is a change: of the same files or URL, or else in the same place."""
+    loops = list(loops)
+    for same in (lambda other: _list_of(other) == _list_of(source), lambda other: other.name == source.name):
+        if found := [loop for loop in loops if same(loop.source)]:
+            return found[0]
+    return None
+
+
+def _list_of(source: Source) -> object:
+    return source.patterns if isinstance(source, FileSource) else source.url
 
 
 def _with_problems(loop: SourceLoop, clashes: tuple[str, ...]) -> SourceState:

@@ -31,6 +31,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 5
 JSON = re.compile(r'application/json(?:;\s*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE)  # as Prometheus has it
 PIECE = 65_536  # bytes
+Verification = ssl.SSLContext | bool
 
 
 class HttpLists:
@@ -49,8 +50,10 @@ class HttpLists:
     async def read(self) -> Answer:
         """Ask for the list."""
         try:
-            async with asyncio.timeout(self._limit):
-                raw = await self._download()
+            end = asyncio.get_running_loop().time() + self._limit
+            headers, context = await self._read_secrets()
+            async with asyncio.timeout_at(end):
+                raw = await self._download(headers, context)
             if raw != self._raw:
                 self._entries = await in_background(
                     lambda: parse_list(raw, self._source.where, is_json=True), f"parse {self._source.name}"
@@ -69,13 +72,16 @@ class HttpLists:
         with suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), self._source.refresh_interval)
 
-    async def _download(self) -> bytes:
-        source = self._source
+    async def _read_secrets(self) -> tuple[CIMultiDict[str], Verification]:
+        """What is sent, and what verifies the server. Raises InvalidValue."""
         try:
-            headers, context = await self._secrets()
+            return await self._secrets()
         except TimeoutError:
             message = f"the secrets or certificates cannot be read within {self._secrets.seconds:g} seconds"
             raise InvalidValue(message, "See whether the file system of their files hangs") from None
+
+    async def _download(self, headers: CIMultiDict[str], context: Verification) -> bytes:
+        source = self._source
         connector = aiohttp.TCPConnector(limit=1, force_close=True, resolver=self._resolver, ssl=context)
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(
@@ -119,7 +125,7 @@ def _header_text(text: str) -> str:
     return text
 
 
-def _context(source: HttpSource) -> ssl.SSLContext | bool:
+def _context(source: HttpSource) -> Verification:
     """What verifies the server, where there is TLS. Raises InvalidValue naming the file that cannot be used."""
     if not source.url.startswith("https:"):
         return True

@@ -22,7 +22,10 @@ TargetsByKey = Mapping[tuple[str, str], Target]
 
 
 class SourceLoop:
-    """The targets that one source gives, in `targets`, and what is known of it, in `state`."""
+    """The targets that one source gives, in `targets`, and what is known of it, in `state`.
+
+    `entries` are those of its last good list, `rules` what makes targets of them.
+    """
 
     def __init__(
         self,
@@ -41,10 +44,10 @@ class SourceLoop:
         self.targets: TargetsByKey = {}
         self.state = SourceState(mechanism, source.name, source.where)
         self._lists = lists
-        self._rules = rules
+        self.rules = rules
         self._refreshed = refreshed
         self._pause = pause
-        self._entries: tuple[Entry, ...] = ()
+        self.entries: tuple[Entry, ...] = ()
         self._resolved = Discovered({})
         self._asked = asyncio.Event()
         self._log = structlog.get_logger(__name__)
@@ -72,11 +75,18 @@ class SourceLoop:
         self.source = source
         self.state = replace(self.state, config=source.name)
 
+    async def inherit(self, former: "SourceLoop | None") -> None:
+        """Begin with the last good list of a loop that this one replaces, read by our own rules."""
+        if former is not None:
+            self.entries = former.entries
+            before = former.targets if former.rules == self.rules else {}
+            self._adopt(await self._resolve(self.entries, before))
+
     async def use(self, rules: TargetRules) -> None:
         """Read the last good list by these rules from now on: an entry that they refuse is not kept."""
-        if rules != self._rules:
-            self._rules = rules
-            self._adopt(await self._resolve(self._entries, {}))
+        if rules != self.rules:
+            self.rules = rules
+            self._adopt(await self._resolve(self.entries, {}))
 
     async def refresh(self) -> bool:
         """Read the list now; returns whether the targets have changed."""
@@ -99,20 +109,20 @@ class SourceLoop:
 
     async def _use_answer(self, answer: Answer) -> str | None:
         entries = answer.entries
-        if entries is None or (entries == self._entries and self.state.succeeded_at is not None):
+        if entries is None or (entries == self.entries and self.state.succeeded_at is not None):
             return answer.failure
-        rules = self._rules
+        rules = self.rules
         resolved = await self._resolve(entries, self.targets)
-        if rules is not self._rules:  # a reload came meanwhile
+        if rules is not self.rules:  # a reload came meanwhile
             resolved = await self._resolve(entries, self.targets)
         if entries and not resolved.targets:
             return f"none of the {len(entries)} targets of the list can be used: {resolved.problems[0]}"
-        self._entries = entries
+        self.entries = entries
         self._adopt(resolved)
         return answer.failure
 
     async def _resolve(self, entries: tuple[Entry, ...], before: TargetsByKey) -> Discovered:
-        rules = self._rules
+        rules = self.rules
         return await in_background(lambda: resolve_entries(entries, rules, before), f"resolve {self.source.name}")
 
     def _adopt(self, resolved: Discovered) -> None:

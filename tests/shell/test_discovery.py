@@ -64,6 +64,12 @@ class Fleet:
     def names(self) -> list[str]:
         return sorted(self.service.states)
 
+    async def changed(self) -> SourceState:
+        """Have a changed configuration put in force, and wait for the first refresh of its source."""
+        assert await self.reload() == []
+        await until(lambda: self.source.refreshes)
+        return self.source
+
     async def refreshed(self, within: Callable[[], Awaitable[object]] | None = None) -> SourceState:
         """Have every source refreshed once more, and wait for that."""
         before = self.source.refreshes
@@ -385,6 +391,41 @@ async def test_a_source_that_a_reload_leaves_as_it_is_keeps_its_list_and_one_tha
         path.write_text("targets: [{name: own, host: h, port: 9}]\n" + REST)
         assert await found.reload() == []
         assert (found.names, found.service.exporter.sources) == (["own"], ())
+
+
+def target_tasks() -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if task.get_name().startswith("target ")}
+
+
+async def test_a_source_that_is_changed_loses_no_target_and_no_history(tmp_path: Path, lists: Path) -> None:
+    write(lists / "a.json", group("10.0.0.1:1", "10.0.0.2:2", desk="rates"))
+    async with fleet(tmp_path, FILES) as found:
+        before, watched = dict(found.service.states), target_tasks()
+        path = tmp_path / "exporter.yaml"
+        path.write_text(path.read_text().replace("refresh_interval: 1h", "refresh_interval: 2h"))
+        assert (await found.changed()).successful
+        assert target_tasks() == watched
+        path.write_text("file_sd_configs: [{files: ['none/*.json']}]\n" + REST)
+        state = await found.changed()
+        assert (state.successful, state.failure) == (False, f"there is no file {tmp_path}/none/*.json")
+        assert target_tasks() == watched, "the last good list of what was there stays"
+        assert all(found.service.states[name].target is state.target for name, state in before.items())
+        (tmp_path / "none").mkdir()
+        write(tmp_path / "none" / "a.json", group("10.0.0.2:2", desk="rates"))
+        await found.refreshed()
+        assert found.names == ["10.0.0.2:2"]
+        assert target_tasks() < watched
+
+
+async def test_a_source_before_another_one_does_not_take_its_list(tmp_path: Path, lists: Path) -> None:
+    write(lists / "a.json", group("10.0.0.1:1"))
+    async with fleet(tmp_path, FILES) as found:
+        path = tmp_path / "exporter.yaml"
+        path.write_text(FILES.replace("[{", "[{files: ['none/*.json']}, {") + REST)
+        assert await found.reload() == []
+        await until(lambda: all(source.refreshes for source in found.service.exporter.sources))
+        assert [source.targets for source in found.service.exporter.sources] == [0, 1]
+        assert found.names == ["10.0.0.1:1"]
 
 
 def ours() -> list[str]:
