@@ -106,7 +106,8 @@ async def running(
         async with service, web_config or contextlib.nullcontext():
             await runner.setup()
             tls = None if web_config is None else web_config.ssl_context()
-            async with accepting(sockets, _limiter(runner, shares.http), shares.http, tls):
+            limiter = _limiter(runner, shares.http)
+            async with accepting(sockets, limiter, shares.http, tls), _closing(reloader):
                 await reloader.apply(config)
                 pages.prepare()
                 settle_memory()
@@ -137,6 +138,15 @@ def _limiter(runner: web.AppRunner, most: int) -> ConnectionLimiter:
 
 
 @asynccontextmanager
+async def _closing(reloader: Reloader) -> AsyncIterator[None]:
+    """End the reloads and the discovery with the context, also where the start fails."""
+    try:
+        yield
+    finally:
+        await reloader.close()
+
+
+@asynccontextmanager
 async def _following(reloader: Reloader, poll: float) -> AsyncIterator[None]:
     """Reload whenever a file of the configuration changes, while the context lasts."""
     following = asyncio.create_task(reloader.follow(poll), name="configuration")
@@ -145,7 +155,6 @@ async def _following(reloader: Reloader, poll: float) -> AsyncIterator[None]:
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        await reloader.close()
 
 
 def _web_config(config: Config) -> WebConfig | None:

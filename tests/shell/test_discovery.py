@@ -20,13 +20,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.config import Config, load
+from exporter.config import Config, Listen, load
 from exporter.config.discovered import resolve_entries
 from exporter.config.discovery import FileSource, HttpSource, Secret
 from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry
 from exporter.config.types import NO_RULES
-from exporter.model import Cause
+from exporter.model import Cause, ClientSpec
 from exporter.probes.resolver import Address, Resolver, UnresolvedError
 from exporter.service import file_lists
 from exporter.service.file_lists import FileLists
@@ -415,6 +415,16 @@ async def test_a_source_that_is_changed_loses_no_target_and_no_history(tmp_path:
         await found.refreshed()
         assert found.names == ["10.0.0.2:2"]
         assert target_tasks() < watched
+
+
+async def test_a_start_that_fails_leaves_no_discovery_behind(lists: Path) -> None:
+    sources = (FileSource("file_sd_configs[0]", (str(lists / "*.json"),), 3600.0),)
+    broken = {"x": ClientSpec("x", "no such library")}
+    config = Config((), clients=broken, sources=sources, listen=(Listen(port=0),))
+    with pytest.raises(KeyError):
+        async with running(config, lambda: config):
+            pass
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("discovery")] == []
 
 
 async def test_a_source_before_another_one_does_not_take_its_list(tmp_path: Path, lists: Path) -> None:
