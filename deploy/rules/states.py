@@ -17,12 +17,6 @@ FAILING_NOW = f'{e.VERDICT}{{verdict!="{Verdict.HEALTHY}"}}'
 ONE_GATEWAY = "`gateway` says which targets are the same gateway, and is by default the target's name"
 
 
-# What fails since an exporter went down, as another one sees it: news, even if the one that is down had paged about that gateway.
-BEGUN_ANEW = (
-    f'{e.BEGAN} - on (job) group_left () max by (job) (ALERTS_FOR_STATE{{alertname="IbkrExporterDown"}}) > {ANEW.value}'
-)
-
-
 def held(name: str, unless: str = "") -> str:
     """What was recorded at the last scrape of an exporter that cannot be scraped now."""
     return f"\n  or on ({e.IDENTITY}) ({name} and on (job, instance) {e.UNSCRAPED}{unless})"
@@ -55,21 +49,22 @@ def verdict(name: str, matcher: str = "") -> Recording:
         name,
         "1 for the present verdict; as it was at the last scrape while the exporter cannot be scraped",
         f"(ibkr_verdict{matcher} == 1\n  unless on ({e.IDENTITY}) {STANDBY})"
-        + held(name, f"\n    unless on (job, target) {BEGUN_ANEW}"),
+        + held(name, f"\n    unless on (job, target) {e.ANEW}"),
     )
+
+
+# What says only that nothing is known (layer="exporter") stands for no page about the gateway.
+PAGED = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", layer!="exporter", gateway!=""}'
+WENT_DOWN = 'max by (job) (ALERTS_FOR_STATE{alertname="IbkrExporterDown"})'
 
 
 def paged_elsewhere(info_name: str) -> Recording:
     """Of these targets those whose gateway is paged about because of another target, or by another exporter."""
-    # What says only that nothing is known (layer="exporter") stands for no page about the gateway.
-    firing = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", layer!="exporter", gateway!=""}'
-    # The alert of an exporter that is down stays as it was: it does not stand for a failure that began after that.
     return Recording(
         e.paged_elsewhere(info_name),
         "the targets that page for nothing although another target of the same gateway does: one gateway, one page",
-        f"(\n  {info_name} and on ({e.GATEWAY}) (\n    {firing}\n    unless on (job, instance) {e.UNSCRAPED}\n  )\n"
-        f"  or {info_name}\n    and on ({e.GATEWAY}) {firing}\n    unless on ({e.IDENTITY}) {BEGUN_ANEW}\n)\n"
-        f"unless on ({e.IDENTITY}) {firing}",
+        f"{info_name}\n  and on ({e.GATEWAY}) {PAGED}\n  unless on ({e.IDENTITY}) {PAGED}\n"
+        f"  unless on ({e.IDENTITY}) {e.ANEW}",
     )
 
 
@@ -119,6 +114,13 @@ STATES: tuple[Recording, ...] = (
         e.BEGAN,
         "of these, when the present verdict began (unix time)",
         moment(e.BEGAN, e.INFO, "ibkr_verdict_since_timestamp_seconds"),
+    ),
+    Recording(
+        e.ANEW,
+        "of these, what failed after an exporter went down and only that one had paged about: its alert stays as it was, and "
+        "stands for no failure that began later",
+        f"{e.BEGAN} - on (job) group_left () {WENT_DOWN} > {ANEW.value}\n"
+        f"  unless on ({e.GATEWAY}) ({PAGED} unless on (job, instance) {e.UNSCRAPED})",
     ),
     paged_elsewhere(e.INFO),
     Recording(
