@@ -18,6 +18,7 @@ from exporter.probes.api_session import ApiSession
 from exporter.probes.context import ProbeContext
 from exporter.probes.handshake import probe_port_and_handshake
 from exporter.protocol.messages import KNOWN_VERSION
+from exporter.text import joined
 
 NOTICES_MOST = 0.5  # seconds after the answers that late notices are waited for
 NOTICES_QUIET = 0.1  # seconds without any after which no more are expected: they come in one burst with the answers
@@ -74,7 +75,7 @@ async def in_session(context: ProbeContext, use: Use) -> LayerResult:
     if not conflicts or result.session is None:
         return result
     refused = ", ".join(str(client_id) for client_id in context.target.probe_ids[:conflicts])
-    detail = "; ".join(part for part in (result.detail, f"client ids in use: {refused}") if part)
+    detail = joined(result.detail, f"client ids in use: {refused}")
     return replace(result, detail=detail, session=replace(result.session, conflicts=conflicts))
 
 

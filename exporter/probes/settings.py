@@ -15,7 +15,7 @@ from exporter.probes.handshake import probe_port_and_handshake
 from exporter.probes.resolver import Resolver
 from exporter.probes.session import in_session
 from exporter.protocol import settings
-from exporter.protocol.settings import GatewayConfig, SettingsAnswer, compared
+from exporter.protocol.settings import GatewayConfig, SettingsAnswer, without_trusted_addresses
 
 DEADLINE = 5.0  # seconds
 
@@ -52,7 +52,7 @@ async def _ask(context: ProbeContext, outcome: list[GatewayConfig | None]) -> st
         while cause is None and session.config is None and session.refusal is None:
             cause = await session.hear()
         own = context.connection.own_address
-        outcome.append(None if session.config is None else compared(session.config.config, own))
+        outcome.append(None if session.config is None else without_trusted_addresses(session.config.config, own))
         refusal = session.refusal
         problem = str(cause or "no answer") if refusal is None else f"error {refusal.code}"
 

@@ -40,7 +40,7 @@ class GatewayConfig:
     """What the gateway says of its settings: numbers, and 1 or 0, by name. `exit_time` is text of its own clock.
 
     A setting that it does not mention is missing. `trusted` are its trusted addresses as it wrote them:
-    `compared` drops them, and only their number and `trusts_us` are kept.
+    `without_trusted_addresses` drops them, and only their number and `trusts_us` are kept.
     """
 
     values: Mapping[str, int]
@@ -85,7 +85,7 @@ def read_response(body: bytes) -> GatewayConfig:
     )
 
 
-def compared(config: GatewayConfig, own: str | None) -> GatewayConfig:
+def without_trusted_addresses(config: GatewayConfig, own: str | None) -> GatewayConfig:
     """Return the settings without the trusted addresses; `trusts_us` says whether `own`, our address, is one of them.
 
     It stays None where we connect from the gateway's own machine, which needs no trust, and where none is mentioned.

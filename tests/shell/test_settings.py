@@ -12,7 +12,7 @@ from exporter.model import AddressFamily, Layer, Mode, Target, Verdict
 from exporter.probes.resolver import Address, Query, Resolver
 from exporter.probes.settings import probe_settings
 from exporter.protocol import protobuf, settings
-from exporter.protocol.settings import SettingsAnswer, compared, read_response
+from exporter.protocol.settings import SettingsAnswer, read_response, without_trusted_addresses
 from exporter.protocol.wire import Request
 from exporter.service.service import Service
 from exporter.service.states import TargetStates
@@ -166,7 +166,7 @@ TRUSTING = (("192.0.2.7", True), ("::ffff:192.0.2.7", True), ("192.0.2.8", False
 @pytest.mark.parametrize(("own", "trusted"), TRUSTING)
 def test_our_address_is_compared_with_the_trusted_ones_and_those_are_dropped(own: str, *, trusted: bool) -> None:
     setup = replace(OPTED_IN, trusted_addresses=("192.0.2.7", "2001:db8::1", "192.0.2.0/24"))
-    config = compared(read_response(response(setup)), own)
+    config = without_trusted_addresses(read_response(response(setup)), own)
     assert (config.trusts_us, config.trusted, config.values["trusted_addresses"]) == (trusted, (), 3)
     target = Target("t", "192.0.2.1", 4002, Mode.PAPER)
     words = " ".join(remarks(SettingsAnswer(0.0, 1, config, asked=True), target))
@@ -175,7 +175,10 @@ def test_our_address_is_compared_with_the_trusted_ones_and_those_are_dropped(own
 
 @pytest.mark.parametrize("own", ["127.0.0.1", "::1", None])
 def test_the_gateways_own_machine_needs_no_trust(own: str | None) -> None:
-    assert compared(read_response(response(replace(OPTED_IN, trusted_addresses=()))), own).trusts_us is None
+    assert (
+        without_trusted_addresses(read_response(response(replace(OPTED_IN, trusted_addresses=()))), own).trusts_us
+        is None
+    )
 
 
 def test_nothing_here_can_change_a_setting() -> None:
