@@ -13,7 +13,7 @@ from exporter.text import printable
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-MAX_LINE = 400
+MAX_LINE = 1000  # characters; a message may name three files, each with a long path
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,8 @@ def test_a_faulty_file_is_refused_with_place_and_remedy(tmp_path: Path, text: st
 
 @pytest.mark.parametrize("missing", ["server.pem", "server.key", "ca.pem"])
 def test_a_missing_certificate_is_named(tmp_path: Path, missing: str) -> None:
+    tmp_path = tmp_path / ("a long path " * 10)  # the place, the certificate and the key are all named
+    tmp_path.mkdir()
     ca = trustme.CA()
     certificate(ca, tmp_path, "127.0.0.1")
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
