@@ -21,6 +21,7 @@ from exporter.model import InstalledVersion
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "AF_UNIX") and not sys.platform.startswith("win")
 GRACE = 1.0  # seconds for an ordinary answer of a process of ours
+REAPED = 5.0  # seconds for the end of a probe; to kill a process that is only slow would lose every probe in it
 # What a foreign interpreter needs to start. A library does not get our own settings and secrets.
 ENVIRONMENT = (
     "HOME",
@@ -75,7 +76,7 @@ class ForkServer:
         self._waiting[number] = future
         try:
             self._channel.send(json.dumps({"reap": number}).encode() + b"\n")
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(REAPED):
                 return await future
         except (OSError, TimeoutError):
             self.kill()

@@ -90,7 +90,7 @@ async def test_each_library_sends_only_what_a_monitor_may_at_every_server_versio
     for played in await play_versions(client):
         outcome, stage, sent = MODES[played.mode]
         where, result = (played.mode, played.version), played.probe.result
-        assert (result.outcome, result.stage) == (outcome, stage), (where, result)
+        assert (result.outcome, result.stage) == (outcome, stage), (where, result.detail)
         [record] = played.records
         assert record.version == min(played.version, NEWEST[client][1]), where
         assert (record.ids, record.forbidden, record.complaint) == (sent, 0, ""), where
