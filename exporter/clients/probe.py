@@ -90,9 +90,8 @@ async def probe_client(
     if before is None and not regardless:
         before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.count_own)
         lease.count_own(before.connections)
-    if before is not None and not answered(before):
-        return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
-    host = await _host(target, resolver, before, limit)
+    unanswered = before is not None and not answered(before)
+    host = None if unanswered else await _host(target, resolver, before, limit)
     if host is None:
         return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
     on_start()
