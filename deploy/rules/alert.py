@@ -28,7 +28,7 @@ ABOUT = (
 )
 CLOCK_TIME = '(toTime $value).UTC.Format "15:04:05"'
 SINCE = "{{ if $value }}{{ " + CLOCK_TIME + " }} UTC{{ end }}"
-AGO = '{{ printf "time() - %f" $value | query | first | value | humanizeDuration }}'
+MOMENT = '{{ (toTime $value).UTC.Format "2006-01-02 15:04:05" }} UTC'  # not "5 min ago": that is a query for each alert
 GATEWAY_BOARD = "/d/ibkr-gateway?var-target={{ $labels.target }}"
 LIBRARIES_BOARD = "/d/ibkr-libraries?var-target={{ $labels.target }}"
 FLEET_BOARD = "/d/ibkr-fleet"

@@ -22,6 +22,7 @@ INFO = "target:ibkr_failing:info"  # of those that are not healthy: 1, with the 
 WORKED = "target:ibkr_failing:last_success"  # as SILENT
 BEGAN = "target:ibkr_failing:since"  # when the present verdict began
 ANEW = "target:ibkr_failing:anew"  # those that failed after an exporter went down
+FAILING_CLIENT = "target:ibkr_failing_client:info"  # the client libraries that fail, with their versions
 RESTART_WINDOW = "target:ibkr_restart_window:open"
 ANY_WINDOW = "target:ibkr_window:open"  # but the weekly login: it does not end by itself, someone must log in
 FLEET_INFO = "target:ibkr_target:info"  # of all: 1, with the target's labels

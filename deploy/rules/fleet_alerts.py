@@ -13,7 +13,7 @@ from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
 from deploy.rules.states import known
-from deploy.rules.verdict_alerts import UNREACHED, VERDICTS, unless_short
+from deploy.rules.verdict_alerts import HANDSHAKES, LIBRARIES, SESSIONS, UNREACHED, VERDICTS, unless_short
 from exporter.model import Verdict
 
 
@@ -112,6 +112,55 @@ FLEETS: tuple[OnFleet, ...] = (
         ),
         layer="upstream",
         runbook="upstream_down",
+    ),
+    OnFleet(
+        name="IbkrHandshakesWrongEverywhere",
+        scope="job",
+        verdicts=HANDSHAKES,
+        excused=e.RESTART_WINDOW,
+        summary="Half of the gateways fail in the handshake",
+        action="Look at what lies before them.",
+        words="a relay that leads elsewhere, or an upgrade of all, is likelier than {{ $value }} faults at once",
+        steps=(
+            "Look at what lies before them: a relay, a load balancer or a name that now leads to something else.",
+            SHARED,
+            "Then go through the runbook for one of them.",
+        ),
+        layer="handshake",
+        runbook="not_tws_api",
+    ),
+    OnFleet(
+        name="IbkrSessionsFailingEverywhere",
+        scope="job",
+        verdicts=SESSIONS,
+        excused=e.RESTART_WINDOW,
+        summary="Half of the gateways begin no working session",
+        action="Look at their logins and IBKR's status.",
+        words="a common cause, as logins that IBKR ended, is likelier than {{ $value }} faults at once",
+        steps=(
+            "See whether they are logged in: the weekly login, or another session of the same users, ends many at once.",
+            "Look at IBKR's system status page.",
+            SHARED,
+            "Then go through the runbook for one of them.",
+        ),
+        layer="session",
+        runbook="session_silent",
+    ),
+    OnFleet(
+        name="IbkrLibrariesFailingEverywhere",
+        scope="job",
+        verdicts=LIBRARIES,
+        excused=e.RESTART_WINDOW,
+        summary="The client libraries fail on half of the gateways",
+        action="Look at the exporter's libraries first.",
+        words="the libraries' environments, or what they all ask for, are likelier than {{ $value }} faulty gateways",
+        steps=(
+            "On the exporter's machine: ibkr-exporter clients check. Was a library, or Python, upgraded there?",
+            "Compare the stages at which they stop, in the evidence of one of the gateways.",
+            "Then go through the runbook for one of them.",
+        ),
+        layer="client",
+        runbook="clients_failing",
     ),
 )
 

@@ -21,9 +21,7 @@ def _down() -> Alert:
         action="See its verdicts over time.",
         expr=e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
         + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
-        + e.unless_fleet(
-            "IbkrDown", e.INFO, "IbkrApiSilentEverywhere|IbkrUnreachableEverywhere", "IbkrApiSilentOnHost|IbkrHostDown"
-        )
+        + e.unless_fleet("IbkrDown", e.INFO, "Ibkr.+Everywhere", "IbkrApiSilentOnHost|IbkrHostDown")
         + e.unless_paged_elsewhere(e.INFO),
         wait=t.AT_ONCE,
         severity="critical",

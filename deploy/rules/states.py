@@ -124,6 +124,11 @@ STATES: tuple[Recording, ...] = (
     ),
     paged_elsewhere(e.INFO),
     Recording(
+        e.FAILING_CLIENT,
+        "the client libraries that fail, with their versions: a thousand alerts' texts would each join them",
+        "(ibkr_client_success == 0)\n  + on (job, instance, client) group_left (library, version) ibkr_client_info * 0",
+    ),
+    Recording(
         e.ANY_WINDOW,
         "1 while a maintenance window other than the weekly login is open",
         f"max by ({e.IDENTITY}) ({OPEN_WINDOWS} == 1)",

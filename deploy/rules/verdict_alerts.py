@@ -35,7 +35,7 @@ OF_TARGET = (
     "{{ range query (printf %s $labels.target) }}{{ if eq .Labels.instance $labels.instance }} %s.{{ end }}{{ end }}"
 )
 FAILING_CLIENTS = OF_TARGET % (
-    '"ibkr_client_info and on (job, instance, client) (ibkr_client_success{target=%q} == 0)"',
+    f'"{e.FAILING_CLIENT}{{target=%q}}"',
     "Failing: {{ .Labels.client }} ({{ .Labels.library }} {{ .Labels.version }})",
 )
 DOWN_FARMS = OF_TARGET % (
@@ -59,19 +59,25 @@ STALE_ACTIONS = (
     "Restart the exporter if its other targets are stale too.",
 )
 UNREACHED = (Verdict.NAME_UNRESOLVED, Verdict.UNREACHABLE, Verdict.PORT_CLOSED, Verdict.CLOSED_BEFORE_HANDSHAKE)
+HANDSHAKES = (Verdict.NEW_CONNECTIONS_SILENT, Verdict.NOT_TWS_API, Verdict.SERVER_REDIRECT, Verdict.SERVER_TOO_OLD)
+SESSIONS = (Verdict.SESSION_REFUSED, Verdict.SESSION_SILENT, Verdict.SESSION_STALLED, Verdict.ACCOUNT_MISSING)
+LIBRARIES = (Verdict.CLIENT_BREAKS_GATEWAY, Verdict.CONTRACT_DETAILS_STALLED, Verdict.CLIENTS_FAILING)
 # The alerts about many gateways that stand for those about each, by job and by host (deploy.rules.fleet_alerts).
 FLEET_OF: Mapping[Verdict, tuple[str, str]] = {
     Verdict.API_SILENT: ("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost"),
     **dict.fromkeys(UNREACHED, ("IbkrUnreachableEverywhere", "IbkrHostDown")),
     Verdict.UPSTREAM_DOWN: ("IbkrUpstreamLostEverywhere", ""),
+    **dict.fromkeys(HANDSHAKES, ("IbkrHandshakesWrongEverywhere", "")),
+    **dict.fromkeys(SESSIONS, ("IbkrSessionsFailingEverywhere", "")),
+    **dict.fromkeys(LIBRARIES, ("IbkrLibrariesFailingEverywhere", "")),
 }
 # The layers at which nothing answers: the last handshake that worked says since when.
 UNANSWERED = frozenset({"network", "port", "handshake"})
 LAST_HANDSHAKE = (
-    "{{ if $value }} The last handshake that worked was at {{ " + a.CLOCK_TIME + " }} UTC, " + a.AGO + " ago."
+    "{{ if $value }} The last handshake that worked was at " + a.MOMENT + "."
     "{{ else }} No handshake has worked since the exporter started.{{ end }}"
 )
-BEGAN = "{{ if $value }} Since {{ " + a.CLOCK_TIME + " }} UTC, " + a.AGO + ".{{ end }}"
+BEGAN = "{{ if $value }} Since " + a.MOMENT + ".{{ end }}"
 
 
 @dataclass(frozen=True, slots=True)
