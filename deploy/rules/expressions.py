@@ -27,6 +27,7 @@ RESTART_WINDOW = "target:ibkr_restart_window:open"
 ANY_WINDOW = "target:ibkr_window:open"  # but the weekly login: it does not end by itself, someone must log in
 FLEET_INFO = "target:ibkr_target:info"  # of all: 1, with the target's labels
 COUNTED = "job:ibkr_targets:count"  # recorded after the numbers of gateways, so that who finds it finds those
+SILENCE_COUNTED = "job:ibkr_silent:counted"  # COUNTED as it was before the alerts about silence were evaluated
 
 
 def latest(selector: str) -> str:

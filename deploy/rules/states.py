@@ -85,6 +85,12 @@ def fleet(scope: str, window: str) -> Recording:
 
 SILENCE: tuple[Recording, ...] = (
     Recording(
+        e.SILENCE_COUNTED,
+        "where the numbers of gateways are known, before the alerts about silence read them: the group that records those runs beside "
+        "this one, and may end between two of them",
+        e.COUNTED,
+    ),
+    Recording(
         e.RESTART_WINDOW,
         "1 while the target's own restart window is open",
         e.latest('ibkr_maintenance_window{window="restart"}') + " == 1",

@@ -190,7 +190,7 @@ def _expr(row: OnVerdict) -> str:
     expr = e.with_labels(e.is_now(row.verdict), worked if row.layer in UNANSWERED else e.BEGAN)
     if silent:
         # Not before the number of gateways is known: right after Prometheus' start a fleet would be as many pages.
-        expr += unless_short() + f"\n  and on (job) {e.COUNTED}"
+        expr += unless_short() + f"\n  and on (job) {e.SILENCE_COUNTED}"
     if row.expected_in:
         expr += e.unless_expected(row.name, row.expected_in)
     if row.verdict in FLEET_OF:

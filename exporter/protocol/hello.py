@@ -35,6 +35,7 @@ BANNERS = (
     (b"<!DO", Cause.HTTP),
     (b"<!do", Cause.HTTP),
 )
+FIRST_BYTES = frozenset(banner[:1] for banner, _ in BANNERS)
 REDIRECT = -1  # instead of a version: old Java and C++ clients know it, the Python ones take it for a connection
 REFUSALS = error_codes.FATAL | {502}  # errors that stand in place of a reply
 
@@ -171,10 +172,12 @@ def _refusal(error: ApiError, rest: bytes) -> Reply:
 
 def _begins_as_banner(data: bytes) -> bool:
     """Whether further bytes may make this a banner. Raises NotTheApiError if it is one already."""
+    if data[:1] not in FIRST_BYTES:
+        return False
     for banner, cause in BANNERS:
         if data.startswith(banner):
             raise NotTheApiError(cause, f"it said {quoted(data)}")
-    return bool(data) and any(banner.startswith(data) for banner, _ in BANNERS)
+    return any(banner.startswith(data) for banner, _ in BANNERS)
 
 
 def _check_beginning(start: bytes, *, whole: bool) -> None:

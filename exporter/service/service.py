@@ -47,6 +47,7 @@ class Service:
     ) -> None:
         """At most `max_probes` probes run at a time. `timings` are those of every watch's heartbeats."""
         self._exporter = exporter
+        self._lag, self._skipped_ticks = exporter.lag, exporter.skipped_ticks  # apart, for they change at every tick
         self._states = TargetStates(judge, falls)
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._target_loops: dict[str, TargetLoop] = {}
@@ -85,7 +86,7 @@ class Service:
     @property
     def exporter(self) -> ExporterState:
         """The state of the exporter itself."""
-        return replace(self._exporter, clients=self._pool.statuses)
+        return replace(self._exporter, clients=self._pool.statuses, lag=self._lag, skipped_ticks=self._skipped_ticks)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds; it is checked after each change of a target's state."""
@@ -183,8 +184,8 @@ class Service:
         await asyncio.gather(*loops, return_exceptions=True)
 
     def _on_tick(self, lag: float, skipped: int) -> None:
-        before = self._exporter
-        self._exporter = replace(before, lag=before.lag.observe(lag), skipped_ticks=before.skipped_ticks + skipped)
+        self._lag = self._lag.observe(lag)
+        self._skipped_ticks += skipped
 
 
 def _is_same(target: Target | None, present: Target) -> bool:

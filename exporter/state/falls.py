@@ -55,7 +55,7 @@ class FallTimings:
 
     def within(self, interval: float) -> "FallTimings":
         """The timings for a target that is probed every `interval` seconds: `settled` is one interval at most."""
-        return replace(self, settled=min(self.settled, interval))
+        return self if self.settled <= interval else replace(self, settled=interval)
 
 
 FALL_TIMINGS = FallTimings()

@@ -110,7 +110,9 @@ def is_connectable(verdict: Verdict, report: Report | None) -> bool:
 
 def judge(report: Report, target: Target) -> Verdict:
     """Return the verdict of the first rule that applies."""
-    return next((verdict for verdict, applies in RULES if applies(report, target)), Verdict.PROBE_BROKEN)
+    clean = all(result.outcome is Outcome.OK and result.cause is None for result in report.results)
+    rules = RULES_WITHOUT_FAILURE if clean else RULES
+    return next((verdict for verdict, applies in rules if applies(report, target)), Verdict.PROBE_BROKEN)
 
 
 def severity(verdict: Verdict) -> Severity:
@@ -129,16 +131,26 @@ def _download_stalled(report: Report, target: Target) -> bool:
     return (failed or download_unanswered(report)) and _answered(report, target)
 
 
-def _failed(layer: Layer, *causes: Cause) -> Rule:
-    return lambda report, _: (result := report.layer(layer)) is not None and result.cause in causes
+class _Failed:
+    """The rule that a layer failed with one of these causes."""
+
+    def __init__(self, layer: Layer, *causes: Cause) -> None:
+        self._layer, self._causes = layer, causes
+
+    def __call__(self, report: Report, _: Target) -> bool:
+        result = report.layer(self._layer)
+        return result is not None and result.cause in self._causes
 
 
-def _session_failed(outcomes: tuple[Outcome, ...], stages: tuple[Stage, ...]) -> Rule:
-    def applies(report: Report, _: Target) -> bool:
+class _SessionFailed:
+    """The rule that the session failed with one of these outcomes, at one of these stages."""
+
+    def __init__(self, outcomes: tuple[Outcome, ...], stages: tuple[Stage, ...]) -> None:
+        self._outcomes, self._stages = outcomes, stages
+
+    def __call__(self, report: Report, _: Target) -> bool:
         result = report.layer(Layer.SESSION)
-        return result is not None and result.outcome in outcomes and result.stage in stages
-
-    return applies
+        return result is not None and result.outcome in self._outcomes and result.stage in self._stages
 
 
 def _session_facts(condition: Callable[[SessionFacts, Target], bool]) -> Rule:
@@ -216,26 +228,26 @@ BEGINNING = (Stage.START_API, Stage.NEXT_VALID_ID, Stage.MANAGED_ACCOUNTS)
 FAILED = (Outcome.TIMEOUT, Outcome.GARBLED, Outcome.CLOSED, Outcome.REJECTED)
 RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.PROBE_BROKEN, lambda report, _: report.fault is not None),
-    (Verdict.NAME_UNRESOLVED, _failed(Layer.PORT, Cause.NAME_UNKNOWN, Cause.NAME_TIMEOUT)),
+    (Verdict.NAME_UNRESOLVED, _Failed(Layer.PORT, Cause.NAME_UNKNOWN, Cause.NAME_TIMEOUT)),
     (Verdict.CLIENT_BREAKS_GATEWAY, _client_breaks_gateway),
-    (Verdict.UNREACHABLE, _failed(Layer.PORT, Cause.CONNECT_TIMEOUT, Cause.NO_ROUTE)),
-    (Verdict.PORT_CLOSED, _failed(Layer.PORT, Cause.CONNECT_REFUSED)),
-    (Verdict.CLOSED_BEFORE_HANDSHAKE, _failed(Layer.HANDSHAKE, Cause.EOF, Cause.RESET)),
+    (Verdict.UNREACHABLE, _Failed(Layer.PORT, Cause.CONNECT_TIMEOUT, Cause.NO_ROUTE)),
+    (Verdict.PORT_CLOSED, _Failed(Layer.PORT, Cause.CONNECT_REFUSED)),
+    (Verdict.CLOSED_BEFORE_HANDSHAKE, _Failed(Layer.HANDSHAKE, Cause.EOF, Cause.RESET)),
     (Verdict.NEW_CONNECTIONS_SILENT, lambda report, _: report.answered_beside is not None),
-    (Verdict.API_SILENT, _failed(Layer.HANDSHAKE, Cause.SILENCE, Cause.UNFINISHED, Cause.BROKEN_OFF)),
+    (Verdict.API_SILENT, _Failed(Layer.HANDSHAKE, Cause.SILENCE, Cause.UNFINISHED, Cause.BROKEN_OFF)),
     (
         Verdict.NOT_TWS_API,
-        _failed(Layer.HANDSHAKE, Cause.HTTP, Cause.TLS, Cause.VNC, Cause.SSH, Cause.OVERSIZED, Cause.MALFORMED),
+        _Failed(Layer.HANDSHAKE, Cause.HTTP, Cause.TLS, Cause.VNC, Cause.SSH, Cause.OVERSIZED, Cause.MALFORMED),
     ),
-    (Verdict.SERVER_REDIRECT, _failed(Layer.HANDSHAKE, Cause.REDIRECT)),
-    (Verdict.SERVER_TOO_OLD, _failed(Layer.HANDSHAKE, Cause.TOO_OLD)),
-    (Verdict.SERVER_TOO_OLD, _failed(Layer.SESSION, Cause.TOO_OLD)),
+    (Verdict.SERVER_REDIRECT, _Failed(Layer.HANDSHAKE, Cause.REDIRECT)),
+    (Verdict.SERVER_TOO_OLD, _Failed(Layer.HANDSHAKE, Cause.TOO_OLD)),
+    (Verdict.SERVER_TOO_OLD, _Failed(Layer.SESSION, Cause.TOO_OLD)),
     (Verdict.SERVER_TOO_OLD, _too_old_for_a_library),
-    (Verdict.CLIENT_ID_IN_USE, _failed(Layer.SESSION, Cause.CLIENT_ID_IN_USE)),
-    (Verdict.SESSION_REFUSED, _failed(Layer.HANDSHAKE, Cause.API_ERROR)),
-    (Verdict.SESSION_REFUSED, _session_failed((Outcome.REJECTED, Outcome.CLOSED), BEGINNING)),
-    (Verdict.SESSION_SILENT, _session_failed((Outcome.TIMEOUT, Outcome.GARBLED), (Stage.START_API,))),
-    (Verdict.SESSION_STALLED, _session_failed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
+    (Verdict.CLIENT_ID_IN_USE, _Failed(Layer.SESSION, Cause.CLIENT_ID_IN_USE)),
+    (Verdict.SESSION_REFUSED, _Failed(Layer.HANDSHAKE, Cause.API_ERROR)),
+    (Verdict.SESSION_REFUSED, _SessionFailed((Outcome.REJECTED, Outcome.CLOSED), BEGINNING)),
+    (Verdict.SESSION_SILENT, _SessionFailed((Outcome.TIMEOUT, Outcome.GARBLED), (Stage.START_API,))),
+    (Verdict.SESSION_STALLED, _SessionFailed(FAILED, (*BEGINNING, Stage.CURRENT_TIME))),
     (Verdict.ACCOUNT_MISSING, _session_facts(_account_missing)),
     (Verdict.UPSTREAM_DOWN, _session_facts(_upstream_lost)),
     (Verdict.DOWNLOAD_STALLED, _download_stalled),
@@ -246,3 +258,5 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),
 )
+# The rules that may apply where no result of a report failed or has a cause, as nearly all of a gateway that works.
+RULES_WITHOUT_FAILURE = tuple(row for row in RULES if not isinstance(row[1], _Failed | _SessionFailed))

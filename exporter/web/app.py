@@ -26,7 +26,7 @@ from exporter.state.target import TargetState, cut_short, fold
 from exporter.verdict.rules import is_connectable, judge
 from exporter.web import pages
 from exporter.web.http_protocol import harden
-from exporter.web.streaming import Streamer
+from exporter.web.streaming import respond
 
 ANSWERING = 0.5  # seconds of a scrape's timeout kept for the answer itself, as blackbox_exporter does
 GRACE = 0.25  # of these, the seconds in which a probe closes its connection
@@ -43,7 +43,6 @@ def application(service: Service, reload: Reload, present: Callable[[], Config],
     """Every route, below `prefix`. `present` gives the configuration that is in force."""
     routes = Routes(service, reload, present)
     app = web.Application(middlewares=[_hardened])
-    app.on_cleanup.append(routes.close)
     app.add_routes(
         [
             web.get(f"{prefix}/metrics", routes.metrics),
@@ -75,13 +74,8 @@ class Routes:
         self._registry = CollectorRegistry()  # of this process, never the library's global one
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
-        self._streamer = Streamer()
         system = platform.platform(terse=True)
         self._about = f"ibkr-exporter {service.exporter.version}, Python {service.exporter.python}, {system}"
-
-    async def close(self, _: web.Application) -> None:
-        """Release what the answers are made with."""
-        self._streamer.close()
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Every family of every target, in the format that the scraper asks for."""
@@ -97,7 +91,7 @@ class Routes:
             if openmetrics:
                 yield "# EOF\n"
 
-        return await self._streamer.respond(request, chunks(), content_type)
+        return await respond(request, chunks(), content_type)
 
     async def status_page(self, request: web.Request) -> web.StreamResponse:
         """Every target, worst first."""
@@ -106,7 +100,7 @@ class Routes:
         refresh = (REFRESH if len(states) <= SMALL_FLEET else REFRESH_LARGE) if selection.refresh else None
         exporter = self._service.exporter
         chunks = pages.status_chunks(states, time.time(), exporter, selection=selection, refresh=refresh)
-        response = await self._streamer.respond(request, chunks, "text/html; charset=utf-8")
+        response = await respond(request, chunks, "text/html; charset=utf-8")
         if refresh is not None:
             response.headers["Refresh"] = str(refresh)
         return response
@@ -116,13 +110,13 @@ class Routes:
         state = self._service.states.get(request.match_info["name"])
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
-        return await self._streamer.respond(
+        return await respond(
             request, pages.target_chunks(state, time.time(), self._about), "text/html; charset=utf-8"
         )
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:
         """The list of runbooks."""
-        return await self._streamer.respond(request, iter([pages.render_runbooks()]), "text/html; charset=utf-8")
+        return await respond(request, iter([pages.render_runbooks()]), "text/html; charset=utf-8")
 
     async def runbook(self, request: web.Request) -> web.StreamResponse:
         """The runbook of one verdict, or of an alert that is about none."""
@@ -130,7 +124,7 @@ class Routes:
             runbook = pages.render_runbook(request.match_info["name"])
         except KeyError:
             return _missing("No such runbook", "The runbooks are named after the verdicts; /runbooks lists them.")
-        return await self._streamer.respond(request, iter([runbook]), "text/html; charset=utf-8")
+        return await respond(request, iter([runbook]), "text/html; charset=utf-8")
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """The style sheet and its like; only names that the package itself holds."""
@@ -143,7 +137,7 @@ class Routes:
     async def status(self, request: web.Request) -> web.StreamResponse:
         """The page's content as JSON."""
         chunks = pages.status_text(list(self._service.states.values()), time.time(), self._service.exporter.sources)
-        return await self._streamer.respond(request, chunks, "application/json; charset=utf-8")
+        return await respond(request, chunks, "application/json; charset=utf-8")
 
     async def healthy(self, _: web.Request) -> web.StreamResponse:
         """The process serves; it does so only once its configuration is in force."""

@@ -2,12 +2,14 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.model import Cause, Layer, LayerResult, Outcome, Stage, Verdict
 from exporter.text import duration
 from exporter.verdict.actions import REMEDIES
 from exporter.verdict.explanation import explain, headline
-from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, Severity, judge, severity
+from exporter.verdict.rules import CLAIMLESS, CONNECTABLE, RULES, RULES_WITHOUT_FAILURE, Severity, judge, severity
 from tests.core.states import (
     HANDSHAKE_OK,
     HEALTHY,
@@ -81,6 +83,27 @@ def test_the_rules_stand_in_the_order_of_the_contract() -> None:
     order = list(Verdict)
     places = [order.index(verdict) for verdict, _ in RULES]
     assert places == sorted(places)
+
+
+@given(
+    st.lists(
+        st.builds(
+            LayerResult,
+            layer=st.sampled_from(Layer),
+            outcome=st.sampled_from(Outcome),
+            cause=st.none() | st.sampled_from(Cause),
+            stage=st.none() | st.sampled_from(Stage),
+        ),
+        max_size=4,
+    )
+)
+def test_the_rules_that_are_left_out_for_a_clean_report_could_not_apply(results: list[LayerResult]) -> None:
+    each = report(tuple(results))
+    assert judge(each, TARGET) is next((verdict for verdict, rule in RULES if rule(each, TARGET)), Verdict.PROBE_BROKEN)
+    clean = report(tuple(replace(result, outcome=Outcome.OK, cause=None) for result in results))
+    left_out = [row[1] for row in RULES if row not in RULES_WITHOUT_FAILURE]
+    assert len(left_out) > len(RULES) / 2
+    assert not any(rule(clean, TARGET) for rule in left_out)
 
 
 def test_a_handshake_at_the_limit_is_not_slow() -> None:
