@@ -60,13 +60,16 @@ def _plain(value: object) -> Any:
 
     A dataclass is a list: its number and its fields. A member of an enum is two bytes: the numbers of enum and member.
     """
-    plain = _PLAIN.get(type(value))
-    return value if plain is None else plain(value)
+    return value if type(value) in _KNOWN else _PLAIN[type(value)](value)
 
 
 def _plain_fields(number: int, value: object) -> list[object]:
-    plain = _PLAIN.get
-    return [number, *[each if (of := plain(type(each))) is None else of(each) for each in values_of(value)]]
+    # Most fields are None or empty, which is as plain as can be.
+    values = values_of(value)
+    return [
+        number,
+        *[each if not each or type(each) in _KNOWN else _PLAIN[type(each)](each) for each in values],
+    ]
 
 
 def _rebuilt(value: Any) -> Any:
@@ -97,6 +100,7 @@ _NUMBERS: dict[object, bytes] = {
     member: bytes((number, place)) for number, enum in enumerate(ENUMS) for place, member in enumerate(enum)
 }
 _MEMBERS = {number: member for member, number in _NUMBERS.items()}
+_KNOWN = frozenset({type(None), bool, int, float, str})  # to marshal
 _PLAIN: dict[type, Callable[[Any], object]] = {
     tuple: lambda values: tuple([_plain(each) for each in values]),
     **dict.fromkeys(ENUMS, _NUMBERS.__getitem__),

@@ -179,7 +179,7 @@ def skipped(client: str, installed: InstalledVersion | None = None) -> LayerResu
 
 def failures(report: Report) -> tuple[LayerResult, ...]:
     """Return the clients' results that are conclusive and not ok."""
-    return tuple(result for result in report.results if result.client and is_conclusive(result) and not result.ok)
+    return tuple([result for result in report.results if result.client and is_conclusive(result) and not result.ok])
 
 
 def gateway_too_old(report: Report, result: LayerResult) -> bool:
@@ -202,12 +202,12 @@ def library_too_old(result: LayerResult) -> bool:
 
 def suspended_clients(report: Report) -> tuple[LayerResult, ...]:
     """Return the clients that are kept away from the target because the gateway stops answering when they connect."""
-    return tuple(result for result in report.results if result.client and result.cause is Cause.SUSPENDED)
+    return tuple([result for result in report.results if result.client and result.cause is Cause.SUSPENDED])
 
 
 def blamed(report: Report) -> tuple[LayerResult, ...]:
     """Return the failed clients whose failure counts (no `doubt`)."""
-    return tuple(result for result in failures(report) if result.doubt is None and not gateway_too_old(report, result))
+    return tuple([result for result in failures(report) if result.doubt is None and not gateway_too_old(report, result)])
 
 
 def clearly_at_fault(report: Report, result: LayerResult) -> bool:

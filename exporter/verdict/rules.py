@@ -112,7 +112,10 @@ def judge(report: Report, target: Target) -> Verdict:
     """Return the verdict of the first rule that applies."""
     clean = all(result.outcome is Outcome.OK and result.cause is None for result in report.results)
     rules = RULES_WITHOUT_FAILURE if clean else RULES
-    return next((verdict for verdict, applies in rules if applies(report, target)), Verdict.PROBE_BROKEN)
+    for verdict, applies in rules:
+        if applies(report, target):
+            return verdict
+    return Verdict.PROBE_BROKEN
 
 
 def severity(verdict: Verdict) -> Severity:
@@ -174,7 +177,7 @@ def _skipped(result: LayerResult) -> bool:
 def _answered(report: Report, _: Target) -> bool:
     """Every wire layer that was probed is ok, and at least one was. One skipped on purpose has a cause."""
     probed = [result for result in report.results if result.layer in WIRE and not (_skipped(result) and result.cause)]
-    return bool(probed) and all(result.ok for result in probed)
+    return bool(probed) and not [result for result in probed if result.outcome is not Outcome.OK]
 
 
 def _too_old_for_a_library(report: Report, target: Target) -> bool:
