@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Member(StrEnum):
-    """A member of one of the enums below: its value, also as a key. Enum's own hash is written in Python: ten times slower."""
+    """A member of one of the enums below, hashed as its text: Enum's own hash is Python and ten times slower."""
 
     __hash__ = str.__hash__
 

@@ -207,7 +207,9 @@ def suspended_clients(report: Report) -> tuple[LayerResult, ...]:
 
 def blamed(report: Report) -> tuple[LayerResult, ...]:
     """Return the failed clients whose failure counts (no `doubt`)."""
-    return tuple([result for result in failures(report) if result.doubt is None and not gateway_too_old(report, result)])
+    return tuple(
+        [result for result in failures(report) if result.doubt is None and not gateway_too_old(report, result)]
+    )
 
 
 def clearly_at_fault(report: Report, result: LayerResult) -> bool:

@@ -110,9 +110,7 @@ class Routes:
         state = self._service.states.get(request.match_info["name"])
         if state is None:
             return _missing("No such target", f"No target is named {request.match_info['name']} in the configuration.")
-        return await respond(
-            request, pages.target_chunks(state, time.time(), self._about), "text/html; charset=utf-8"
-        )
+        return await respond(request, pages.target_chunks(state, time.time(), self._about), "text/html; charset=utf-8")
 
     async def runbooks(self, request: web.Request) -> web.StreamResponse:
         """The list of runbooks."""

@@ -1,7 +1,7 @@
 """Long answers, made and compressed in pieces: the event loop is free between two of them.
 
-ISA-L compresses five times as fast as zlib: a scrape of a thousand targets in 3 ms, so no thread is needed for it. aiohttp's own
-compression would do the whole answer at once (docs/adr/0003).
+ISA-L compresses five times as fast as zlib: a scrape of a thousand targets in 3 ms, so no thread is needed for it.
+aiohttp's own compression would do the whole answer at once (docs/adr/0003).
 """
 
 import asyncio

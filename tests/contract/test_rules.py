@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deploy.rules.__main__ import contents
+from deploy.rules.expressions import COUNTED, SILENCE_COUNTED
 from exporter.model import Verdict
 from exporter.web.pages import OTHER_RUNBOOKS
 
@@ -160,3 +161,14 @@ ALWAYS = {"Watchdog"}
 
 def seconds(text: str) -> float:
     return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1]]
+
+
+def test_what_says_that_the_number_of_gateways_is_known_is_as_old_as_the_alert_about_the_fleet() -> None:
+    """The other group may record the numbers between the two: then a thousand single alerts would begin, and no fleet's."""
+    rules = next(group["rules"] for group in GROUPS if group["name"] == "ibkr-silence")
+    names = [rule.get("record") or rule["alert"] for rule in rules]
+    single = rules[names.index("IbkrHandshakeTimeout")]["expr"]
+    assert SILENCE_COUNTED in single
+    assert not re.search(rf"\b{COUNTED}\b", single)
+    assert rules[names.index(SILENCE_COUNTED)]["expr"] == COUNTED
+    assert names.index(SILENCE_COUNTED) < names.index("IbkrApiSilentEverywhere") < names.index("IbkrHandshakeTimeout")
