@@ -2,17 +2,17 @@
 
 Each fires in the evaluation before the first page of a single gateway, or in the same one and before it, if by then half of
 the gateways fail. The alerts about single gateways then do not begin, and Alertmanager silences those that had begun
-(inhibit_rules). It stays until none of them fails, and longer than the single alerts are kept, so that nothing new is sent
-while they recover one by one.
+(inhibit_rules). It stays as long as two of them fail, and longer than the single alerts are kept, so that nothing new is sent
+while they recover one by one. One that is left by then has a page of its own.
 """
 
 from dataclasses import dataclass
 
 from deploy.rules import alert as a
 from deploy.rules import expressions as e
+from deploy.rules import states
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
-from deploy.rules.states import known
 from deploy.rules.verdict_alerts import HANDSHAKES, LIBRARIES, SESSIONS, UNREACHED, VERDICTS, unless_short
 from exporter.model import Verdict
 
@@ -114,6 +114,18 @@ FLEETS: tuple[OnFleet, ...] = (
         runbook="upstream_down",
     ),
     OnFleet(
+        name="IbkrNewConnectionsSilentEverywhere",
+        scope="job",
+        verdicts=(Verdict.NEW_CONNECTIONS_SILENT,),
+        excused=e.RESTART_WINDOW,
+        summary="Half of the gateways answer no new connection",
+        action="Do not restart them now.",
+        words="sessions that exist may still work, and a common cause is likelier than {{ $value }} frozen gateways",
+        steps=(SHARED, "Then go through the runbook for one of them, before anything is restarted."),
+        layer="handshake",
+        runbook="new_connections_silent",
+    ),
+    OnFleet(
         name="IbkrHandshakesWrongEverywhere",
         scope="job",
         verdicts=HANDSHAKES,
@@ -130,13 +142,28 @@ FLEETS: tuple[OnFleet, ...] = (
         runbook="not_tws_api",
     ),
     OnFleet(
+        name="IbkrHandshakesWrongOnHost",
+        scope="job, host",
+        verdicts=HANDSHAKES,
+        excused=e.RESTART_WINDOW,
+        summary="Half of its gateways fail in the handshake",
+        action="See what it leads to now.",
+        words="they share the address {{ $labels.host }}",
+        steps=(
+            "See what answers at {{ $labels.host }}: a relay or a load balancer that now leads to something else?",
+            "Then go through the runbook for one of them.",
+        ),
+        layer="handshake",
+        runbook="not_tws_api",
+    ),
+    OnFleet(
         name="IbkrSessionsFailingEverywhere",
         scope="job",
         verdicts=SESSIONS,
         excused=e.RESTART_WINDOW,
-        summary="Half of the gateways begin no working session",
+        summary="Half of the gateways have no usable session",
         action="Look at their logins and IBKR's status.",
-        words="a common cause, as logins that IBKR ended, is likelier than {{ $value }} faults at once",
+        words="a common cause, such as logins that IBKR ended, is likelier than {{ $value }} faults at once",
         steps=(
             "See whether they are logged in: the weekly login, or another session of the same users, ends many at once.",
             "Look at IBKR's system status page.",
@@ -145,6 +172,36 @@ FLEETS: tuple[OnFleet, ...] = (
         ),
         layer="session",
         runbook="session_silent",
+    ),
+    OnFleet(
+        name="IbkrSessionsFailingOnHost",
+        scope="job, host",
+        verdicts=SESSIONS,
+        excused=e.RESTART_WINDOW,
+        summary="Half of its gateways have no usable session",
+        action="Look at that host.",
+        words="they share the address {{ $labels.host }}",
+        steps=(
+            "Look at the load, memory and disk of the host {{ $labels.host }}.",
+            "Then go through the runbook for one of them.",
+        ),
+        layer="session",
+        runbook="session_silent",
+    ),
+    OnFleet(
+        name="IbkrLibraryBreaksGatewaysEverywhere",
+        scope="job",
+        verdicts=(Verdict.CLIENT_BREAKS_GATEWAY,),
+        excused=e.RESTART_WINDOW,
+        summary="Libraries make half of the gateways stop answering",
+        action="Keep that library away from them.",
+        words="a library that all of them are tried with is likelier than {{ $value }} faulty gateways",
+        steps=(
+            "See on the exporter's page which library it is, and keep your programs from connecting with it.",
+            "Then go through the runbook for one of them.",
+        ),
+        layer="handshake",
+        runbook="client_breaks_gateway",
     ),
     OnFleet(
         name="IbkrLibrariesFailingEverywhere",
@@ -184,7 +241,7 @@ def _alert(row: OnFleet) -> Alert:
         severity="critical",
         layer=row.layer,
         description=f"Verdict {' or '.join(row.verdicts)} on {{{{ $value }}}} gateways{where}: {row.words}. "
-        f"Those with that verdict: {listing}and no page of their own is sent for them. " + a.steps(*row.steps),
+        f"Those with that verdict: {listing}and no further page is sent for each of them. " + a.steps(*row.steps),
         runbook=row.runbook,
         dashboard=a.FLEET_BOARD,
         page="/",
@@ -193,18 +250,35 @@ def _alert(row: OnFleet) -> Alert:
 
 
 def _expr(row: OnFleet) -> str:
-    """The count of failing gateways where it is a share, and a single page is due; then as long as one of them fails."""
-    single = "|".join(each.name for each in VERDICTS if each.verdict in row.verdicts)
-    failing = (
-        f"{e.is_now(*row.verdicts)}\n  * on ({e.IDENTITY}) group_left (gateway, host) ({labels_of(row)} >= bool 0)"
-    )
-    # A gateway that pages by itself since before its window opened is counted: it fails, whatever is expected.
-    failing += e.unless_expected(single, row.excused).replace('alertname="', 'alertname=~"')
+    """The count of failing gateways where it is a share, and a single page is due; then as long as two of them fail.
+
+    The one that is left at last has an alert of its own.
+    """
     window = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
-    count = _gateways(row.scope, failing)
-    share = f"({count}\n  >= {t.FLEET.value})\n>= on ({row.scope}) ({t.FLEET_SHARE.value} * {known(row.scope, window)})"
+    known = f"({states.known(row.scope, window)} or on ({row.scope}) {states.known(row.scope)})"
+    failing = _failing(row)
+    count = f"({_gateways(row.scope, failing)}\n  >= {t.FLEET.value})"
+    share = f"{count}\n>= on ({row.scope}) ({t.FLEET_SHARE.value} * {known})"
     firing = f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
     return f"({share}\nand on ({row.scope}) {_due(row, failing)})\nor on ({row.scope}) ({count}\nand on ({row.scope}) {firing})"
+
+
+def _failing(row: OnFleet) -> str:
+    """The targets that fail and are to be counted, with the label `gateway`.
+
+    What no window excuses on a single gateway none excuses here. A gateway that pages by itself since before its window
+    opened is counted: it fails, whatever is expected.
+    """
+    parts = []
+    for excused in (True, False):
+        rows = [each for each in VERDICTS if each.verdict in row.verdicts and bool(each.expected_in) is excused]
+        if rows:
+            single = "|".join(each.name for each in rows)
+            part = f"{e.is_now(*(each.verdict for each in rows))}\n  * on ({e.IDENTITY}) group_left (gateway, host) ({labels_of(row)} >= bool 0)"
+            if excused:
+                part += e.unless_expected(single, row.excused).replace('alertname="', 'alertname=~"')
+            parts.append(part)
+    return "\n  or ".join(f"({part})" for part in parts) if len(parts) > 1 else parts[0]
 
 
 def labels_of(row: OnFleet) -> str:
@@ -228,4 +302,5 @@ def _due(row: OnFleet, failing: str) -> str:
             age = f'time() - ALERTS_FOR_STATE{{alertname="{each.name}"}}'
             wait = t.seconds(each.wait) - 2 * t.seconds(t.PAGES_INTERVAL)
             parts.append(f"({age} > {wait:g} and on ({e.IDENTITY}) {pending})")
-    return f"count by ({row.scope}) (\n  " + "\n  or ".join(parts) + "\n)"
+    pending = "\n  or ".join(parts)
+    return f"count by ({row.scope}) (\n  ({failing})\n  and on ({e.IDENTITY}) ({pending})\n)"

@@ -5,7 +5,9 @@ from deploy.rules import availability as av
 from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
+from deploy.rules.verdict_alerts import FLEETS_OF
 from exporter.model import Verdict
+from exporter.verdict.rules import CONNECTABLE
 
 
 def gateway_alerts() -> tuple[Alert, ...]:
@@ -21,7 +23,7 @@ def _down() -> Alert:
         action="See its verdicts over time.",
         expr=e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
         + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
-        + e.unless_fleet("IbkrDown", e.INFO, "Ibkr.+Everywhere", "IbkrApiSilentOnHost|IbkrHostDown")
+        + _unless_in_fleet(span)
         + e.unless_paged_elsewhere(e.INFO),
         wait=t.AT_ONCE,
         severity="critical",
@@ -39,6 +41,20 @@ def _down() -> Alert:
         page=a.TARGET_PAGE,
         keep_firing=t.KEEP_DOWN,
     )
+
+
+def _unless_in_fleet(span: str) -> str:
+    """Leaves out the targets that had, within the span, the verdict of a fleet that is paged about as one.
+
+    Of any other gateway IbkrDown may be the only alert. One on which it fires already stays.
+    """
+    silenced = []
+    for verdicts, (by_job, by_host) in FLEETS_OF.items():
+        lately = f'{e.INFO} and on ({e.IDENTITY}) max_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
+        for scope, alert in (("job", by_job), ("job, host", by_host)):
+            if alert and not CONNECTABLE.issuperset(verdicts):
+                silenced.append(f'{lately} and on ({scope}) ALERTS{{alertname="{alert}", alertstate="firing"}}')
+    return e.unless_expected("IbkrDown", "\n     or ".join(silenced))
 
 
 def _overdue() -> Alert:

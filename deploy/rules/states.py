@@ -68,18 +68,20 @@ def paged_elsewhere(info_name: str) -> Recording:
     )
 
 
-def known(scope: str, window: str) -> str:
-    """The name under which the number of gateways of a scope outside of these windows is recorded."""
-    return f"{scope.rpartition(' ')[2]}:ibkr_gateways:outside_{window.split(':')[1].removeprefix('ibkr_')}"
+def known(scope: str, window: str = "") -> str:
+    """The name under which the number of gateways of a scope is recorded: of all, or of those outside of a window."""
+    outside = f"outside_{window.split(':')[1].removeprefix('ibkr_')}" if window else "known"
+    return f"{scope.rpartition(' ')[2]}:ibkr_gateways:{outside}"
 
 
-def fleet(scope: str, window: str) -> Recording:
+def fleet(scope: str, window: str = "") -> Recording:
     """How many gateways there are of which something is known, by scope; one that two targets see is one."""
+    unless = f"  unless on ({e.IDENTITY}) {window}\n" if window else ""
     return Recording(
         known(scope, window),
-        f"how many gateways there are by {scope}, without those in a window and those of which nothing is known",
-        f"count by ({scope}) (count by ({scope}, gateway) (\n  {e.FLEET_INFO}\n"
-        f"  unless on ({e.IDENTITY}) {window}\n  unless on ({e.IDENTITY}) {UNKNOWN}\n))",
+        f"how many gateways there are by {scope}, without {'those in a window and ' if window else ''}those of which nothing is known",
+        f"count by ({scope}) (count by ({scope}, gateway) (\n  {e.FLEET_INFO}\n{unless}"
+        f"  unless on ({e.IDENTITY}) {UNKNOWN}\n))",
     )
 
 
@@ -132,13 +134,15 @@ STATES: tuple[Recording, ...] = (
     Recording(
         e.FAILING_CLIENT,
         "the client libraries that fail, with their versions: a thousand alerts' texts would each join them",
-        "(ibkr_client_success == 0)\n  + on (job, instance, client) group_left (library, version) ibkr_client_info * 0",
+        "ibkr_client_info\n  * on (job, instance, client) group_right (library, version) (ibkr_client_success == bool 0) == 1",
     ),
     Recording(
         e.ANY_WINDOW,
         "1 while a maintenance window other than the weekly login is open",
         f"max by ({e.IDENTITY}) ({OPEN_WINDOWS} == 1)",
     ),
+    fleet("job"),
+    fleet("job, host"),
     fleet("job", e.RESTART_WINDOW),
     fleet("job, host", e.RESTART_WINDOW),
     fleet("job", e.ANY_WINDOW),

@@ -29,7 +29,7 @@ class Threshold:
 
 
 SCRAPE_INTERVAL = Threshold("3s", "part of the 30 s from freeze to page; one scrape costs the exporter milliseconds")
-SILENCE_INTERVAL = Threshold("1s", "part of the 30 s from freeze to page; two alerts, and what they read")
+SILENCE_INTERVAL = Threshold("1s", "part of the 30 s from freeze to page; three alerts, and what they read")
 PAGES_INTERVAL = Threshold("3s", "an evaluation for each scrape")
 TICKETS_INTERVAL = Threshold("15s", "these are no pages; their texts cost a query each")
 GAP = Threshold(

@@ -59,18 +59,21 @@ STALE_ACTIONS = (
     "Restart the exporter if its other targets are stale too.",
 )
 UNREACHED = (Verdict.NAME_UNRESOLVED, Verdict.UNREACHABLE, Verdict.PORT_CLOSED, Verdict.CLOSED_BEFORE_HANDSHAKE)
-HANDSHAKES = (Verdict.NEW_CONNECTIONS_SILENT, Verdict.NOT_TWS_API, Verdict.SERVER_REDIRECT, Verdict.SERVER_TOO_OLD)
+HANDSHAKES = (Verdict.NOT_TWS_API, Verdict.SERVER_REDIRECT, Verdict.SERVER_TOO_OLD)
 SESSIONS = (Verdict.SESSION_REFUSED, Verdict.SESSION_SILENT, Verdict.SESSION_STALLED, Verdict.ACCOUNT_MISSING)
-LIBRARIES = (Verdict.CLIENT_BREAKS_GATEWAY, Verdict.CONTRACT_DETAILS_STALLED, Verdict.CLIENTS_FAILING)
+LIBRARIES = (Verdict.CONTRACT_DETAILS_STALLED, Verdict.CLIENTS_FAILING)
 # The alerts about many gateways that stand for those about each, by job and by host (deploy.rules.fleet_alerts).
-FLEET_OF: Mapping[Verdict, tuple[str, str]] = {
-    Verdict.API_SILENT: ("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost"),
-    **dict.fromkeys(UNREACHED, ("IbkrUnreachableEverywhere", "IbkrHostDown")),
-    Verdict.UPSTREAM_DOWN: ("IbkrUpstreamLostEverywhere", ""),
-    **dict.fromkeys(HANDSHAKES, ("IbkrHandshakesWrongEverywhere", "")),
-    **dict.fromkeys(SESSIONS, ("IbkrSessionsFailingEverywhere", "")),
-    **dict.fromkeys(LIBRARIES, ("IbkrLibrariesFailingEverywhere", "")),
+FLEETS_OF: Mapping[tuple[Verdict, ...], tuple[str, str]] = {
+    (Verdict.API_SILENT,): ("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost"),
+    UNREACHED: ("IbkrUnreachableEverywhere", "IbkrHostDown"),
+    (Verdict.UPSTREAM_DOWN,): ("IbkrUpstreamLostEverywhere", ""),
+    (Verdict.NEW_CONNECTIONS_SILENT,): ("IbkrNewConnectionsSilentEverywhere", ""),
+    HANDSHAKES: ("IbkrHandshakesWrongEverywhere", "IbkrHandshakesWrongOnHost"),
+    SESSIONS: ("IbkrSessionsFailingEverywhere", "IbkrSessionsFailingOnHost"),
+    (Verdict.CLIENT_BREAKS_GATEWAY,): ("IbkrLibraryBreaksGatewaysEverywhere", ""),
+    LIBRARIES: ("IbkrLibrariesFailingEverywhere", ""),
 }
+FLEET_OF = {verdict: alerts for verdicts, alerts in FLEETS_OF.items() for verdict in verdicts}
 # The layers at which nothing answers: the last handshake that worked says since when.
 UNANSWERED = frozenset({"network", "port", "handshake"})
 LAST_HANDSHAKE = (
