@@ -7,6 +7,7 @@ A report with a session is 1.4 KB of objects, and 0.8 KB as plain values that ar
 import marshal  # of our own values, within this process
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -96,14 +97,15 @@ DATACLASSES = (
     Hello,
 )
 ENUMS = (Cause, Direction, Doubt, FarmKind, Layer, Outcome, Stage, Stamp)
-_NUMBERS: dict[object, bytes] = {
-    member: bytes((number, place)) for number, enum in enumerate(ENUMS) for place, member in enumerate(enum)
+# By enum: members of two enums may have the same text, and would be the same key.
+_NUMBERS: dict[type[Enum], dict[Enum, bytes]] = {
+    enum: {member: bytes((number, place)) for place, member in enumerate(enum)} for number, enum in enumerate(ENUMS)
 }
-_MEMBERS = {number: member for member, number in _NUMBERS.items()}
+_MEMBERS = {number: member for numbers in _NUMBERS.values() for member, number in numbers.items()}
 _KNOWN = frozenset({type(None), bool, int, float, str})  # to marshal
 _PLAIN: dict[type, Callable[[Any], object]] = {
     tuple: lambda values: tuple([_plain(each) for each in values]),
-    **dict.fromkeys(ENUMS, _NUMBERS.__getitem__),
+    **{enum: numbers.__getitem__ for enum, numbers in _NUMBERS.items()},
     **{of_class: partial(_plain_fields, number) for number, of_class in enumerate(DATACLASSES)},
 }
 

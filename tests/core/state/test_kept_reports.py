@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any, get_args, get_type_hints
 
 from exporter.model import Report
-from exporter.state.kept_reports import DATACLASSES, ENUMS
+from exporter.state.kept_reports import DATACLASSES, ENUMS, _plain, _rebuilt
 
 
 def classes_within(hint: Any) -> set[type]:
@@ -21,3 +21,10 @@ def classes_within(hint: Any) -> set[type]:
 
 def test_every_class_that_a_report_can_hold_has_a_number() -> None:
     assert classes_within(Report) == {*DATACLASSES, *ENUMS}
+
+
+def test_every_member_of_every_enum_comes_back_as_itself() -> None:
+    """Not as a member of another enum that has the same text, such as `closed`."""
+    for enum in ENUMS:
+        for member in enum:
+            assert _rebuilt(_plain(member)) is member
