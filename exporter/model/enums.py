@@ -4,13 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 
-class Member(StrEnum):
-    """A member of one of the enums below, hashed as its text: Enum's own hash is Python and ten times slower."""
-
-    __hash__ = str.__hash__
-
-
-class Layer(Member):
+class Layer(StrEnum):
     """The layers of a target, in the order of probing."""
 
     PORT = "port"
@@ -20,7 +14,7 @@ class Layer(Member):
     CLIENT = "client"
 
 
-class Outcome(Member):
+class Outcome(StrEnum):
     """How one probe of one layer ended. The words are part of the public contract."""
 
     OK = "ok"
@@ -34,7 +28,7 @@ class Outcome(Member):
     SKIPPED = "skipped"
 
 
-class Stage(Member):
+class Stage(StrEnum):
     """The steps of a probe. With an outcome other than ok, the stage at which it ended."""
 
     RESOLVE = "resolve"
@@ -71,7 +65,7 @@ DOWNLOAD_STAGES = (
 )
 
 
-class Cause(Member):
+class Cause(StrEnum):
     """The machine-readable reason behind an outcome; the rules of verdict/rules.py read this, never a text."""
 
     NAME_UNKNOWN = "name_unknown"
@@ -127,7 +121,7 @@ OUTCOME: Mapping[Cause, Outcome] = {
 """The outcome of a wire probe that ends for a cause; every cause has one."""
 
 
-class Doubt(Member):
+class Doubt(StrEnum):
     """Why a client's failure is shown but does not count against the library."""
 
     ONCE = "once"  # a failure that a lost connection explains counts when it happens twice in a row
@@ -137,7 +131,7 @@ class Doubt(Member):
     OTHERS = "others"  # the other libraries have not been tried since it began to fail
 
 
-class Verdict(Member):
+class Verdict(StrEnum):
     """One word for a report. The order is the order of the rules: the first that applies, from the outside in."""
 
     PROBE_BROKEN = "probe_broken"
@@ -167,7 +161,7 @@ class Verdict(Member):
     UNKNOWN = "unknown"
 
 
-class Mode(Member):
+class Mode(StrEnum):
     """The kind of account a gateway is logged in to."""
 
     PAPER = "paper"
@@ -175,7 +169,7 @@ class Mode(Member):
     UNKNOWN = "unknown"  # not configured, and the port does not tell
 
 
-class AddressFamily(Member):
+class AddressFamily(StrEnum):
     """Which addresses of a host name are tried."""
 
     ANY = "any"
@@ -183,7 +177,7 @@ class AddressFamily(Member):
     IPV6 = "ipv6"
 
 
-class FarmKind(Member):
+class FarmKind(StrEnum):
     """What one of IBKR's data farms serves."""
 
     MARKET = "market"
@@ -191,14 +185,14 @@ class FarmKind(Member):
     DEFINITIONS = "definitions"  # of securities
 
 
-class Stamp(Member):
+class Stamp(StrEnum):
     """Which clock ended a time: the kernel's receive stamp, or ours after the read (then the loop's load is in it)."""
 
     KERNEL = "kernel"
     USER = "user"
 
 
-class Direction(Member):
+class Direction(StrEnum):
     """What one entry of an exchange is."""
 
     SENT = "sent"
