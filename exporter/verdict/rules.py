@@ -261,5 +261,5 @@ RULES: tuple[tuple[Verdict, Rule], ...] = (
     (Verdict.SLOW, _slow),
     (Verdict.HEALTHY, _answered),
 )
-# The rules that may apply where no result of a report failed or has a cause, as nearly all of a gateway that works.
+# The rules that can apply to a report without a failed result or a cause, as nearly every one of a working gateway is.
 RULES_WITHOUT_FAILURE = tuple(row for row in RULES if not isinstance(row[1], _Failed | _SessionFailed))

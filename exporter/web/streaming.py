@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from isal import isal_zlib
 
 GZIP = 16 + isal_zlib.MAX_WBITS  # zlib's number for a gzip header
-LEVEL = 1  # of 0 to 3: metric text shrinks sixteen-fold at any
+LEVEL = 1  # of 0 to 3: metric text shrinks sixteen-fold from 1 on
 WORTH = 16_384  # bytes; of fewer, such as a /probe's, compressing takes longer than sending does
 HOLD = 0.001  # seconds that one answer holds the event loop; another task may meet three such turns in a row
 LONGEST_HOLD = 0.02  # seconds, where the other tasks work as long before it is their turn again
