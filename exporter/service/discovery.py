@@ -36,21 +36,27 @@ class Discovery:
         kept: list[SourceLoop | None] = []
         for source in wanted:
             kept.append(next((loop for loop in self._loops if loop.source == source and loop not in kept), None))
-        former = [loop for loop in self._loops if loop not in kept]
-        loops: dict[SourceLoop, asyncio.Task[None]] = {}
+        ended = [loop for loop in self._loops if loop not in kept]
+        loops: list[SourceLoop] = []
         for source, same in zip(wanted, kept, strict=True):
             if same is None:
-                loop = SourceLoop(source, self._lists(source), rules, self._refreshed)
-                await loop.inherit(_former(source, former))
-                loops[loop] = asyncio.create_task(loop.run(), name=f"discovery {source.name}")
+                loops.append(SourceLoop(source, self._lists(source), rules, self._refreshed))
+                await loops[-1].inherit(_former(source, ended))
             else:
-                loops[same] = self._loops[same]
-                same.rename(source)
+                loops.append(same)
                 await same.use(rules)
-                same.refresh_soon()
-        ended = [self._loops[loop] for loop in former]
-        self._loops = loops
-        await _end(ended)
+        tasks = [self._loops[loop] for loop in ended]
+        # Nothing is awaited between these lines: what begins is known to `close`, also where the above does not end.
+        self._loops = {loop: self._follow(loop, source) for loop, source in zip(loops, wanted, strict=True)}
+        await _end(tasks)
+
+    def _follow(self, loop: SourceLoop, source: Source) -> asyncio.Task[None]:
+        """The task of a loop: it begins, or goes on with the place that its source has now."""
+        if loop not in self._loops:
+            return asyncio.create_task(loop.run(), name=f"discovery {source.name}")
+        loop.rename(source)
+        loop.refresh_soon()
+        return self._loops[loop]
 
     async def close(self) -> None:
         """Cancel the refreshes of all sources and wait for their ends."""

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.config import Config, Listen, load
 from exporter.config.discovered import resolve_entries
-from exporter.config.discovery import FileSource, HttpSource, Secret
+from exporter.config.discovery import FileSource, HttpSource, Secret, Source
 from exporter.config.errors import MAX_LINE
 from exporter.config.stamps import Stamp, stamps
 from exporter.config.target_groups import LARGEST, Entry
@@ -30,6 +30,7 @@ from exporter.config.types import NO_RULES
 from exporter.model import Cause, ClientSpec
 from exporter.probes.resolver import Address, Resolver, UnresolvedError
 from exporter.service import file_lists
+from exporter.service.discovery import Discovery
 from exporter.service.file_lists import FileLists
 from exporter.service.http_lists import HttpLists
 from exporter.service.lists import Answer
@@ -437,6 +438,53 @@ async def test_a_source_before_another_one_does_not_take_its_list(tmp_path: Path
         await until(lambda: all(source.refreshes for source in found.service.exporter.sources))
         assert [source.targets for source in found.service.exporter.sources] == [0, 1]
         assert found.names == ["10.0.0.1:1"]
+
+
+class Fixed:
+    """A list that never changes; without entries it never answers."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self._entries = entries
+
+    async def read(self) -> Answer:
+        if not self._entries:
+            await asyncio.Event().wait()
+        return Answer(self._entries)
+
+    async def wait(self, _: asyncio.Event) -> None:
+        await asyncio.Event().wait()
+
+
+async def nothing(_: bool) -> None:  # noqa: FBT001 - called by position
+    """Nobody wants to know of a refresh."""
+
+
+def in_place(number: int, name: str, interval: float = 60.0) -> FileSource:
+    return FileSource(f"file_sd_configs[{number}]", (name,), interval)
+
+
+def numbers(discovery: Discovery) -> list[int]:
+    """How many targets each source has."""
+    return [len(tuple(targets)) for targets in discovery.targets.values()]
+
+
+async def test_a_change_of_two_sources_that_is_cancelled_at_the_second_leaves_the_former_ones_and_no_task() -> None:
+    def lists_of(source: Source) -> Fixed:
+        task = asyncio.current_task()
+        if source == in_place(1, "d.json") and task is not None:
+            task.cancel()  # which takes effect while the second inherits
+        return Fixed(Entry(source.where, "[0]", f"{source.where}:1", {}))
+
+    discovery = Discovery(nothing, lists_of)
+    await discovery.configure([in_place(0, "a.json"), in_place(1, "b.json")], NO_RULES)
+    await until(lambda: numbers(discovery) == [1, 1])
+    before, tasks = discovery.targets, asyncio.all_tasks()
+    changing = asyncio.create_task(discovery.configure([in_place(0, "c.json"), in_place(1, "d.json")], NO_RULES))
+    await asyncio.wait([changing])
+    assert (changing.cancelled(), discovery.targets) == (True, before)
+    assert asyncio.all_tasks() == tasks
+    await discovery.close()
+    assert ours() == []
 
 
 def ours() -> list[str]:
