@@ -37,11 +37,12 @@ class Discovery:
         for source in wanted:
             kept.append(next((loop for loop in self._loops if loop.source == source and loop not in kept), None))
         ended = [loop for loop in self._loops if loop not in kept]
+        former = _former([source for source, same in zip(wanted, kept, strict=True) if same is None], ended)
         loops: list[SourceLoop] = []
         for source, same in zip(wanted, kept, strict=True):
             if same is None:
                 loops.append(SourceLoop(source, self._lists(source), rules, self._refreshed))
-                await loops[-1].inherit(_former(source, ended))
+                await loops[-1].inherit(former.get(source.name))
             else:
                 loops.append(same)
                 await same.use(rules)
@@ -73,17 +74,28 @@ class Discovery:
         return tuple(_with_problems(loop, left_out.get(loop.source.name, ())) for loop in self._loops)
 
 
-def _former(source: Source, loops: Iterable[SourceLoop]) -> SourceLoop | None:
-    """The loop of which this source is a change: of the same files or URL, or else in the same place."""
-    loops = list(loops)
-    for same in (lambda other: _list_of(other) == _list_of(source), lambda other: other.name == source.name):
-        if found := [loop for loop in loops if same(loop.source)]:
-            return found[0]
-    return None
+def _former(sources: Iterable[Source], loops: Iterable[SourceLoop]) -> dict[str, SourceLoop]:
+    """The loop of which each source is a change, by the source's name: of the same files or URL, or in the same place.
+
+    No loop is that of two sources, and its list says more than its place.
+    """
+    left = list(loops)
+    found: dict[str, SourceLoop] = {}
+    for part in (_list_of, _place_of):
+        for source in sources:
+            same = next((loop for loop in left if part(loop.source) == part(source)), None)
+            if same is not None and source.name not in found:
+                found[source.name] = same
+                left.remove(same)
+    return found
 
 
 def _list_of(source: Source) -> object:
     return source.patterns if isinstance(source, FileSource) else source.url
+
+
+def _place_of(source: Source) -> object:
+    return source.name
 
 
 def _with_problems(loop: SourceLoop, clashes: tuple[str, ...]) -> SourceState:

@@ -487,6 +487,19 @@ async def test_a_change_of_two_sources_that_is_cancelled_at_the_second_leaves_th
     assert ours() == []
 
 
+async def test_the_list_of_a_changed_source_goes_to_that_source_alone_though_another_has_its_place() -> None:
+    first = in_place(0, "a.json")
+    list_of_first = Fixed(Entry("a", "[0]", "10.0.0.1:1", {}))
+    discovery = Discovery(nothing, lambda source: list_of_first if source == first else Fixed())
+    await discovery.configure([first], NO_RULES)
+    await until(lambda: numbers(discovery) == [1])
+    await discovery.configure([in_place(0, "x.json"), in_place(1, "a.json", 30.0)], NO_RULES)
+    assert numbers(discovery) == [0, 1]
+    await discovery.configure([in_place(0, "y.json"), in_place(1, "z.json")], NO_RULES)
+    assert numbers(discovery) == [0, 1], "where no list is the same, the place counts"
+    await discovery.close()
+
+
 def ours() -> list[str]:
     """The tasks of the service, without those of a web server in the same loop."""
     names = (task.get_name() for task in asyncio.all_tasks())
