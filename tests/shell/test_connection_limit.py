@@ -29,12 +29,13 @@ async def limited_server(
     most: int, first_request: float = 30.0, answer: bytes = b"hello", stalled_write: float = 30.0
 ) -> AsyncIterator["LimitedServer"]:
     """A server behind the limit: `/` answers at once, `/slow` when `finish` is set, `/endless` without an end."""
-    finish = asyncio.Event()
+    finish, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     async def at_once(_: web.Request) -> web.Response:
         return web.Response(body=answer)
 
     async def slow(_: web.Request) -> web.Response:
+        begun.release()
         await finish.wait()
         return web.Response(body=answer)
 
@@ -52,7 +53,7 @@ async def limited_server(
     server = await asyncio.get_running_loop().create_server(
         ConnectionLimiter(runner.server, most, first_request, stalled_write), "127.0.0.1", 0
     )
-    made = LimitedServer(server.sockets[0].getsockname()[1], finish)
+    made = LimitedServer(server.sockets[0].getsockname()[1], finish, begun)
     try:
         yield made
     finally:
@@ -63,9 +64,12 @@ async def limited_server(
 
 
 class LimitedServer:
-    def __init__(self, port: int, finish: asyncio.Event) -> None:
+    """A server's port, and its slow answers: `begun` counts them, `finish` ends them."""
+
+    def __init__(self, port: int, finish: asyncio.Event, begun: asyncio.Semaphore) -> None:
         self.port = port
         self.finish = finish
+        self._begun = begun
         self.writers: list[asyncio.StreamWriter] = []
 
     async def connect(self, sent: bytes = b"") -> Streams:
@@ -73,6 +77,13 @@ class LimitedServer:
         self.writers.append(writer)
         writer.write(sent)
         return reader, writer
+
+    async def ask_slowly(self, path: bytes = b"/slow ") -> asyncio.StreamReader:
+        """Ask for an answer that takes long, and wait until it is begun."""
+        reader, _ = await self.connect(ASK.replace(b"/ ", path))
+        async with asyncio.timeout(PATIENCE):
+            await self._begun.acquire()
+        return reader
 
     async def ask(self) -> bytes:
         reader, _ = await self.connect(ASK)
@@ -91,8 +102,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
 
 async def test_the_longest_idle_connection_makes_room_and_one_being_answered_does_not() -> None:
     async with limited_server(most=3) as at:
-        busy, _ = await at.connect(ASK.replace(b"/ ", b"/slow "))
-        await asyncio.sleep(0.1)  # it has been read
+        busy = await at.ask_slowly()
         first, _ = await at.connect()
         second, _ = await at.connect(b"GET / HT")
         assert (await at.ask()).startswith(b"HTTP/1.1 200")
@@ -104,8 +114,7 @@ async def test_the_longest_idle_connection_makes_room_and_one_being_answered_doe
 
 async def test_where_all_are_being_answered_the_next_is_closed_at_once() -> None:
     async with limited_server(most=2) as at:
-        busy = [(await at.connect(ASK.replace(b"/ ", b"/slow ")))[0] for _ in range(2)]
-        await asyncio.sleep(0.1)
+        busy = [await at.ask_slowly() for _ in range(2)]
         third, _ = await at.connect(ASK)
         assert await ended(third)
         at.finish.set()
@@ -144,9 +153,10 @@ async def test_a_connection_that_reads_nothing_of_a_long_answer_is_given_up() ->
 
 
 async def test_the_exporters_own_server_spares_a_connection_that_is_being_answered() -> None:
-    finish = asyncio.Event()
+    finish, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     async def slow(_: web.Request) -> web.Response:
+        begun.release()
         await finish.wait()
         return web.Response(text="hello")
 
@@ -155,10 +165,9 @@ async def test_the_exporters_own_server_spares_a_connection_that_is_being_answer
     runner = _runner(app, None)
     await runner.setup()
     server = await asyncio.get_running_loop().create_server(_limiter(runner, 1), "127.0.0.1", 0)
-    at = LimitedServer(server.sockets[0].getsockname()[1], finish)
+    at = LimitedServer(server.sockets[0].getsockname()[1], finish, begun)
     try:
-        reader, _ = await at.connect(ASK)
-        await asyncio.sleep(0.1)  # it has been read
+        reader = await at.ask_slowly(b"/ ")
         assert await ended((await at.connect())[0])
         finish.set()
         async with asyncio.timeout(PATIENCE):
