@@ -73,5 +73,7 @@ def breaking_index(wheel: Path, breaks: int) -> Iterator[tuple[str, list[str]]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{wheel.name}", asked
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/{wheel.name}", asked
+        finally:
+            server.shutdown()
