@@ -150,19 +150,20 @@ class Reloader:
         except Exception as error:  # noqa: BLE001 - raised again, once what was looked at is known
             return before, error
 
-    def _refuse(self, problems: list[str]) -> list[str]:
+    def _refuse(self, problems: list[str], *, logged: bool = False) -> list[str]:
         self._service.reloaded(None)
-        log = structlog.get_logger(__name__)
-        log.error("configuration refused, the running one is kept", problems=problems)
+        if not logged:
+            log = structlog.get_logger(__name__)
+            log.error("configuration refused, the running one is kept", problems=problems)
         return problems
 
     def _refuse_hanging(self) -> list[str]:
-        """As if the files had changed, so that they are read once they can be."""
-        self._hangs = True
+        """As if the files had changed, so that they are read once they can be. Logged once, however long they hang."""
+        logged, self._hangs = self._hangs, True
         self._files = dict.fromkeys(self._files)
         message = f"this file, or one that it names, cannot be read within {self._read_bounded.seconds:g} seconds"
         remedy = "See whether its file system hangs. It is read again as soon as it can be"
-        return self._refuse([str(Problem(self.config.source, None, None, "", message, remedy))])
+        return self._refuse([str(Problem(self.config.source, None, None, "", message, remedy))], logged=logged)
 
     async def follow(self, poll: float = POLL) -> None:
         """Look at the files every `poll` seconds, and reload when one has changed. Runs until cancelled."""

@@ -202,12 +202,16 @@ async def test_files_that_hang_are_a_refusal_that_ends_with_them_and_holds_up_ne
     async with following(path, read, limit=0.05) as followed:
         read.hang()
         with structlog.testing.capture_logs() as logs:
-            answers = await asyncio.gather(*(followed.reload() for _ in range(20)))
+            asked = asyncio.gather(*(followed.reload() for _ in range(20)))
+            await asyncio.sleep(0)
+            tasks = [task.get_name() for task in asyncio.all_tasks()]
+            assert tasks.count("reload") == 1, "those who ask together share one reload"
+            answers = await asked
             assert (await followed.reload()) == answers[0]
         problem = f"{path}: this file, or one that it names, cannot be read within 0.05 seconds. See whether its "
         assert answers[0] == [problem + "file system hangs. It is read again as soon as it can be"]
         assert all(answer == answers[0] for answer in answers)
-        assert len(logs) == 2, "those who ask together share one reload"
+        assert [entry["log_level"] for entry in logs] == ["error"], "all who ask are told, the log is told once"
         assert read.calls == 2, "one thread hangs, however often is asked"
         assert (followed.names, followed.successful) == (["a"], False)
         async with asyncio.timeout(PATIENCE):
@@ -218,6 +222,24 @@ async def test_files_that_hang_are_a_refusal_that_ends_with_them_and_holds_up_ne
             while followed.names != ["b"]:
                 await followed.look_twice()
         assert followed.successful
+
+
+async def test_files_that_can_be_looked_at_but_not_read_are_reported_once_until_they_hang_again(tmp_path: Path) -> None:
+    path = file(tmp_path, one("a"))
+    read = Hanging(lambda: load(path))
+    async with following(path, read, limit=0.1) as followed:
+        for name in ("b", "c"):
+            read.hang()
+            followed.write(one(name))
+            with structlog.testing.capture_logs() as logs:
+                for _ in range(2):
+                    await followed.look_twice()
+            assert ([entry["log_level"] for entry in logs], followed.successful) == (["error"], False)
+            read.answer()
+            async with asyncio.timeout(PATIENCE):
+                while not followed.successful:
+                    await followed.look_twice()
+            assert followed.names == [name]
 
 
 async def test_files_that_cannot_be_looked_at_are_reported_once_and_read_when_they_can(tmp_path: Path) -> None:
