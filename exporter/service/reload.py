@@ -133,10 +133,16 @@ class Reloader:
                 return self._refuse([str(problem) for problem in read.problems])
             if isinstance(read, Exception):
                 self._files = before
+                self._service.reloaded(None)
                 raise read
             self._files = read.files
             async with self._lock:
-                await self._apply(read)
+                try:
+                    await self._apply(read)
+                except Exception:
+                    self._read_again()
+                    self._service.reloaded(None)
+                    raise
                 self._service.reloaded(time.time())
             log = structlog.get_logger(__name__)
             log.info("configuration reloaded", targets=len(self.config.targets))
@@ -158,12 +164,16 @@ class Reloader:
         return problems
 
     def _refuse_hanging(self) -> list[str]:
-        """As if the files had changed, so that they are read once they can be. Logged once, however long they hang."""
+        """Have them read once they can be. Logged once, however long they hang."""
         logged, self._hangs = self._hangs, True
-        self._files = dict.fromkeys(self._files)
+        self._read_again()
         message = f"this file, or one that it names, cannot be read within {self._read_bounded.seconds:g} seconds"
         remedy = "See whether its file system hangs. It is read again as soon as it can be"
         return self._refuse([str(Problem(self.config.source, None, None, "", message, remedy))], logged=logged)
+
+    def _read_again(self) -> None:
+        """As if the files had changed: they are read after the next looks."""
+        self._files = dict.fromkeys(self._files)
 
     async def follow(self, poll: float = POLL) -> None:
         """Look at the files every `poll` seconds, and reload when one has changed. Runs until cancelled."""

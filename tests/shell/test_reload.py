@@ -16,6 +16,7 @@ import structlog
 
 from exporter.config import Config, ConfigError, Listen, load
 from exporter.config.stamps import stamps
+from exporter.model import ClientSpec
 from exporter.service.background import in_background
 from exporter.service.open_files import budget
 from exporter.service.reload import Reloader
@@ -148,6 +149,46 @@ async def test_a_file_that_is_refused_is_reported_once_until_it_changes(tmp_path
         refused = [entry for entry in logs if entry["log_level"] == "error"]
         assert [entry["event"] for entry in refused] == ["configuration refused, the running one is kept"]
         assert f"{followed.path}:1: targets: " in refused[0]["problems"][0]
+
+
+async def test_a_fault_of_ours_while_a_file_is_read_shows_as_a_reload_that_failed(tmp_path: Path) -> None:
+    path = file(tmp_path, one("a"))
+
+    def read() -> Config:
+        if "name: b" in path.read_text():
+            raise RuntimeError
+        return load(path)
+
+    async with following(path, read) as followed:
+        followed.write(one("b"))
+        with pytest.raises(RuntimeError):
+            await followed.look_twice()
+        assert (followed.names, followed.successful) == (["a"], False)
+        followed.write(one("c"))
+        await followed.look_twice()
+        assert (followed.names, followed.successful) == (["c"], True)
+
+
+async def test_a_configuration_that_cannot_be_put_in_force_shows_and_is_tried_again(tmp_path: Path) -> None:
+    path = file(tmp_path, one("a"))
+    broken = {"x": ClientSpec("x", "no such library")}
+    works = True
+
+    def read() -> Config:
+        config = load(path)
+        return config if works else replace(config, clients=broken)
+
+    async with following(path, read) as followed:
+        works = False
+        followed.write(one("b"))
+        with pytest.raises(KeyError):
+            await followed.look_twice()
+        assert not followed.successful
+        with pytest.raises(KeyError):
+            await followed.look_twice()
+        works = True
+        await followed.look_twice()
+        assert (followed.names, followed.successful) == (["b"], True)
 
 
 async def test_a_hundred_broken_files_change_nothing(tmp_path: Path) -> None:
