@@ -96,6 +96,8 @@ class Reloader:
 
     async def _on_refresh(self, changed: bool) -> None:  # noqa: FBT001 - called by position
         """A source of targets was asked or read."""
+        if self._closed:
+            return
         if not changed:
             self._service.discovered(self._discovery.states(self._left_out))
             return

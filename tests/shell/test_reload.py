@@ -313,6 +313,14 @@ async def test_a_reload_that_is_under_way_when_the_exporter_ends_watches_nothing
     assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("target")] == []
 
 
+async def test_a_list_that_comes_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    async with following(file(tmp_path, one("a"))) as followed:
+        config = followed.reload.config
+        await followed.reload.close()
+        await followed.reload._on_refresh(True)  # noqa: FBT003 - a source of targets has changed
+        assert followed.reload.config is config
+
+
 async def test_unchanged_targets_keep_history_and_schedule_and_many_reloads_leave_nothing_behind(
     tmp_path: Path,
 ) -> None:
