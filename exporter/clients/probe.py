@@ -91,13 +91,13 @@ async def probe_client(
         before = await probe_target(replace(target, client_ids=()), resolver, abandoned=lease.count_own)
         lease.count_own(before.connections)
     unanswered = before is not None and not answered(before)
-    host = None if unanswered else await _host(target, resolver, before, limit)
+    now, end = asyncio.get_running_loop().time, until - ENDING
+    host = None if unanswered else await _host(target, resolver, before, min(limit, end - now()))
     if host is None:
         return ClientProbe.of(skipped(spec.name, member.installed), time.time(), spec.interval, before=before)
     on_start()
-    left = until - ENDING - asyncio.get_running_loop().time()
     result, conflicts, had_seconds = await _connect(
-        replace(target, host=host), member, max(min(limit, left), LEAST), lease
+        replace(target, host=host), member, max(min(limit, end - now()), LEAST), lease
     )
     if before is not None and result.outcome is Outcome.TIMEOUT and not enough(had_seconds, spec.deadline):
         result = discard(result, f"there was time for {had_seconds:.1f} s only: {more}")

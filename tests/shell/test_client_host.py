@@ -1,16 +1,19 @@
 """What a client library connects to. It looks names up by itself, so a discovered name is looked up for it."""
 
+import asyncio
+import threading
 from collections.abc import Sequence
 
 import pytest
 
 from exporter.clients.pool import PooledClient
-from exporter.clients.probe import EndpointLease, probe_client
+from exporter.clients.probe import ENDING, SETTLING, EndpointLease, probe_client
 from exporter.clients.worker import WorkerResult
 from exporter.model import Cause, ClientSpec, Mode, Outcome, Target
 from exporter.probes.resolver import Address, Query, Resolver, UnresolvedError
 from exporter.simulator.gateway import Gateway
 from tests.shell.clients_fakes import InLoopWorker
+from tests.shell.support import PATIENCE
 
 pytestmark = pytest.mark.turned_clock
 
@@ -65,3 +68,26 @@ async def test_a_client_looks_up_the_name_of_a_configured_target_as_a_program_do
 
 async def test_an_address_is_handed_on_as_it_is() -> None:
     assert await probed([], host="127.0.0.1") == (Outcome.OK, ["127.0.0.1"])
+
+
+async def test_a_lookup_that_hangs_takes_no_longer_than_the_client_may() -> None:
+    asked, answer = threading.Semaphore(0), threading.Event()
+
+    def look_up(_: Query) -> list[Address]:
+        asked.release()
+        answer.wait(PATIENCE)
+        return [Address(2, ("127.0.0.1", 1))]
+
+    target = Target("a", "gateway.example", 1, Mode.PAPER, 30.0, 2.0, client_ids=(9001,), discovered=True)
+    worker, now, limit = Remembering(), asyncio.get_running_loop().time, 20.0
+    member, began = PooledClient(ClientSpec("fake", "fake"), worker), now()
+    until = began + SETTLING + ENDING + 0.1
+    try:
+        probe = await probe_client(
+            target, member, Resolver(look_up), limit, EndpointLease(), until=until, regardless=True
+        )
+        assert now() - began < limit / 2
+    finally:
+        answer.set()
+    assert asked.acquire(timeout=PATIENCE)
+    assert (probe.result.outcome, worker.hosts) == (Outcome.SKIPPED, [])
