@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from exporter.metrics.family import COUNTER, GAUGE, HISTOGRAM, Family, Kind, Metric, of_exporter
+from exporter.metrics.family import COUNTER, GAUGE, HISTOGRAM, Family, Kind, Metric, Sample, of_exporter
 from exporter.metrics.text_format import escaped, histogram_lines
 from exporter.state.discovery import REFRESH_BUCKETS, SourceState
 from exporter.state.exporter import ExporterState
@@ -14,8 +14,8 @@ DURATION = Metric(
 DURATION_LINES = histogram_lines(DURATION.name, REFRESH_BUCKETS)
 
 
-def _family(name: str, kind: Kind, text: str, value: Callable[[SourceState], object]) -> Family[ExporterState]:
-    def samples(exporter: ExporterState) -> list[tuple[tuple[str, ...], object]]:
+def _family(name: str, kind: Kind, text: str, value: Callable[[SourceState], float | None]) -> Family[ExporterState]:
+    def samples(exporter: ExporterState) -> list[Sample]:
         values = [((source.mechanism, source.config), value(source)) for source in exporter.sources]
         return [(labels, number) for labels, number in values if number is not None]
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from exporter.maintenance import Window
-from exporter.metrics.text_format import escaped, histogram_lines, number, sample_line
+from exporter.metrics.text_format import escaped, histogram_lines, sample_line
 from exporter.model import Layer, LayerResult, Report, SessionFacts, Verdict
 from exporter.state.claims import claims, current_verdict
 from exporter.state.exporter import ExporterState
@@ -29,7 +29,7 @@ KEPT_TEXTS = 4096  # label values of a family that are kept as they are written:
 NO_FACTS = SessionFacts()
 
 Shown = TypeVar("Shown")
-Sample = tuple[tuple[str, ...], object]  # the values of the labels (those after `target`), and the sample's value
+Sample = tuple[tuple[str, ...], float]  # the values of the labels (those after `target`), and the sample's value
 
 
 class Kind(StrEnum):
@@ -113,7 +113,7 @@ def family(metric: Metric, build: Build) -> Family[View]:
     return Family(metric, build(metric))
 
 
-def of_view(value: Callable[[View], object]) -> Build:
+def of_view(value: Callable[[View], float | None]) -> Build:
     """One value per target."""
 
     def build(metric: Metric) -> Lines:
@@ -121,7 +121,7 @@ def of_view(value: Callable[[View], object]) -> Build:
 
         def lines(view: View) -> str:
             shown = value(view)
-            return "" if shown is None else f'{head}{view.label}"}} {number(shown)}\n'
+            return "" if shown is None else f'{head}{view.label}"}} {shown:.13g}\n'
 
         return lines
 
@@ -157,7 +157,7 @@ def samples_of_view(samples: Callable[[View], Iterable[Sample]]) -> Build:
 
         def lines(view: View) -> str:
             start = head + view.label
-            return "".join([f"{start}{tail(texts)}{number(shown)}\n" for texts, shown in samples(view)])
+            return "".join([f"{start}{tail(texts)}{shown:.13g}\n" for texts, shown in samples(view)])
 
         return lines
 
@@ -198,7 +198,7 @@ def around_target(metric: Metric, samples: Iterable[Sample]) -> list[str]:
     for texts, shown in samples:
         labels = "".join(f',{key}="{escaped(text)}"' for key, text in zip(metric.labels[1:], texts, strict=True))
         pieces[-1] += f'{metric.name}{{target="'
-        pieces.append(f'"{labels}}} {number(shown)}\n')
+        pieces.append(f'"{labels}}} {shown:.13g}\n')
     return pieces
 
 
