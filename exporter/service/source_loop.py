@@ -83,10 +83,17 @@ class SourceLoop:
             self._adopt(await self._resolve(self.entries, before))
 
     async def use(self, rules: TargetRules) -> None:
-        """Read the last good list by these rules from now on: an entry that they refuse is not kept."""
+        """Read the last good list by these rules from now on: an entry that they refuse is not kept.
+
+        Where that fails, the former rules stay, so that the next call does not take it for done.
+        """
         if rules != self.rules:
-            self.rules = rules
-            self._adopt(await self._resolve(self.entries, {}))
+            former, self.rules = self.rules, rules
+            try:
+                self._adopt(await self._resolve(self.entries, {}))
+            except BaseException:
+                self.rules = former
+                raise
 
     async def refresh(self) -> bool:
         """Read the list now; returns whether the targets have changed."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,19 @@ async def test_targets_that_could_not_be_put_in_force_are_put_in_force_after_a_p
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert told == [True, True]
+
+
+async def test_rules_whose_use_was_cancelled_are_used_when_they_come_again() -> None:
+    loop = SourceLoop(FileSource("x", ("a.json",), 1.0), Fixed(Entry("x", "[0]", "10.0.0.1:1", {})), NO_RULES, nothing)
+    assert await loop.refresh()
+    rules = replace(NO_RULES, networks=(ip_network("192.168.0.0/16"),))
+    using = asyncio.create_task(loop.use(rules))
+    await asyncio.sleep(0)
+    using.cancel()
+    await asyncio.wait([using])
+    assert (using.cancelled(), len(loop.targets)) == (True, 1)
+    await loop.use(rules)
+    assert not loop.targets, "they permit no such address"
 
 
 async def test_targets_that_clash_with_others_are_logged_once(tmp_path: Path, lists: Path) -> None:
