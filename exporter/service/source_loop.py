@@ -90,10 +90,15 @@ class SourceLoop:
         if rules != self.rules:
             former, self.rules = self.rules, rules
             try:
-                self._adopt(await self._resolve(self.entries, {}))
+                while True:
+                    entries = self.entries
+                    resolved = await self._resolve(entries, {})
+                    if entries is self.entries:  # else a refresh has brought others meanwhile
+                        break
             except BaseException:
                 self.rules = former
                 raise
+            self._adopt(resolved)
 
     async def refresh(self) -> bool:
         """Read the list now; returns whether the targets have changed."""

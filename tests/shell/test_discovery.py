@@ -308,6 +308,17 @@ async def test_rules_whose_use_was_cancelled_are_used_when_they_come_again() -> 
     assert not loop.targets, "they permit no such address"
 
 
+async def test_a_list_that_comes_while_other_rules_are_taken_into_use_stays() -> None:
+    lists = Fixed(Entry("x", "[0]", "10.0.0.1:1", {}))
+    loop = SourceLoop(FileSource("x", ("a.json",), 1.0), lists, NO_RULES, nothing)
+    assert await loop.refresh()
+    using = asyncio.create_task(loop.use(replace(NO_RULES, networks=(ip_network("10.0.0.0/8"),))))
+    await asyncio.sleep(0)
+    loop.entries = (Entry("x", "[0]", "10.0.0.2:1", {}),)  # as a refresh that ends meanwhile
+    await using
+    assert [target.host for target in loop.targets.values()] == ["10.0.0.2"]
+
+
 async def test_targets_that_clash_with_others_are_logged_once(tmp_path: Path, lists: Path) -> None:
     write(lists / "a.json", group("10.0.0.1:1", __param_name="own"))
     with structlog.testing.capture_logs() as logs:
