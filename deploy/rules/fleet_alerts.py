@@ -2,8 +2,8 @@
 
 Each fires in the evaluation before the first page of a single gateway, or in the same one and before it, if by then half of
 the gateways fail. The alerts about single gateways then do not begin, and Alertmanager silences those that had begun
-(inhibit_rules). It stays as long as two of them fail, and longer than the single alerts are kept, so that nothing new is sent
-while they recover one by one. One that is left by then has a page of its own.
+(inhibit_rules). It stays while half of them fail, for half an hour while at least two fail, and then longer than the single
+alerts are kept, so that nothing new is sent while they recover one by one. What is left by then has pages of its own.
 """
 
 from dataclasses import dataclass
@@ -250,34 +250,47 @@ def _alert(row: OnFleet) -> Alert:
 
 
 def _expr(row: OnFleet) -> str:
-    """The count of failing gateways where it is a share, and a single page is due; then as long as two of them fail.
+    """The count of failing gateways where it is a share and a single page is due, and then while it lasts.
 
-    The one that is left at last has an alert of its own.
+    It lasts while it is a share, and for a time while at least two fail: they recover one by one. What is left after that
+    has alerts of its own.
     """
     window = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
-    known = f"({states.known(row.scope, window)} or on ({row.scope}) {states.known(row.scope)})"
     failing = _failing(row)
-    count = f"({_gateways(row.scope, failing)}\n  >= {t.FLEET.value})"
-    share = f"{count}\n>= on ({row.scope}) ({t.FLEET_SHARE.value} * {known})"
-    firing = f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
-    return f"({share}\nand on ({row.scope}) {_due(row, failing)})\nor on ({row.scope}) ({count}\nand on ({row.scope}) {firing})"
+    count = _gateways(row.scope, failing)
+    outside = _gateways(row.scope, f"({failing})\n  unless on ({e.IDENTITY}) {window}")
+    shares = ((outside, states.known(row.scope, window)), (count, states.known(row.scope)))
+    share = "\n  or ".join(f"{part}\n  >= on ({row.scope}) ({t.FLEET_SHARE.value} * {whole})" for part, whole in shares)
+    named = f'{{alertname="{row.name}"}}'
+    recent = f"time() - ALERTS_FOR_STATE{named} < {t.FLEET_RECOVERS.value}"
+    lasting = f"{_firing(row)} and on ({row.scope}) (({share})\n  or on ({row.scope}) ({recent}))"
+    return f"{count}\nand on ({row.scope}) ((({share}) and on ({row.scope}) {_due(row, failing)})\n  or on ({row.scope}) ({lasting}))"
+
+
+def _firing(row: OnFleet) -> str:
+    return f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
 
 
 def _failing(row: OnFleet) -> str:
     """The targets that fail and are to be counted, with the label `gateway`.
 
-    What no window excuses on a single gateway none excuses here. A gateway that pages by itself since before its window
-    opened is counted: it fails, whatever is expected.
+    What no window excuses on a single gateway none excuses here. One that pages by itself since before its window opened
+    is counted, and so is every one while the fleet is paged about: they fail, whatever is expected.
     """
     parts = []
     for excused in (True, False):
         rows = [each for each in VERDICTS if each.verdict in row.verdicts and bool(each.expected_in) is excused]
-        if rows:
+        if not rows:
+            continue
+        part = f"{e.is_now(*(each.verdict for each in rows))}\n  * on ({e.IDENTITY}) group_left (gateway, host) ({labels_of(row)} >= bool 0)"
+        if excused:
             single = "|".join(each.name for each in rows)
-            part = f"{e.is_now(*(each.verdict for each in rows))}\n  * on ({e.IDENTITY}) group_left (gateway, host) ({labels_of(row)} >= bool 0)"
-            if excused:
-                part += e.unless_expected(single, row.excused).replace('alertname="', 'alertname=~"')
-            parts.append(part)
+            part += (
+                f"\n  unless on ({e.IDENTITY}) (\n    ({row.excused})\n"
+                f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"{single}", alertstate="firing"}}\n'
+                f"    unless on ({e.IDENTITY}) ({e.FLEET_INFO} and on ({row.scope}) {_firing(row)})\n  )"
+            )
+        parts.append(part)
     return "\n  or ".join(f"({part})" for part in parts) if len(parts) > 1 else parts[0]
 
 
@@ -287,8 +300,11 @@ def labels_of(row: OnFleet) -> str:
 
 
 def _gateways(scope: str, expr: str) -> str:
-    """How many gateways the series of an expression are about, by scope; one that two targets see is one."""
-    return f"count by ({scope}) (count by ({scope}, gateway) (\n  {expr}\n))"
+    """How many gateways the series of an expression are about, by scope, where it is two or more.
+
+    One that two targets see is one.
+    """
+    return f"(count by ({scope}) (count by ({scope}, gateway) (\n  {expr}\n)) >= {t.FLEET.value})"
 
 
 def _due(row: OnFleet, failing: str) -> str:

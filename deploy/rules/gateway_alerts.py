@@ -44,16 +44,18 @@ def _down() -> Alert:
 
 
 def _unless_in_fleet(span: str) -> str:
-    """Leaves out the targets that had, within the span, the verdict of a fleet that is paged about as one.
+    """Leaves out the targets that had, most of the span, the verdict of a fleet that is paged about as one.
 
     Of any other gateway IbkrDown may be the only alert. One on which it fires already stays.
     """
     silenced = []
     for verdicts, (by_job, by_host) in FLEETS_OF.items():
-        lately = f'{e.INFO} and on ({e.IDENTITY}) max_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
+        had = f'count_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
+        mostly = f"{e.INFO} and on ({e.IDENTITY}) sum by ({e.IDENTITY}) ({had}) > {t.MOSTLY.value}"
         for scope, alert in (("job", by_job), ("job, host", by_host)):
             if alert and not CONNECTABLE.issuperset(verdicts):
-                silenced.append(f'{lately} and on ({scope}) ALERTS{{alertname="{alert}", alertstate="firing"}}')
+                paged = f'max_over_time(ALERTS{{alertname="{alert}", alertstate="firing"}}[{t.FLEET_ENDED.value}])'
+                silenced.append(f"{mostly} and on ({scope}) {paged}")
     return e.unless_expected("IbkrDown", "\n     or ".join(silenced))
 
 

@@ -111,6 +111,13 @@ ALERTMANAGER_BACK = Threshold(
 WATCHDOG = Threshold("30s", "Prometheus is up before Alertmanager: what it sends until then is dropped")
 FLEET = Threshold("2", "with one gateway there is no fleet")
 FLEET_SHARE = Threshold("0.5", "of the gateways that are in no maintenance window: half of them do not fail by chance")
+FLEET_RECOVERS = Threshold(
+    "1800", "seconds: gateways that share a fault come back one by one within that; two that do not are no fleet"
+)
+FLEET_ENDED = Threshold(
+    "3m", "longer than any alert waits that was held back by the fleet's: it says more than IbkrDown"
+)
+MOSTLY = Threshold("50", "of the hundred evaluations of five minutes: it failed as the fleet does, not now and then")
 OBJECTIVE = Threshold("0.995", "41 minutes of a month's 136 trading hours: one bad restart, and some minutes to spare")
 # How fast the budget goes: 1 would spend it in just the 30 days, that is in 136 trading hours.
 BURN_FAST = Threshold("13.6", "in one hour a tenth of the month's budget: four minutes")
