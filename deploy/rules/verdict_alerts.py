@@ -62,7 +62,7 @@ UNREACHED = (Verdict.NAME_UNRESOLVED, Verdict.UNREACHABLE, Verdict.PORT_CLOSED, 
 HANDSHAKES = (Verdict.NOT_TWS_API, Verdict.SERVER_REDIRECT, Verdict.SERVER_TOO_OLD)
 SESSIONS = (Verdict.SESSION_REFUSED, Verdict.SESSION_SILENT, Verdict.SESSION_STALLED, Verdict.ACCOUNT_MISSING)
 LIBRARIES = (Verdict.CONTRACT_DETAILS_STALLED, Verdict.CLIENTS_FAILING)
-# The alerts about many gateways that stand for those about each, by job and by host (deploy.rules.fleet_alerts).
+# The alerts about many gateways that stand for those about each, by job and by host (deploy.rules.fleets).
 FLEETS_OF: Mapping[tuple[Verdict, ...], tuple[str, str]] = {
     (Verdict.API_SILENT,): ("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost"),
     UNREACHED: ("IbkrUnreachableEverywhere", "IbkrHostDown"),

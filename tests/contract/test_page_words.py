@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.pager.pager import page
-from deploy.rules.fleet_alerts import FLEETS
+from deploy.rules.fleets import FLEETS
 from tests.contract.alertmanager import PLACE, RULES, amtool, needs_amtool
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.rules.fleet_alerts import FLEETS
+from deploy.rules.fleets import FLEETS
 from deploy.rules.verdict_alerts import VERDICTS
 from exporter.maintenance import IBKR_WINDOWS, WEEK, WEEKLY_LOGIN, Region
 from tests.contract.alertmanager import CONFIG, PLACE, RULES, amtool, needs_amtool, read
