@@ -12,6 +12,7 @@ from deploy.rules import states
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
 from deploy.rules.fleets import FLEETS, OnFleet
+from deploy.rules.recording import Recording
 from deploy.rules.verdict_alerts import VERDICTS, unless_short
 from exporter.model import Verdict
 
@@ -19,6 +20,11 @@ from exporter.model import Verdict
 def fleet_alerts() -> tuple[Alert, ...]:
     """The rules of the table."""
     return tuple(_alert(row) for row in FLEETS)
+
+
+def fleet_recordings() -> tuple[Recording, ...]:
+    """What each of them counts."""
+    return tuple(Recording(row.failing, f"the targets that {row.name} counts", _failing(row)) for row in FLEETS)
 
 
 def _alert(row: OnFleet) -> Alert:
@@ -50,15 +56,14 @@ def _expr(row: OnFleet) -> str:
     has alerts of its own.
     """
     window = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
-    failing = _failing(row)
-    count = _gateways(row.scope, failing)
-    outside = _gateways(row.scope, f"({failing})\n  unless on ({e.IDENTITY}) {window}")
+    count = _gateways(row.scope, row.failing)
+    outside = _gateways(row.scope, f"{row.failing} unless on ({e.IDENTITY}) {window}")
     shares = ((outside, states.known(row.scope, window)), (count, states.known(row.scope)))
     share = "\n  or ".join(f"{part}\n  >= on ({row.scope}) ({t.FLEET_SHARE.value} * {whole})" for part, whole in shares)
     named = f'{{alertname="{row.name}"}}'
     recent = f"time() - ALERTS_FOR_STATE{named} < {t.FLEET_RECOVERS.value}"
     lasting = f"{_firing(row)} and on ({row.scope}) (({share})\n  or on ({row.scope}) ({recent}))"
-    return f"{count}\nand on ({row.scope}) ((({share}) and on ({row.scope}) {_due(row, failing)})\n  or on ({row.scope}) ({lasting}))"
+    return f"{count}\nand on ({row.scope}) ((({share}) and on ({row.scope}) {_due(row)})\n  or on ({row.scope}) ({lasting}))"
 
 
 def _firing(row: OnFleet) -> str:
@@ -101,10 +106,10 @@ def _gateways(scope: str, expr: str) -> str:
     return f"(count by ({scope}) (count by ({scope}, gateway) (\n  {expr}\n)) >= {t.FLEET.value})"
 
 
-def _due(row: OnFleet, failing: str) -> str:
+def _due(row: OnFleet) -> str:
     """A single gateway's page is due: at once for silence that is no pause, or one evaluation before its wait is over."""
     if row.verdicts == (Verdict.API_SILENT,):
-        return f"count by ({row.scope}) (\n  {failing}{unless_short()}\n)"
+        return f"count by ({row.scope}) (\n  {row.failing}{unless_short()}\n)"
     parts = []
     for each in VERDICTS:
         if each.verdict in row.verdicts:
@@ -113,4 +118,4 @@ def _due(row: OnFleet, failing: str) -> str:
             wait = t.seconds(each.wait) - 2 * t.seconds(t.PAGES_INTERVAL)
             parts.append(f"({age} > {wait:g} and on ({e.IDENTITY}) {pending})")
     pending = "\n  or ".join(parts)
-    return f"count by ({row.scope}) (\n  ({failing})\n  and on ({e.IDENTITY}) ({pending})\n)"
+    return f"count by ({row.scope}) (\n  {row.failing}\n  and on ({e.IDENTITY}) ({pending})\n)"

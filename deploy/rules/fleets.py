@@ -1,5 +1,6 @@
 """The table of the alerts about many gateways that fail together; deploy.rules.fleet_alerts makes the rules of it."""
 
+import re
 from dataclasses import dataclass
 
 from deploy.rules import expressions as e
@@ -21,6 +22,12 @@ class OnFleet:
     steps: tuple[str, ...]
     layer: str
     runbook: str
+
+    @property
+    def failing(self) -> str:
+        """The name under which the targets that it counts are recorded."""
+        words = re.findall("[A-Z][a-z]+", self.name.removeprefix("Ibkr"))
+        return f"target:ibkr_fleet_{'_'.join(words).lower()}:failing"
 
 
 SHARED = "Look for what they share: the machine, its memory, an automatic upgrade, an expired login."

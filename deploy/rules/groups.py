@@ -7,6 +7,8 @@ from deploy.rules import availability, thresholds
 from deploy.rules.alert import Alert
 from deploy.rules.alerts import alerts
 from deploy.rules.calendar import CALENDAR
+from deploy.rules.fleet_alerts import fleet_recordings
+from deploy.rules.fleets import FLEETS
 from deploy.rules.monitoring_alerts import monitoring_alerts
 from deploy.rules.recording import Recording
 from deploy.rules.states import RANK, STATES, VERSION
@@ -31,11 +33,16 @@ def files() -> Mapping[str, tuple[Group, ...]]:
     silence = tuple(alert for alert in ours if alert.name in SILENCE)
     pages = tuple(alert for alert in ours if alert.severity == "critical" and alert not in silence)
     tickets = tuple(alert for alert in ours if alert.severity != "critical")
+    of_silence = {row.failing for row in FLEETS if row.name in SILENCE}
+    counted = {
+        quick: tuple(each for each in fleet_recordings() if (each.name in of_silence) is quick)
+        for quick in (True, False)
+    }
     tickets_interval = thresholds.TICKETS_INTERVAL.value
     return {
         "pages.yml": (
-            Group("ibkr-silence", thresholds.SILENCE_INTERVAL.value, (*RECORDED_SILENCE, *silence)),
-            Group("ibkr-pages", thresholds.PAGES_INTERVAL.value, (*STATES, *pages)),
+            Group("ibkr-silence", thresholds.SILENCE_INTERVAL.value, (*RECORDED_SILENCE, *counted[True], *silence)),
+            Group("ibkr-pages", thresholds.PAGES_INTERVAL.value, (*STATES, *counted[False], *pages)),
         ),
         "tickets.yml": (
             Group("ibkr-tickets", tickets_interval, (VERSION, *tickets)),
