@@ -11,6 +11,7 @@ TESTS = sorted((Path(__file__).parents[2] / "deploy" / "prometheus" / "tests").g
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # half a minute of processor time for the longest file; a busy machine gives little
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.stem))
 def test_the_rules_pass_their_unit_tests(path: Path) -> None:
     promtool = shutil.which("promtool")
