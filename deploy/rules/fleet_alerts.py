@@ -55,7 +55,8 @@ def _expr(row: OnFleet) -> str:
     It lasts while it is a share, and for a time while at least two fail: they recover one by one. What is left after that
     has alerts of its own.
     """
-    window = e.ANY_WINDOW if row.excused == e.ANY_WINDOW else e.RESTART_WINDOW
+    excuses = {each.expected_in for each in VERDICTS if each.verdict in row.verdicts}
+    window = e.ANY_WINDOW if e.ANY_WINDOW in excuses else e.RESTART_WINDOW
     count = _gateways(row.scope, row.failing)
     outside = _gateways(row.scope, f"{row.failing} unless on ({e.IDENTITY}) {window}")
     shares = ((outside, states.known(row.scope, window)), (count, states.known(row.scope)))
@@ -85,7 +86,7 @@ def _failing(row: OnFleet) -> str:
         if excused:
             single = "|".join(each.name for each in rows)
             part += (
-                f"\n  unless on ({e.IDENTITY}) (\n    ({row.excused})\n"
+                f"\n  unless on ({e.IDENTITY}) (\n    ({rows[0].expected_in})\n"
                 f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"{single}", alertstate="firing"}}\n'
                 f"    unless on ({e.IDENTITY}) ({e.FLEET_INFO} and on ({row.scope}) {_firing(row)})\n  )"
             )

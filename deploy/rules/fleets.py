@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from deploy.rules import expressions as e
 from deploy.rules.verdict_alerts import HANDSHAKES, LIBRARIES, SESSIONS, UNREACHED
 from exporter.model import Verdict
 
@@ -15,7 +14,6 @@ class OnFleet:
     name: str
     scope: str  # the labels that the gateways share
     verdicts: tuple[Verdict, ...]
-    excused: str
     summary: str
     action: str
     words: str
@@ -32,14 +30,12 @@ class OnFleet:
 
 SHARED = "Look for what they share: the machine, its memory, an automatic upgrade, an expired login."
 ROUTE = "See that the host is up and reachable from the exporter: ping, route, VPN, the relay's process."
-STARTING_OR_RESTART = f"{e.RESTART_WINDOW} or {e.STARTING}"
 
 FLEETS: tuple[OnFleet, ...] = (
     OnFleet(
         name="IbkrApiSilentEverywhere",
         scope="job",
         verdicts=(Verdict.API_SILENT,),
-        excused=STARTING_OR_RESTART,
         summary="The API is silent on half of the gateways",
         action="Look for what they share, not at one gateway.",
         words="a common cause is likelier than {{ $value }} frozen gateways",
@@ -55,7 +51,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrApiSilentOnHost",
         scope="job, host",
         verdicts=(Verdict.API_SILENT,),
-        excused=STARTING_OR_RESTART,
         summary="Half of those at one address are silent",
         action="Look at that host.",
         words="they share the address {{ $labels.host }}",
@@ -70,7 +65,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrUnreachableEverywhere",
         scope="job",
         verdicts=UNREACHED,
-        excused=e.RESTART_WINDOW,
         summary="Half of the gateways cannot be reached",
         action="Look at the network of the exporter first.",
         words="the exporter's own network, or what they share, is likelier than {{ $value }} faults at once",
@@ -86,7 +80,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrHostDown",
         scope="job, host",
         verdicts=UNREACHED,
-        excused=e.RESTART_WINDOW,
         summary="Half of those at one address are unreachable",
         action="Look at that host.",
         words="they share the address {{ $labels.host }}",
@@ -98,7 +91,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrUpstreamLostEverywhere",
         scope="job",
         verdicts=(Verdict.UPSTREAM_DOWN,),
-        excused=e.ANY_WINDOW,
         summary="Half of the gateways have lost IBKR's servers",
         action="Look at IBKR's status and the internet link.",
         words="the internet link that they share, or IBKR itself, is likelier than {{ $value }} faults at once",
@@ -114,7 +106,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrNewConnectionsSilentEverywhere",
         scope="job",
         verdicts=(Verdict.NEW_CONNECTIONS_SILENT,),
-        excused=e.RESTART_WINDOW,
         summary="Half of the gateways answer no new connection",
         action="Do not restart them now.",
         words="sessions that exist may still work, and a common cause is likelier than {{ $value }} frozen gateways",
@@ -126,7 +117,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrHandshakesWrongEverywhere",
         scope="job",
         verdicts=HANDSHAKES,
-        excused=e.RESTART_WINDOW,
         summary="Half of the gateways fail in the handshake",
         action="Look at what lies before them.",
         words="a relay that leads elsewhere, or an upgrade of all, is likelier than {{ $value }} faults at once",
@@ -142,7 +132,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrHandshakesWrongOnHost",
         scope="job, host",
         verdicts=HANDSHAKES,
-        excused=e.RESTART_WINDOW,
         summary="Half of its gateways fail in the handshake",
         action="See what it leads to now.",
         words="they share the address {{ $labels.host }}",
@@ -157,7 +146,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrSessionsFailingEverywhere",
         scope="job",
         verdicts=SESSIONS,
-        excused=e.RESTART_WINDOW,
         summary="Half of the gateways have no usable session",
         action="Look at their logins and IBKR's status.",
         words="a common cause, such as logins that IBKR ended, is likelier than {{ $value }} faults at once",
@@ -174,7 +162,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrSessionsFailingOnHost",
         scope="job, host",
         verdicts=SESSIONS,
-        excused=e.RESTART_WINDOW,
         summary="Half of its gateways have no usable session",
         action="Look at that host.",
         words="they share the address {{ $labels.host }}",
@@ -189,7 +176,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrLibraryBreaksGatewaysEverywhere",
         scope="job",
         verdicts=(Verdict.CLIENT_BREAKS_GATEWAY,),
-        excused=e.RESTART_WINDOW,
         summary="Libraries make half of the gateways stop answering",
         action="Keep that library away from them.",
         words="a library that all of them are tried with is likelier than {{ $value }} faulty gateways",
@@ -204,7 +190,6 @@ FLEETS: tuple[OnFleet, ...] = (
         name="IbkrLibrariesFailingEverywhere",
         scope="job",
         verdicts=LIBRARIES,
-        excused=e.RESTART_WINDOW,
         summary="The client libraries fail on half of the gateways",
         action="Look at the exporter's libraries first.",
         words="the libraries' environments, or what they all ask for, are likelier than {{ $value }} faulty gateways",

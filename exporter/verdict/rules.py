@@ -177,7 +177,7 @@ def _skipped(result: LayerResult) -> bool:
 def _answered(report: Report, _: Target) -> bool:
     """Every wire layer that was probed is ok, and at least one was. One skipped on purpose has a cause."""
     probed = [result for result in report.results if result.layer in WIRE and not (_skipped(result) and result.cause)]
-    return bool(probed) and not [result for result in probed if result.outcome is not Outcome.OK]
+    return bool(probed) and all(result.ok for result in probed)
 
 
 def _too_old_for_a_library(report: Report, target: Target) -> bool:
