@@ -7,6 +7,7 @@ import pytest
 
 from exporter.probes import timestamps
 from exporter.probes.threads import in_daemon_thread
+from exporter.simulator.settings import GatewaySettings
 from tests.shell.clock import TurnedLoop
 
 HOUR = 3600.0
@@ -14,7 +15,7 @@ HOUR = 3600.0
 
 @pytest.mark.turned_clock
 async def test_everybodys_clock_moves_by_what_is_waited_and_hardly_by_what_is_computed() -> None:
-    clocks = (asyncio.get_running_loop().time, time.time, time.monotonic, time.perf_counter)
+    clocks = (asyncio.get_running_loop().time, time.time, time.monotonic, time.perf_counter, GatewaySettings().clock)
     before = [clock() for clock in clocks]
     await asyncio.sleep(HOUR)
     sum(range(1_000_000))
