@@ -98,7 +98,7 @@ FAMILIES = (
         Metric(
             "ibkr_server_clock_offset_seconds",
             GAUGE,
-            "The gateway's clock minus ours, to half a second: the gateway tells whole ones.",
+            "The gateway's clock minus ours, to half a second and half of what its answer took.",
         ),
         of_view(lambda view: view.facts.clock_offset),
     ),

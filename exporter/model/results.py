@@ -27,11 +27,11 @@ class Farm:
 class SessionFacts:
     """What a gateway reported within one session; None and empty: it reported nothing.
 
-    `clock_offset` is the gateway's clock minus ours in seconds. The gateway sends whole seconds, so it is right to half
-    a second. `upstream` says whether the gateway has IBKR's servers. `errors` are the codes of API errors, in order.
-    `conflicts` counts the client ids that were refused with error 326. `new_port` is where the API is from now on, by
-    error 1300. Account numbers stay out of every repr, log, label and metric; evidence shows the configured one whole
-    and others in part.
+    `clock_offset` is the gateway's clock minus ours in seconds, right to half a second, because the gateway sends whole
+    ones, and half of the time that the answer took, because nobody knows when within it the gateway looked. `upstream`
+    says whether the gateway has IBKR's servers. `errors` are the codes of API errors, in order. `conflicts` counts the
+    client ids that were refused with error 326. `new_port` is where the API is from now on, by error 1300. Account
+    numbers stay out of every repr, log, label and metric; evidence shows the configured one whole and others in part.
     """
 
     client_id: int | None = None

@@ -173,8 +173,8 @@ class ApiSession:
     def _note_clock_offset(self, seconds: int, received: Received) -> None:
         """Note the gateway's clock offset. It sends whole seconds, so on average half a second is added.
 
-        The comparison is with the middle between request and answer. With two requests under way it is unknown which
-        one was answered: then the offset stays as it was.
+        The comparison is with the middle between request and answer, so it may be off by half of that time more. With
+        two requests under way it is unknown which one was answered: then the offset stays as it was.
         """
         request, alone = self._asked[0], len(self._asked) == 1
         self._asked.clear()

@@ -24,7 +24,7 @@ from exporter.protocol.error_codes import LOST, error_texts
 from exporter.protocol.releases import release_of
 from exporter.text import duration, joined
 
-CLOCK_TOLERANCE = 2.0  # seconds; the gateway sends whole ones
+CLOCK_TOLERANCE = 2.0  # seconds, and half of what the answer took; the gateway sends whole ones
 MASKABLE = 7  # characters; IBKR's account numbers have seven to nine
 MOST_ACCOUNTS = 8  # in one line
 MOST_FARMS = 8
@@ -123,7 +123,7 @@ def _session_answered(result: LayerResult, target: Target) -> str:
     parts += [f"it sent {errors}"] if errors else []
     if facts.malformed:
         parts.append(f"it sent a malformed message ({', '.join(facts.malformed)}), which libraries may fail to read")
-    if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_TOLERANCE:
+    if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_TOLERANCE + result.waited / 2:
         word = "ahead of" if facts.clock_offset > 0 else "behind"
         parts.append(f"its clock is {abs(facts.clock_offset):.0f} s {word} ours")
     return "; ".join(parts)

@@ -208,6 +208,21 @@ async def test_the_gateways_clock_is_measured_to_half_a_second_at_every_part_of_
             assert facts.clock_offset == pytest.approx(offset, abs=CLOCK_ERROR), part
 
 
+@pytest.mark.parametrize("part", [0.05, 0.95])
+async def test_of_an_answer_that_takes_long_half_of_that_time_may_be_in_the_offset(part: float) -> None:
+    took = 6.0
+    async with Gateway("ok", setup=GatewaySettings(thinking=lambda: took)) as gateway:
+        target = at(gateway.port, deadline=10.0)
+        await asyncio.sleep((part - time.time()) % 1)
+        report = await probe(target)
+    facts = session_of(report).session
+    assert facts is not None
+    assert facts.clock_offset is not None
+    assert 0.4 < abs(facts.clock_offset + took / 2) <= CLOCK_ERROR, "it told the time at once"
+    evidence = explain(report, target, judge(report, target)).evidence
+    assert not any("its clock is" in line for line in evidence), "that is no evidence of another clock"
+
+
 @asynccontextmanager
 async def saying(version: int, *parts: bytes, pause: float = 0.0, hold: bool = True) -> AsyncIterator[int]:
     """A gateway that answers startApi with the parts before an empty one, and reqCurrentTime with those after it."""
