@@ -23,6 +23,7 @@ from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
+from tests.shell.clock import TurnedLoop
 from tests.shell.support import PATIENCE, descriptors, until
 
 pytestmark = pytest.mark.turned_clock
@@ -349,7 +350,7 @@ async def test_a_time_that_was_not_requested_is_no_answer() -> None:
     assert judge(report, at(port)) is Verdict.SESSION_STALLED
 
 
-def flood(listener: socket.socket) -> None:
+def flood(listener: socket.socket, begun: threading.Event) -> None:
     """A gateway, in a thread of its own, that answers the hello and then talks faster than anyone can read."""
     chatter = messages.error(226, -1, 2104, "OK:usfarm", 0) * 20_000
     client, _ = listener.accept()
@@ -357,24 +358,29 @@ def flood(listener: socket.socket) -> None:
         client.recv(64)
         client.sendall(messages.reply(226, "20261121 02:00:00 EST"))
         client.recv(64)
+        begun.set()
         while True:
             client.sendall(chatter)
 
 
-@pytest.mark.real_clock
 async def test_a_gateway_that_never_stops_talking_ends_at_the_deadline_and_stops_no_other_target() -> None:
+    loop, begun = asyncio.get_running_loop(), threading.Event()
+    assert isinstance(loop, TurnedLoop)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=flood, args=(listener,))
+        thread = threading.Thread(target=flood, args=(listener, begun), daemon=True)  # the loop's clock waits for it
         thread.start()
-        probing = asyncio.ensure_future(probe(at(listener.getsockname()[1], deadline=0.5)))
-        turns = 0
-        while not probing.done():
-            await asyncio.sleep(0.01)
-            turns += 1
+        probing = asyncio.ensure_future(probe(at(listener.getsockname()[1], deadline=PATIENCE)))
+        await until(begun.is_set)
+        for _ in range(100):
+            await asyncio.sleep(0)  # others have their turns
+        assert not probing.done()
+        loop.now += int(PATIENCE * 1e9)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert probing.done()
         report = await probing
         await asyncio.to_thread(thread.join)
-    assert report.seconds > 0.4
-    assert turns > 3
+    assert report.seconds >= PATIENCE
     assert judge(report, at(1)) is Verdict.SESSION_SILENT
 
 
