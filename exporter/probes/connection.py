@@ -197,19 +197,28 @@ class Connection:
         self._limit = self._loop.call_at(when, self._expire)
 
     async def _writable(self, give_up: float) -> bool:
-        """Wait for the connect to end, for good or ill; False when the time is over."""
+        """Wait for the connect to end, for good or ill; False when the time is over.
+
+        A loop that comes late may find both at once: then the connect has ended.
+        """
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            self._wake()
+
         if give_up < self.deadline:
             self._arm(give_up)
         descriptor = self._open.fileno()
-        self._loop.add_writer(descriptor, self._wake)
+        self._loop.add_writer(descriptor, end)
         try:
             await self._wait()
         finally:
             self._loop.remove_writer(descriptor)
-        in_time = not self._expired
         if give_up < self.deadline:
             self._arm(self.deadline)
-        return in_time
+        return ended
 
     async def _readable(self) -> None:
         if not self._reading:

@@ -41,6 +41,7 @@ from exporter.simulator.recorder import ClientEnd
 from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
+from tests.shell.clock import TurnedLoop
 from tests.shell.support import descriptors
 
 pytestmark = pytest.mark.turned_clock
@@ -107,6 +108,23 @@ async def test_a_gateway_that_freezes_and_one_that_flaps_are_seen_both_ways() ->
             seen.add(judge(await probe(target), target))
             await asyncio.sleep(0.1)
         assert seen == {Verdict.HEALTHY, Verdict.PORT_CLOSED}
+
+
+@pytest.mark.parametrize(("mode", "cause"), [("refused", Cause.CONNECT_REFUSED), ("ok", None)])
+async def test_a_connect_that_has_ended_by_the_deadline_counts_though_the_loop_looks_later(
+    mode: str, cause: Cause | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, TurnedLoop)
+    async with Gateway(mode) as gateway:
+        target = at(gateway.port)
+        attempt = ProbeContext(target, Connection(loop.time() + DEADLINE), Resolver(), time.perf_counter)
+        probing = asyncio.create_task(probe_port(attempt))
+        await asyncio.sleep(0)
+        loop.now += int(2 * DEADLINE * 1e9)  # a busy machine has held the loop
+        result = await probing
+        await attempt.connection.close()
+    assert result.cause is cause
 
 
 # --- the reply, however it comes
