@@ -47,7 +47,7 @@ MODES: Mapping[str, tuple[Outcome, Stage | None, tuple[Request, ...]]] = {
     "requests_unanswered": (Outcome.TIMEOUT, Stage.TIME, WHOLE[:2]),
 }
 DEADLINE = 20.0  # seconds, on a machine that does much else
-UNANSWERED = 2.0
+UNANSWERED = 10.0  # where no answer comes: a copy of a library gets as far on such a machine too
 
 
 @dataclass(frozen=True, slots=True)
