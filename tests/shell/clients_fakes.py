@@ -11,6 +11,7 @@ from typing import Any
 from exporter.clients.libraries import Library
 from exporter.clients.worker import Worker, WorkerResult
 from exporter.model import Cause, InstalledVersion, Layer, LayerResult, Outcome, ServerHello, Stage
+from tests.shell.support import PATIENCE
 
 GOOD = """
 import os, signal, subprocess, sys, threading, time
@@ -61,7 +62,7 @@ def write_driver(folder: Path, extra: str = "", name: str = "fake") -> Library:
     return Library(name, path, (3, 8), (3, 99))
 
 
-def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limit: float = 20.0) -> Worker:
+def make_worker(folder: Path, extra: str = "", *, fork: bool = True, import_limit: float = PATIENCE) -> Worker:
     """A client with such a driver, in this very interpreter."""
     library = write_driver(folder, extra)
     return Worker("fake-client", library, sys.executable, fork=fork, import_limit=import_limit)

@@ -15,12 +15,12 @@ from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from tests.shell.clients_real import make_client
 from tests.shell.relay import Cut, Relay, relaying
+from tests.shell.support import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CLIENTS = ("ib_async", "ibapi", "ibapi-9.81.1", "nautilus_trader")
 INTERVAL, DEADLINE = 8.0, 5.0  # seconds: of the wire, of a client
-WITHIN = 6 * INTERVAL  # two tries, each of which may have to wait for a probe of the wire, on a busy machine
 HTTP = b"HTTP/1.1 502 Bad Gateway\r\n\r\n"
 # What befalls one connection of a client, while all is well before and after it. The bytes: the reply to the hello ends
 # at 30, the order id at 84, the farms' notices at some 420, EUR.USD at some 850.
@@ -80,7 +80,7 @@ async def follow(stage: Staged) -> tuple[list[LayerResult], set[Verdict]]:
     [client] = stage.target.clients
     results: list[LayerResult] = []
     verdicts = set()
-    async with asyncio.timeout(WITHIN):
+    async with asyncio.timeout(PATIENCE):
         while not results or not results[-1].ok:
             verdicts.add(stage.state.verdict)
             trial = stage.state.client_probes.get(client)

@@ -16,6 +16,7 @@ from exporter.state.exporter import ExporterState
 from exporter.state.target import TargetState
 from exporter.verdict.explanation import headline
 from tests.shell.clients_real import make_client
+from tests.shell.support import PATIENCE
 
 
 def specs(*names: str) -> dict[str, ClientSpec]:
@@ -65,7 +66,7 @@ def test_the_command_that_the_demo_suggests_finds_the_libraries_that_make_has_pu
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 async def test_one_version_that_fails_is_named_beside_libraries_that_work_and_some_that_fail_alike() -> None:
     for name in SMALL:
         make_client(name)
@@ -86,7 +87,7 @@ async def test_one_version_that_fails_is_named_beside_libraries_that_work_and_so
                 and works(states["libraries-all-well"])
             )
 
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(2 * PATIENCE):
             await service.wait_for(shown)
         alike = [change.verdict for change in states["libraries-fail-alike"].changes]
         assert Verdict.CLIENT_FAULT not in alike

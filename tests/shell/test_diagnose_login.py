@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.shell.support import PATIENCE
+
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("IB_", "IBKR_"))}
 
 
@@ -30,7 +32,7 @@ def test_diagnose_reads_the_launcher_log_of_a_configured_target(tmp_path: Path) 
             capture_output=True,
             text=True,
             env=CLEAN,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
     told = json.loads(done.stdout)

@@ -14,7 +14,7 @@ from exporter.clients.install import InstallError, check_room, install
 from exporter.clients.interpreters import ask_version, candidates, find_interpreter
 from exporter.clients.libraries import Library, Recipe, find_libraries, find_recipes
 from tests.shell.clients_fakes import write_driver
-from tests.shell.support import alive, until
+from tests.shell.support import PATIENCE, alive, until
 from tests.shell.wheels import make_recipe, write_wheel
 
 pytestmark = pytest.mark.slow
@@ -246,7 +246,7 @@ async def test_a_check_ends_although_a_grandchild_lives_and_leaves_no_process(tm
     python, number = tmp_path / "python", tmp_path / "pid"
     python.write_text(f'#!/bin/sh\nsleep 1000 &\necho $! >> {number}\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    checked = await asyncio.wait_for(check_client("mine", write_driver(tmp_path), str(python)), 60)
+    checked = await asyncio.wait_for(check_client("mine", write_driver(tmp_path), str(python)), PATIENCE)
     assert checked.usable
     await until(lambda: not any(alive(int(pid)) for pid in number.read_text().split()))
 
@@ -256,7 +256,7 @@ async def test_a_check_of_an_interpreter_that_never_ends_is_given_up_with_all_it
     python.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! >> {number}\nwait\n")
     python.chmod(0o755)
     library = write_driver(tmp_path)
-    checked = await asyncio.wait_for(check_client("mine", library, str(python), limit=1.0, list_limit=1.0), 60)
+    checked = await asyncio.wait_for(check_client("mine", library, str(python), limit=1.0, list_limit=1.0), PATIENCE)
     assert checked.problem == "import fake did not end within 1 s"
     await until(lambda: not any(alive(int(pid)) for pid in number.read_text().split()))
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.shell.support import PATIENCE
+
 SAY = "import structlog; from exporter import log; log.configure('info', {style!r}); "
 LINE = "structlog.get_logger().info('said', target='paper')"
 FAIL = """
@@ -23,7 +25,7 @@ def said(code: str, style: str = "console", stderr: int = subprocess.PIPE) -> su
     """What a fresh interpreter logs."""
     program = SAY.format(style=style) + code + "\nprint('still here')"
     return subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=30, check=False
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=PATIENCE, check=False
     )
 
 

@@ -8,6 +8,7 @@ from exporter.clients.libraries import Library
 from exporter.clients.worker import Worker, WorkerResult
 from exporter.model import Cause, Outcome, Stage
 from exporter.simulator.gateway import Gateway
+from tests.shell.support import PATIENCE
 
 CLIENT = """
 import asyncio
@@ -132,7 +133,7 @@ async def probe_old(folder: Path, mode: str) -> WorkerResult:
     worker = Worker("old", Library("old_library", driver, (3, 8), (3, 99)), sys.executable)
     async with Gateway(mode) as gateway:
         try:
-            return await worker.probe(gateway.host, gateway.port, client_id=9001, deadline=10.0, spacing=0.0)
+            return await worker.probe(gateway.host, gateway.port, client_id=9001, deadline=PATIENCE, spacing=0.0)
         finally:
             await worker.stop()
 

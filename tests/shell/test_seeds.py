@@ -18,6 +18,7 @@ from exporter.verdict.evidence import release
 from exporter.verdict.explanation import explain
 from exporter.verdict.rules import judge
 from tests.shell.clients_real import CLIENTS, make_client
+from tests.shell.support import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -129,7 +130,9 @@ async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_a
             target(split, name="split", interval=8.0, clients=tuple(clients)),
         ]
         await service.apply(targets, clients)
-        async with asyncio.timeout(90):  # two tries that time out, each with a wait for the wire, and the import
+        async with asyncio.timeout(
+            2 * PATIENCE
+        ):  # two tries that time out, each with a wait for the wire, and the import
             await service.wait_for(
                 lambda: bool(service.states["good"].client_probes) and tries(service.states["split"]) > 1
             )

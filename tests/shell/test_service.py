@@ -204,7 +204,7 @@ async def test_a_probe_that_is_done_counts_even_if_the_look_at_its_launcher_log_
         release = threading.Event()
 
         def hang(path: Path, before: Snapshot) -> Snapshot:  # a dead network mount
-            release.wait(30)
+            release.wait(PATIENCE)
             return before
 
         open_log = partial(LogFollower, patience=60.0, read=hang)

@@ -31,7 +31,7 @@ def begin(host, port, client_id, observer):
     def message(text):
         return struct.pack(">I", len(text)) + text
     observer.opened = True
-    s = socket.create_connection((host, port), 5)
+    s = socket.create_connection((host, port), 100)
     observer.socket = s
     s.sendall(b"API\\0" + message(b"v100..176"))
     size = struct.unpack(">I", s.recv(4))[0]

@@ -39,7 +39,7 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     with simulate("port=0") as process:
         port = int(heard(process, r"TWS on 127\.0\.0\.1:(\d+), server version 226")[1])
         heard(process, "mode ok")
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
             process.send_signal(number)
             assert client.recv(1) == b""
         assert process.wait(PATIENCE) == 0
@@ -68,7 +68,7 @@ def test_a_timeline_changes_it() -> None:
     with simulate("port=0, script='0s:ok,0.2s:vnc'") as process:
         port = int(heard(process, r":(\d+),")[1])
         heard(process, "mode vnc")
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
             assert client.recv(100) == b"RFB 003.008\n"
 
 
@@ -108,7 +108,7 @@ async def test_the_control_shows_the_state_and_changes_the_mode() -> None:
         control(gateway, 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as web,
     ):
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=5):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE):
             async with web.post("/mode", params={"mode": "silent"}) as answer:
                 state = await answer.json()
         assert (state["mode"], state["acting"], state["port"]) == ("silent", "silent", gateway.port)

@@ -212,7 +212,7 @@ async def test_close_at_once_does_not_wait_for_the_hello_and_close_after_hello_d
 async def test_reset_at_once_resets() -> None:
     async with Gateway("reset_at_once") as gateway:
         with socket.socket() as raw:
-            raw.settimeout(5)
+            raw.settimeout(PATIENCE)
             with pytest.raises(ConnectionError):
                 await asyncio.to_thread(connect_and_read, raw, gateway.port)
 

@@ -48,7 +48,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Workers that are stopped at the end."""
     made: list[Worker] = []
 
-    def making(extra: str = "", *, fork: bool = True, import_limit: float = 20.0) -> Worker:
+    def making(extra: str = "", *, fork: bool = True, import_limit: float = PATIENCE) -> Worker:
         made.append(make_worker(tmp_path, extra, fork=fork, import_limit=import_limit))
         return made[-1]
 
@@ -140,7 +140,7 @@ async def test_a_library_that_has_the_whole_reply_and_stays_stuck_is_not_waited_
             observer.take(b"\\x00\\x00\\x00\\x08176\\x00now\\x00")
             return Session(observer)
         """)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         result = (await worker.probe("h", 1, 1, deadline=1000.0)).result
     assert (result.outcome, result.stage, result.cause) == (Outcome.TIMEOUT, Stage.CONNECT, None)
     assert result.detail == "the whole reply to the hello arrived, and the library still waits for it"
