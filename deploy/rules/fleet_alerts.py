@@ -50,25 +50,29 @@ def _alert(row: OnFleet) -> Alert:
 
 
 def _expr(row: OnFleet) -> str:
-    """The count of failing gateways where it is a share and a single page is due, and then while it lasts.
+    excuses = {each.expected_in for each in VERDICTS if each.verdict in row.verdicts}
+    window = e.ANY_WINDOW if e.ANY_WINDOW in excuses else e.RESTART_WINDOW
+    return while_share(row.name, row.scope, row.failing, window, _due(row))
+
+
+def while_share(alert: str, scope: str, failing: str, window: str, due: str = "") -> str:
+    """The count of failing gateways where it is a share and a single page is due (by default at once), and while it lasts.
 
     It lasts while it is a share, and for a time while at least two fail: they recover one by one. What is left after that
     has alerts of its own.
     """
-    excuses = {each.expected_in for each in VERDICTS if each.verdict in row.verdicts}
-    window = e.ANY_WINDOW if e.ANY_WINDOW in excuses else e.RESTART_WINDOW
-    count = _gateways(row.scope, row.failing)
-    outside = _gateways(row.scope, f"{row.failing} unless on ({e.IDENTITY}) {window}")
-    shares = ((outside, states.known(row.scope, window)), (count, states.known(row.scope)))
-    share = "\n  or ".join(f"{part}\n  >= on ({row.scope}) ({t.FLEET_SHARE.value} * {whole})" for part, whole in shares)
-    named = f'{{alertname="{row.name}"}}'
-    recent = f"time() - ALERTS_FOR_STATE{named} < {t.FLEET_RECOVERS.value}"
-    lasting = f"{_firing(row)} and on ({row.scope}) (({share})\n  or on ({row.scope}) ({recent}))"
-    return f"{count}\nand on ({row.scope}) ((({share}) and on ({row.scope}) {_due(row)})\n  or on ({row.scope}) ({lasting}))"
+    count = _gateways(scope, failing)
+    outside = _gateways(scope, f"{failing} unless on ({e.IDENTITY}) {window}")
+    shares = ((outside, states.known(scope, window)), (count, states.known(scope)))
+    share = "\n  or ".join(f"{part}\n  >= on ({scope}) ({t.FLEET_SHARE.value} * {whole})" for part, whole in shares)
+    recent = f'time() - ALERTS_FOR_STATE{{alertname="{alert}"}} < {t.FLEET_RECOVERS.value}'
+    lasting = f"{_firing(alert)} and on ({scope}) (({share})\n  or on ({scope}) ({recent}))"
+    begins = f"({share}) and on ({scope}) {due}" if due else share
+    return f"{count}\nand on ({scope}) (({begins})\n  or on ({scope}) ({lasting}))"
 
 
-def _firing(row: OnFleet) -> str:
-    return f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
+def _firing(alert: str) -> str:
+    return f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
 
 
 def _failing(row: OnFleet) -> str:
@@ -88,7 +92,7 @@ def _failing(row: OnFleet) -> str:
             part += (
                 f"\n  unless on ({e.IDENTITY}) (\n    ({rows[0].expected_in})\n"
                 f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"{single}", alertstate="firing"}}\n'
-                f"    unless on ({e.IDENTITY}) ({e.FLEET_INFO} and on ({row.scope}) {_firing(row)})\n  )"
+                f"    unless on ({e.IDENTITY}) ({e.FLEET_INFO} and on ({row.scope}) {_firing(row.name)})\n  )"
             )
         parts.append(part)
     return "\n  or ".join(f"({part})" for part in parts) if len(parts) > 1 else parts[0]

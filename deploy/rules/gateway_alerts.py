@@ -1,62 +1,16 @@
-"""Alerts about one gateway that are about no one verdict: down by turns, overdue, clock, version, login, error budget."""
+"""Alerts about one gateway that are about no one verdict: overdue, clock, version, login, error budget."""
 
 from deploy.rules import alert as a
 from deploy.rules import availability as av
 from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
-from deploy.rules.verdict_alerts import FLEETS_OF
 from exporter.model import Verdict
-from exporter.verdict.rules import CONNECTABLE
 
 
 def gateway_alerts() -> tuple[Alert, ...]:
     """The rules, those that page first."""
-    return (_down(), _overdue(), _clock_off(), _version_changed(), _weekly_login(), _suspended(), *_budgets())
-
-
-def _down() -> Alert:
-    span = t.DOWN.value
-    return Alert(
-        name="IbkrDown",
-        summary="No program could connect for 5 minutes",
-        action="See its verdicts over time.",
-        expr=e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
-        + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
-        + _unless_in_fleet(span)
-        + e.unless_paged_elsewhere(e.INFO),
-        wait=t.AT_ONCE,
-        severity="critical",
-        layer="client",
-        description=f"{a.ABOUT}: it fails, and no one verdict has lasted long enough for an alert of its own: it comes up "
-        "and falls over again, or one fault follows the other. "
-        + a.steps(
-            "Look at its dashboard: the verdicts over time, and whether the layers go up and down in turn.",
-            "Look for what restarts the gateway: its controller, the container's restart policy, a login that fails again "
-            "and again.",
-            "Then take the runbook of the verdict that it has most of the time.",
-        ),
-        runbook="gateway_down",
-        dashboard=a.GATEWAY_BOARD,
-        page=a.TARGET_PAGE,
-        keep_firing=t.KEEP_DOWN,
-    )
-
-
-def _unless_in_fleet(span: str) -> str:
-    """Leaves out the targets that had, most of the span, the verdict of a fleet that is paged about as one.
-
-    Of any other gateway IbkrDown may be the only alert. One on which it fires already stays.
-    """
-    silenced = []
-    for verdicts, (by_job, by_host) in FLEETS_OF.items():
-        had = f'count_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
-        mostly = f"{e.INFO} and on ({e.IDENTITY}) sum by ({e.IDENTITY}) ({had}) > {t.MOSTLY.value}"
-        for scope, alert in (("job", by_job), ("job, host", by_host)):
-            if alert and not CONNECTABLE.issuperset(verdicts):
-                paged = f'max_over_time(ALERTS{{alertname="{alert}", alertstate="firing"}}[{t.FLEET_ENDED.value}])'
-                silenced.append(f"{mostly} and on ({scope}) {paged}")
-    return e.unless_expected("IbkrDown", "\n     or ".join(silenced))
+    return (_overdue(), _clock_off(), _version_changed(), _weekly_login(), _suspended(), *_budgets())
 
 
 def _overdue() -> Alert:

@@ -7,6 +7,7 @@ from deploy.rules import availability, thresholds
 from deploy.rules.alert import Alert
 from deploy.rules.alerts import alerts
 from deploy.rules.calendar import CALENDAR
+from deploy.rules.down_alerts import down_recordings
 from deploy.rules.fleet_alerts import fleet_recordings
 from deploy.rules.fleets import FLEETS
 from deploy.rules.monitoring_alerts import monitoring_alerts
@@ -42,7 +43,9 @@ def files() -> Mapping[str, tuple[Group, ...]]:
     return {
         "pages.yml": (
             Group("ibkr-silence", thresholds.SILENCE_INTERVAL.value, (*RECORDED_SILENCE, *counted[True], *silence)),
-            Group("ibkr-pages", thresholds.PAGES_INTERVAL.value, (*STATES, *counted[False], *pages)),
+            Group(
+                "ibkr-pages", thresholds.PAGES_INTERVAL.value, (*STATES, *counted[False], *down_recordings(), *pages)
+            ),
         ),
         "tickets.yml": (
             Group("ibkr-tickets", tickets_interval, (VERSION, *tickets)),

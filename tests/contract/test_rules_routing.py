@@ -93,7 +93,7 @@ def test_an_alert_goes_to_the_receiver_of_its_severity(place: Path, severity: st
 def test_an_alert_about_a_fleet_goes_to_the_pager_as_a_group_of_its_own(place: Path) -> None:
     path = written(place, CONFIG)
     fleets = [rule["alert"] for rule in RULES if re.search("Everywhere|OnHost|HostDown", rule["alert"])]
-    assert len(fleets) == 12
+    assert len(fleets) == 13
     for name in fleets:
         labels = ("severity=critical", "job=ibkr", "host=relay", f"alertname={name}")
         amtool("config", "routes", "test", f"--config.file={path}", "--verify.receivers=pager", *labels)

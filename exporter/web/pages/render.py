@@ -58,6 +58,7 @@ OTHER_RUNBOOKS: Mapping[str, str] = {
     "exporter_down": "Prometheus gets no answer from the exporter.",
     "exporter_restarting": "The exporter starts again and again.",
     "scrape_stale": "Prometheus has not tried to scrape the exporter.",
+    "gateways_down": "Half of the gateways keep failing, and never in one way for long.",
     "host_down": "Many gateways behind one address cannot be reached.",
     "error_budget": "The month's error budget goes too fast.",
     "watchdog": "The way from Prometheus to Alertmanager works.",
