@@ -4,14 +4,13 @@ from deploy.rules import alert as a
 from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
-from deploy.rules.fleet_alerts import while_share
+from deploy.rules.fleet_alerts import recordings, while_share
 from deploy.rules.recording import Recording
 from deploy.rules.verdict_alerts import FLEETS_OF, VERDICTS
 from exporter.verdict.rules import CONNECTABLE
 
 DOWN = "target:ibkr_down:info"
-FLEET = "target:ibkr_fleet_down_everywhere:failing"
-EVERYWHERE = "IbkrDownEverywhere"
+EVERYWHERE = e.Fleet("IbkrDownEverywhere", "job")
 
 
 def down_recordings() -> tuple[Recording, ...]:
@@ -27,10 +26,11 @@ def down_recordings() -> tuple[Recording, ...]:
             + _unless_in_fleet(span)
             + e.unless_paged_elsewhere(e.INFO),
         ),
-        Recording(
-            FLEET,
-            f"the targets that {EVERYWHERE} counts: those that have no page of their verdict",
-            f'{DOWN}\n  unless on ({e.IDENTITY}) ALERTS{{alertname=~"{paged}", alertstate="firing"}}',
+        *recordings(
+            EVERYWHERE,
+            f'{DOWN}\n  unless on ({e.IDENTITY}) ALERTS{{alertname=~"{paged}", alertstate="firing"}}',  # have their page
+            e.RESTART_WINDOW,
+            DOWN,
         ),
     )
 
@@ -41,7 +41,7 @@ def down() -> Alert:
         name="IbkrDown",
         summary="No program could connect for 5 minutes",
         action="See its verdicts over time.",
-        expr=DOWN + e.unless_fleet("IbkrDown", DOWN, EVERYWHERE),
+        expr=DOWN + e.unless_fleet("IbkrDown", (EVERYWHERE,)),
         wait=t.AT_ONCE,
         severity="critical",
         layer="client",
@@ -62,12 +62,12 @@ def down() -> Alert:
 
 def down_everywhere() -> Alert:
     """About half of them."""
-    listing = f'{{{{ range query (printf "{FLEET}{{job=%q}}" $labels.job) }}}}{{{{ .Labels.target }}}}, {{{{ end }}}}'
+    listing = f'{{{{ range query (printf "{EVERYWHERE.failing}{{job=%q}}" $labels.job) }}}}{{{{ .Labels.target }}}}, {{{{ end }}}}'
     return Alert(
-        name=EVERYWHERE,
-        summary="Half of the gateways are down, by turns in several ways",
-        action="See what makes them fall over again.",
-        expr=while_share(EVERYWHERE, "job", FLEET, e.RESTART_WINDOW),
+        name=EVERYWHERE.alert,
+        summary="Half of the gateways are down in changing ways",
+        action="See what makes them fall over.",
+        expr=while_share(EVERYWHERE),
         wait=t.AT_ONCE,
         severity="critical",
         layer="client",
@@ -87,16 +87,20 @@ def down_everywhere() -> Alert:
 
 
 def _unless_in_fleet(span: str) -> str:
-    """Leaves out the targets that had, most of the span, the verdict of a fleet that is paged about as one.
+    """Leaves out the targets that had, most of the span, verdicts of fleets that were paged about as one during it.
 
     Of any other gateway IbkrDown may be the only alert. One on which it fires already stays.
     """
-    silenced = []
-    for verdicts, (by_job, by_host) in FLEETS_OF.items():
+    classes = []
+    for number, (verdicts, fleets) in enumerate(FLEETS_OF.items()):
+        if CONNECTABLE.issuperset(verdicts):
+            continue
         had = f'count_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
-        mostly = f"{e.INFO} and on ({e.IDENTITY}) sum by ({e.IDENTITY}) ({had}) > {t.MOSTLY.value}"
-        for scope, alert in (("job", by_job), ("job, host", by_host)):
-            if alert and not CONNECTABLE.issuperset(verdicts):
-                paged = f'max_over_time(ALERTS{{alertname="{alert}", alertstate="firing"}}[{t.FLEET_ENDED.value}])'
-                silenced.append(f"{mostly} and on ({scope}) {paged}")
-    return e.unless_expected("IbkrDown", "\n     or ".join(silenced))
+        of_labels = f"{e.INFO} * on ({e.IDENTITY}) group_left () sum by ({e.IDENTITY}) ({had})"
+        paged = "\n       or ".join(
+            f"{of_labels} and on ({fleet.scope}) max_over_time({e.firing(fleet.alert)}[{span}])" for fleet in fleets
+        )
+        classes.append(f'label_replace({paged}, "of", "{number}", "", "")')
+    evaluations = "\n     or ".join(classes)
+    mostly = f"{e.INFO} and on ({e.IDENTITY}) sum by ({e.IDENTITY}) (\n     {evaluations}\n    ) > {t.MOSTLY.value}"
+    return e.unless_expected("IbkrDown", mostly)

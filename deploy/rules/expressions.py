@@ -1,5 +1,8 @@
 """What the rules' expressions are made of: what identifies a target, its present verdict, what excuses a failure."""
 
+import re
+from dataclasses import dataclass
+
 from deploy.rules import thresholds as t
 from exporter.model import Verdict
 
@@ -52,15 +55,49 @@ def with_labels(expr: str, value: str) -> str:
     return f"{expr}\n  * on ({IDENTITY}) group_left ({CARRIED}) {value}"
 
 
-def unless_expected(alert: str, expected_in: str) -> str:
+def firing(alert: str) -> str:
+    """What there is of this alert, its end included as long as it is kept firing."""
+    return f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """An alert about many gateways, and the names of what is recorded for it. `scope` are the labels that they share."""
+
+    alert: str
+    scope: str
+
+    @property
+    def failing(self) -> str:
+        """The targets that it counts."""
+        return f"target:{self._recorded}:failing"
+
+    @property
+    def share(self) -> str:
+        """How many gateways fail, where that is half of them."""
+        return f"{self.scope.rpartition(' ')[2]}:{self._recorded}:share"
+
+    @property
+    def member(self) -> str:
+        """The targets that failed while it fired for half of them; until it ends, and as long as they fail."""
+        return f"target:{self._recorded}:member"
+
+    @property
+    def _recorded(self) -> str:
+        words = re.findall("[A-Z][a-z]+", self.alert.removeprefix("Ibkr"))
+        return f"ibkr_fleet_{'_'.join(words).lower()}"
+
+
+def unless_expected(alert: str, expected_in: str, fleets: tuple[Fleet, ...] = ()) -> str:
     """Leaves out the targets whose failure is expected now, but for one on which this alert fires already.
 
     What began before a window is not explained by it: it must not resolve when the window opens and page again when it
-    ends (docs/maintenance.md says the same of the exporter's own evidence).
+    ends (docs/maintenance.md says the same of the exporter's own evidence). What one of these fleets has paged for began
+    before too.
     """
+    members = "".join(f"    unless on ({IDENTITY}) {fleet.member}\n" for fleet in fleets)
     return (
-        f"\n  unless on ({IDENTITY}) (\n    ({expected_in})\n"
-        f'    unless on ({IDENTITY}) ALERTS{{alertname="{alert}", alertstate="firing"}}\n  )'
+        f"\n  unless on ({IDENTITY}) (\n    ({expected_in})\n    unless on ({IDENTITY}) {firing(alert)}\n{members}  )"
     )
 
 
@@ -77,15 +114,15 @@ def paged_elsewhere(info: str) -> str:
     return f"{info.rpartition(':')[0]}:paged_elsewhere"
 
 
-def unless_fleet(alert: str, info: str, by_job: str, by_host: str = "") -> str:
+def unless_fleet(alert: str, fleets: tuple[Fleet, ...]) -> str:
     """Leaves out the targets of a fleet that is paged about as one, but for one on which this alert fires already.
 
-    Alertmanager would silence these alerts too. A thousand of them need not be written and sent for that.
+    While half of the gateways fail, each of them is of the fleet; later those that failed by then. Alertmanager does not
+    silence these alerts: it would not send the end of one that ended silenced, nor its next page (docs/stack.md).
     """
-    silenced = f'{info} and on (job) ALERTS{{alertname=~"{by_job}", alertstate="firing"}}'
-    if by_host:
-        silenced += f'\n     or {info} and on (job, host) ALERTS{{alertname=~"{by_host}", alertstate="firing"}}'
-    return (
-        f"\n  unless on ({IDENTITY}) (\n    ({silenced})\n"
-        f'    unless on ({IDENTITY}) ALERTS{{alertname="{alert}", alertstate="firing"}}\n  )'
+    silenced = "\n     or ".join(
+        f"{fleet.failing} and on ({fleet.scope}) ({firing(fleet.alert)} and on ({fleet.scope}) {fleet.share})\n"
+        f"     or {fleet.member} and on ({fleet.scope}) {firing(fleet.alert)}"
+        for fleet in fleets
     )
+    return f"\n  unless on ({IDENTITY}) (\n    ({silenced})\n    unless on ({IDENTITY}) {firing(alert)}\n  )"

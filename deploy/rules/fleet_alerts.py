@@ -1,9 +1,9 @@
 """Alerts about many gateways that fail together: one page for the fleet, or for all behind one address.
 
 Each fires in the evaluation before the first page of a single gateway, or in the same one and before it, if by then half of
-the gateways fail. The alerts about single gateways then do not begin, and Alertmanager silences those that had begun
-(inhibit_rules). It stays while half of them fail, for half an hour while at least two fail, and then longer than the single
-alerts are kept, so that nothing new is sent while they recover one by one. What is left by then has pages of its own.
+the gateways fail. The alerts about single gateways then do not begin. It stays while half of them fail, for half an hour after
+that while at least two fail, and then longer than the single alerts are kept, so that nothing new is sent while they recover
+one by one. What is left by then has pages of its own, and so has what did not fail while half of them did.
 """
 
 from deploy.rules import alert as a
@@ -24,13 +24,41 @@ def fleet_alerts() -> tuple[Alert, ...]:
 
 def fleet_recordings() -> tuple[Recording, ...]:
     """What each of them counts."""
-    return tuple(Recording(row.failing, f"the targets that {row.name} counts", _failing(row)) for row in FLEETS)
+    return tuple(
+        each for row in FLEETS for each in recordings(row.fleet, _failing(row), _window(row), e.is_now(*row.verdicts))
+    )
+
+
+def recordings(fleet: e.Fleet, failing: str, window: str, is_now: str) -> tuple[Recording, ...]:
+    """What is recorded for an alert about many gateways: `is_now` has the targets that still fail so."""
+    firing = e.firing(fleet.alert)
+    count = _gateways(fleet.scope, fleet.failing)
+    outside = _gateways(fleet.scope, f"{fleet.failing} unless on ({e.IDENTITY}) {window}")
+    shares = ((outside, states.known(fleet.scope, window)), (count, states.known(fleet.scope)))
+    return (
+        Recording(fleet.failing, f"the targets that {fleet.alert} counts", failing),
+        Recording(
+            fleet.share,
+            f"how many gateways {fleet.alert} counts, where that is half of them",
+            "\n  or ".join(
+                f"{part}\n  >= on ({fleet.scope}) ({t.FLEET_SHARE.value} * {whole})" for part, whole in shares
+            ),
+        ),
+        Recording(
+            fleet.member,
+            f"the targets that failed while {fleet.alert} fired for half of them; until it ends, and as long as they fail",
+            f"({fleet.failing} unless on ({e.IDENTITY}) {window})\n  and on ({fleet.scope}) ({firing} and on ({fleet.scope}) {fleet.share})\n"
+            f"  or on ({e.IDENTITY}) ({fleet.member} and on ({fleet.scope}) {firing})\n"
+            f"  or on ({e.IDENTITY}) ({fleet.member} and on ({e.IDENTITY}) {is_now})",
+        ),
+    )
 
 
 def _alert(row: OnFleet) -> Alert:
-    names = "|".join(row.verdicts)
-    matchers = f'verdict=~\\"{names}\\"'
-    listing = f'{{{{ range query (printf "{e.VERDICT}{{job=%q,{matchers}}}" $labels.job) }}}}{{{{ .Labels.target }}}}, {{{{ end }}}}'
+    of, named = ("job=%q", "$labels.job") if row.scope == "job" else ("job=%q,host=%q", "$labels.job $labels.host")
+    listing = (
+        f'{{{{ range query (printf "{row.fleet.failing}{{{of}}}" {named}) }}}}{{{{ .Labels.target }}}}, {{{{ end }}}}'
+    )
     where = "" if row.scope == "job" else " at {{ $labels.host }}"
     return Alert(
         name=row.name,
@@ -50,29 +78,31 @@ def _alert(row: OnFleet) -> Alert:
 
 
 def _expr(row: OnFleet) -> str:
-    excuses = {each.expected_in for each in VERDICTS if each.verdict in row.verdicts}
-    window = e.ANY_WINDOW if e.ANY_WINDOW in excuses else e.RESTART_WINDOW
-    return while_share(row.name, row.scope, row.failing, window, _due(row))
+    due = _due(row)
+    for other in FLEETS:
+        if other.verdicts == row.verdicts and other.scope == "job" != row.scope:
+            due += f" unless on (job) {e.firing(other.name)}"
+    return while_share(row.fleet, due)
 
 
-def while_share(alert: str, scope: str, failing: str, window: str, due: str = "") -> str:
+def while_share(fleet: e.Fleet, due: str = "") -> str:
     """The count of failing gateways where it is a share and a single page is due (by default at once), and while it lasts.
 
-    It lasts while it is a share, and for a time while at least two fail: they recover one by one. What is left after that
-    has alerts of its own.
+    It lasts while it is a share, and for a time afterwards while at least two fail: they recover one by one. What is left
+    after that has alerts of its own.
     """
-    count = _gateways(scope, failing)
-    outside = _gateways(scope, f"{failing} unless on ({e.IDENTITY}) {window}")
-    shares = ((outside, states.known(scope, window)), (count, states.known(scope)))
-    share = "\n  or ".join(f"{part}\n  >= on ({scope}) ({t.FLEET_SHARE.value} * {whole})" for part, whole in shares)
-    recent = f'time() - ALERTS_FOR_STATE{{alertname="{alert}"}} < {t.FLEET_RECOVERS.value}'
-    lasting = f"{_firing(alert)} and on ({scope}) (({share})\n  or on ({scope}) ({recent}))"
-    begins = f"({share}) and on ({scope}) {due}" if due else share
-    return f"{count}\nand on ({scope}) (({begins})\n  or on ({scope}) ({lasting}))"
+    begins = f"{fleet.share} and on ({fleet.scope}) ({due})" if due else fleet.share
+    recent = f"last_over_time({fleet.share}[{t.FLEET_RECOVERS.value}])"
+    lasts = f"{e.firing(fleet.alert)} and on ({fleet.scope}) {recent}"
+    return (
+        f"{_gateways(fleet.scope, fleet.failing)}\nand on ({fleet.scope}) ({begins}\n  or on ({fleet.scope}) ({lasts}))"
+    )
 
 
-def _firing(alert: str) -> str:
-    return f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+def _window(row: OnFleet) -> str:
+    """The window that excuses these failures, and leaves gateways out of the whole."""
+    excuses = {each.expected_in for each in VERDICTS if each.verdict in row.verdicts}
+    return e.ANY_WINDOW if e.ANY_WINDOW in excuses else e.RESTART_WINDOW
 
 
 def _failing(row: OnFleet) -> str:
@@ -92,7 +122,7 @@ def _failing(row: OnFleet) -> str:
             part += (
                 f"\n  unless on ({e.IDENTITY}) (\n    ({rows[0].expected_in})\n"
                 f'    unless on ({e.IDENTITY}) ALERTS{{alertname=~"{single}", alertstate="firing"}}\n'
-                f"    unless on ({e.IDENTITY}) ({e.FLEET_INFO} and on ({row.scope}) {_firing(row.name)})\n  )"
+                f"    unless on ({e.IDENTITY}) ({e.FLEET_INFO} and on ({row.scope}) {e.firing(row.name)})\n  )"
             )
         parts.append(part)
     return "\n  or ".join(f"({part})" for part in parts) if len(parts) > 1 else parts[0]
@@ -114,7 +144,7 @@ def _gateways(scope: str, expr: str) -> str:
 def _due(row: OnFleet) -> str:
     """A single gateway's page is due: at once for silence that is no pause, or one evaluation before its wait is over."""
     if row.verdicts == (Verdict.API_SILENT,):
-        return f"count by ({row.scope}) (\n  {row.failing}{unless_short()}\n)"
+        return f"count by ({row.scope}) (\n  {row.fleet.failing}{unless_short()}\n)"
     parts = []
     for each in VERDICTS:
         if each.verdict in row.verdicts:
@@ -123,4 +153,4 @@ def _due(row: OnFleet) -> str:
             wait = t.seconds(each.wait) - 2 * t.seconds(t.PAGES_INTERVAL)
             parts.append(f"({age} > {wait:g} and on ({e.IDENTITY}) {pending})")
     pending = "\n  or ".join(parts)
-    return f"count by ({row.scope}) (\n  {row.failing}\n  and on ({e.IDENTITY}) ({pending})\n)"
+    return f"count by ({row.scope}) (\n  {row.fleet.failing}\n  and on ({e.IDENTITY}) ({pending})\n)"

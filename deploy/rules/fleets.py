@@ -1,8 +1,8 @@
 """The table of the alerts about many gateways that fail together; deploy.rules.fleet_alerts makes the rules of it."""
 
-import re
 from dataclasses import dataclass
 
+from deploy.rules.expressions import Fleet
 from deploy.rules.verdict_alerts import HANDSHAKES, LIBRARIES, SESSIONS, UNREACHED
 from exporter.model import Verdict
 
@@ -22,10 +22,9 @@ class OnFleet:
     runbook: str
 
     @property
-    def failing(self) -> str:
-        """The name under which the targets that it counts are recorded."""
-        words = re.findall("[A-Z][a-z]+", self.name.removeprefix("Ibkr"))
-        return f"target:ibkr_fleet_{'_'.join(words).lower()}:failing"
+    def fleet(self) -> Fleet:
+        """What is recorded for it."""
+        return Fleet(self.name, self.scope)
 
 
 SHARED = "Look for what they share: the machine, its memory, an automatic upgrade, an expired login."
@@ -103,6 +102,20 @@ FLEETS: tuple[OnFleet, ...] = (
         runbook="upstream_down",
     ),
     OnFleet(
+        name="IbkrUpstreamLostOnHost",
+        scope="job, host",
+        verdicts=(Verdict.UPSTREAM_DOWN,),
+        summary="Half of its gateways have lost IBKR",
+        action="Look at its internet link.",
+        words="they share the address {{ $labels.host }}",
+        steps=(
+            "Look at the internet link of the host {{ $labels.host }}: does it reach anything?",
+            "When it is back they come back by themselves; soft restart those that do not (File > Restart).",
+        ),
+        layer="upstream",
+        runbook="upstream_down",
+    ),
+    OnFleet(
         name="IbkrNewConnectionsSilentEverywhere",
         scope="job",
         verdicts=(Verdict.NEW_CONNECTIONS_SILENT,),
@@ -110,6 +123,20 @@ FLEETS: tuple[OnFleet, ...] = (
         action="Do not restart them now.",
         words="sessions that exist may still work, and a common cause is likelier than {{ $value }} frozen gateways",
         steps=(SHARED, "Then go through the runbook for one of them, before anything is restarted."),
+        layer="handshake",
+        runbook="new_connections_silent",
+    ),
+    OnFleet(
+        name="IbkrNewConnectionsSilentOnHost",
+        scope="job, host",
+        verdicts=(Verdict.NEW_CONNECTIONS_SILENT,),
+        summary="Half of its gateways take no connection",
+        action="Do not restart them now.",
+        words="sessions that exist may still work, and they share the address {{ $labels.host }}",
+        steps=(
+            "Look at the load, memory and disk of the host {{ $labels.host }}.",
+            "Then go through the runbook for one of them, before anything is restarted.",
+        ),
         layer="handshake",
         runbook="new_connections_silent",
     ),

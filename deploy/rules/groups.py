@@ -34,7 +34,9 @@ def files() -> Mapping[str, tuple[Group, ...]]:
     silence = tuple(alert for alert in ours if alert.name in SILENCE)
     pages = tuple(alert for alert in ours if alert.severity == "critical" and alert not in silence)
     tickets = tuple(alert for alert in ours if alert.severity != "critical")
-    of_silence = {row.failing for row in FLEETS if row.name in SILENCE}
+    of_silence = {
+        name for row in FLEETS if row.name in SILENCE for name in (row.fleet.failing, row.fleet.share, row.fleet.member)
+    }
     counted = {
         quick: tuple(each for each in fleet_recordings() if (each.name in of_silence) is quick)
         for quick in (True, False)

@@ -43,18 +43,26 @@ STANDBY = (
 )
 
 
+# What says only that nothing is known (layer="exporter") stands for no page about the gateway.
+PAGED = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", layer!="exporter", gateway!=""}'
+WELL = f'ibkr_verdict{{verdict="{Verdict.HEALTHY}"}} == 1'
+
+
 def verdict(name: str, matcher: str = "") -> Recording:
     """The present verdict, of those that match."""
     return Recording(
         name,
         "1 for the present verdict; as it was at the last scrape while the exporter cannot be scraped",
         f"(ibkr_verdict{matcher} == 1\n  unless on ({e.IDENTITY}) {STANDBY})"
-        + held(name, f"\n    unless on (job, target) {e.ANEW}"),
+        + held(
+            name,
+            f"\n    unless on (job, target) {e.ANEW}"
+            # What another exporter sees well is held only for the page about it that stands.
+            f"\n    unless on ({e.IDENTITY}) ({name} and on (job, target) ({WELL}) unless on ({e.IDENTITY}) {PAGED})",
+        ),
     )
 
 
-# What says only that nothing is known (layer="exporter") stands for no page about the gateway.
-PAGED = 'ALERTS{alertname=~"Ibkr.+", alertstate="firing", severity="critical", layer!="exporter", gateway!=""}'
 WENT_DOWN = 'max by (job) (ALERTS_FOR_STATE{alertname="IbkrExporterDown"})'
 
 
@@ -146,6 +154,7 @@ STATES: tuple[Recording, ...] = (
     fleet("job", e.RESTART_WINDOW),
     fleet("job, host", e.RESTART_WINDOW),
     fleet("job", e.ANY_WINDOW),
+    fleet("job, host", e.ANY_WINDOW),
     Recording(
         e.COUNTED,
         "how many targets there are; recorded last, so that where it is the numbers of gateways are known",

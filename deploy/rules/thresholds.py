@@ -112,10 +112,9 @@ WATCHDOG = Threshold("30s", "Prometheus is up before Alertmanager: what it sends
 FLEET = Threshold("2", "with one gateway there is no fleet")
 FLEET_SHARE = Threshold("0.5", "of the gateways that are in no maintenance window: half of them do not fail by chance")
 FLEET_RECOVERS = Threshold(
-    "1800", "seconds: gateways that share a fault come back one by one within that; two that do not are no fleet"
-)
-FLEET_ENDED = Threshold(
-    "3m", "longer than any alert waits that was held back by the fleet's: it says more than IbkrDown"
+    "30m",
+    "after the last time that half of them failed: gateways that share a fault come back one by one within that; two that do not "
+    "are no fleet",
 )
 MOSTLY = Threshold("50", "of the hundred evaluations of five minutes: it failed as the fleet does, not now and then")
 OBJECTIVE = Threshold("0.995", "41 minutes of a month's 136 trading hours: one bad restart, and some minutes to spare")

@@ -62,18 +62,24 @@ UNREACHED = (Verdict.NAME_UNRESOLVED, Verdict.UNREACHABLE, Verdict.PORT_CLOSED, 
 HANDSHAKES = (Verdict.NOT_TWS_API, Verdict.SERVER_REDIRECT, Verdict.SERVER_TOO_OLD)
 SESSIONS = (Verdict.SESSION_REFUSED, Verdict.SESSION_SILENT, Verdict.SESSION_STALLED, Verdict.ACCOUNT_MISSING)
 LIBRARIES = (Verdict.CONTRACT_DETAILS_STALLED, Verdict.CLIENTS_FAILING)
-# The alerts about many gateways that stand for those about each, by job and by host (deploy.rules.fleets).
-FLEETS_OF: Mapping[tuple[Verdict, ...], tuple[str, str]] = {
-    (Verdict.API_SILENT,): ("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost"),
-    UNREACHED: ("IbkrUnreachableEverywhere", "IbkrHostDown"),
-    (Verdict.UPSTREAM_DOWN,): ("IbkrUpstreamLostEverywhere", ""),
-    (Verdict.NEW_CONNECTIONS_SILENT,): ("IbkrNewConnectionsSilentEverywhere", ""),
-    HANDSHAKES: ("IbkrHandshakesWrongEverywhere", "IbkrHandshakesWrongOnHost"),
-    SESSIONS: ("IbkrSessionsFailingEverywhere", "IbkrSessionsFailingOnHost"),
-    (Verdict.CLIENT_BREAKS_GATEWAY,): ("IbkrLibraryBreaksGatewaysEverywhere", ""),
-    LIBRARIES: ("IbkrLibrariesFailingEverywhere", ""),
+
+
+def _fleets(everywhere: str, on_host: str = "") -> tuple[e.Fleet, ...]:
+    return (e.Fleet(everywhere, "job"), *([e.Fleet(on_host, "job, host")] if on_host else []))
+
+
+# The alerts about many gateways that stand for those about each (deploy.rules.fleets).
+FLEETS_OF: Mapping[tuple[Verdict, ...], tuple[e.Fleet, ...]] = {
+    (Verdict.API_SILENT,): _fleets("IbkrApiSilentEverywhere", "IbkrApiSilentOnHost"),
+    UNREACHED: _fleets("IbkrUnreachableEverywhere", "IbkrHostDown"),
+    (Verdict.UPSTREAM_DOWN,): _fleets("IbkrUpstreamLostEverywhere", "IbkrUpstreamLostOnHost"),
+    (Verdict.NEW_CONNECTIONS_SILENT,): _fleets("IbkrNewConnectionsSilentEverywhere", "IbkrNewConnectionsSilentOnHost"),
+    HANDSHAKES: _fleets("IbkrHandshakesWrongEverywhere", "IbkrHandshakesWrongOnHost"),
+    SESSIONS: _fleets("IbkrSessionsFailingEverywhere", "IbkrSessionsFailingOnHost"),
+    (Verdict.CLIENT_BREAKS_GATEWAY,): _fleets("IbkrLibraryBreaksGatewaysEverywhere"),
+    LIBRARIES: _fleets("IbkrLibrariesFailingEverywhere"),
 }
-FLEET_OF = {verdict: alerts for verdicts, alerts in FLEETS_OF.items() for verdict in verdicts}
+FLEET_OF = {verdict: fleets for verdicts, fleets in FLEETS_OF.items() for verdict in verdicts}
 # The layers at which nothing answers: the last handshake that worked says since when.
 UNANSWERED = frozenset({"network", "port", "handshake"})
 LAST_HANDSHAKE = (
@@ -194,10 +200,11 @@ def _expr(row: OnVerdict) -> str:
     if silent:
         # Not before the number of gateways is known: right after Prometheus' start a fleet would be as many pages.
         expr += unless_short() + f"\n  and on (job) {e.SILENCE_COUNTED}"
+    fleets = FLEET_OF.get(row.verdict, ())
     if row.expected_in:
-        expr += e.unless_expected(row.name, row.expected_in)
-    if row.verdict in FLEET_OF:
-        expr += e.unless_fleet(row.name, info, *FLEET_OF[row.verdict])
+        expr += e.unless_expected(row.name, row.expected_in, fleets)
+    if fleets:
+        expr += e.unless_fleet(row.name, fleets)
     if row.severity == "critical":
         expr += e.unless_paged_elsewhere(info)
     return expr
