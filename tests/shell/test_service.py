@@ -105,9 +105,9 @@ async def test_the_first_failure_is_probed_again_at_once_and_not_a_third_time() 
         await gateway.set_mode("close_at_once")
         await in_verdict(service, Verdict.CLOSED_BEFORE_HANDSHAKE)
         failed_at = loop.time()
-        await until(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 3)
+        await service.wait_for(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 3)
         assert loop.time() - failed_at < 1.0
-        await until(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 4)
+        await service.wait_for(lambda: service.states["gateway"].probes[Layer.HANDSHAKE, ""] == 4)
         assert loop.time() - failed_at > 10.0
 
 
