@@ -22,7 +22,9 @@ def down_recordings() -> tuple[Recording, ...]:
             DOWN,
             "the targets that have been down for five minutes, unless a restart window or the alert about a fleet stands for that",
             e.with_labels(f"(max_over_time(ibkr_up[{span}]) == 0 and ibkr_up offset {span} == 0)", e.INFO)
-            + e.unless_expected("IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1')
+            + e.unless_expected(
+                "IbkrDown", f'max_over_time(ibkr_maintenance_window{{window="restart"}}[{span}]) == 1', (EVERYWHERE,)
+            )
             + _unless_in_fleet(span)
             + e.unless_paged_elsewhere(e.INFO),
         ),
@@ -87,7 +89,7 @@ def down_everywhere() -> Alert:
 
 
 def _unless_in_fleet(span: str) -> str:
-    """Leaves out the targets that had, most of the span, verdicts of fleets that were paged about as one during it.
+    """Leaves out the targets that had, most of the span, verdicts of fleets that they were of, paged about as one during it.
 
     Of any other gateway IbkrDown may be the only alert. One on which it fires already stays.
     """
@@ -98,7 +100,9 @@ def _unless_in_fleet(span: str) -> str:
         had = f'count_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
         of_labels = f"{e.INFO} * on ({e.IDENTITY}) group_left () sum by ({e.IDENTITY}) ({had})"
         paged = "\n       or ".join(
-            f"{of_labels} and on ({fleet.scope}) max_over_time({e.firing(fleet.alert)}[{span}])" for fleet in fleets
+            f"{of_labels} and on ({e.IDENTITY}) max_over_time({fleet.member}[{span}])\n"
+            f"       and on ({fleet.scope}) max_over_time({e.firing(fleet.alert)}[{span}])"
+            for fleet in fleets
         )
         classes.append(f'label_replace({paged}, "of", "{number}", "", "")')
     evaluations = "\n     or ".join(classes)

@@ -5,6 +5,7 @@ from deploy.rules import availability as av
 from deploy.rules import expressions as e
 from deploy.rules import thresholds as t
 from deploy.rules.alert import Alert
+from deploy.rules.verdict_alerts import FLEET_OF
 from exporter.model import Verdict
 
 
@@ -22,6 +23,7 @@ def _overdue() -> Alert:
             e.is_now(Verdict.UPSTREAM_DOWN), f"({e.BEGAN} > 0 and (time() - {e.BEGAN} > {t.OVERDUE_SECONDS.value}))"
         )
         + e.unless_expected("IbkrUpstreamOverdue", e.ANY_WINDOW)
+        + e.unless_fleet("IbkrUpstreamOverdue", FLEET_OF[Verdict.UPSTREAM_DOWN])
         + e.unless_paged_elsewhere(e.INFO),
         wait=t.OVERDUE,
         severity="critical",

@@ -42,7 +42,7 @@ KEEP_FIRING = Threshold(
 )
 KEEP_FLEET = Threshold(
     "90s",
-    "longer than the alerts that it silences are kept, and a probe interval: after the last recovery nothing is new",
+    "longer than the alerts that it holds back are kept, and a probe interval: after the last recovery nothing is new",
 )
 KEEP_DOWN = Threshold("15s", "shorter than the above: it must not outlast the alert that says more, and silences it")
 

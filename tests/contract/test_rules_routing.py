@@ -197,7 +197,7 @@ def test_a_fleet_silences_no_page_that_was_sent_before_it() -> None:
     silenced = {
         rule["target_matchers"][0] for rule in CONFIG["inhibit_rules"] if re.search(fleets, rule["source_matchers"][0])
     }
-    assert silenced == {'alertname="IbkrUpstreamOverdue"'}, "what escalates hours later, and is held back by no rule"
+    assert not silenced
     expressions = {rule["alert"]: rule["expr"] for rule in RULES}
     for fleet in FLEETS:
         for row in VERDICTS:
