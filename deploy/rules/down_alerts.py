@@ -97,14 +97,13 @@ def _unless_in_fleet(span: str) -> str:
     for number, (verdicts, fleets) in enumerate(FLEETS_OF.items()):
         if CONNECTABLE.issuperset(verdicts):
             continue
-        had = f'count_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}])'
-        of_labels = f"{e.INFO} * on ({e.IDENTITY}) group_left () sum by ({e.IDENTITY}) ({had})"
-        paged = "\n       or ".join(
-            f"{of_labels} and on ({e.IDENTITY}) max_over_time({fleet.member}[{span}])\n"
-            f"       and on ({fleet.scope}) max_over_time({e.firing(fleet.alert)}[{span}])"
+        had = f'sum by ({e.IDENTITY}) (count_over_time({e.VERDICT}{{verdict=~"{"|".join(verdicts)}"}}[{span}]))'
+        paged = f"\n       or on ({e.IDENTITY}) ".join(
+            f"max_over_time({fleet.member}[{span}]) and on ({fleet.scope}) max_over_time({e.firing(fleet.alert)}[{span}])"
             for fleet in fleets
         )
-        classes.append(f'label_replace({paged}, "of", "{number}", "", "")')
+        counted = f"{had}\n      and on ({e.IDENTITY}) (\n       {paged})"
+        classes.append(f'label_replace({counted}, "of", "{number}", "", "")')
     evaluations = "\n     or ".join(classes)
     mostly = f"{e.INFO} and on ({e.IDENTITY}) sum by ({e.IDENTITY}) (\n     {evaluations}\n    ) > {t.MOSTLY.value}"
     return e.unless_expected("IbkrDown", mostly)
