@@ -67,7 +67,7 @@ FRAMINGS = (200, 201, 204, 207, 213, 226)
 CANARY = GatewaySettings(
     permitted=ALLOWED,
     accounts=(ACCOUNT, "DU7654321"),
-    holdings=(Holding("CANARYSYM", 77001122, "CANARYEXCH", "31337", 4242.42, 2424.24),),
+    holdings=(Holding("CANARYSYM", 77001122, "CANARYEXCH", "3133700073313", 4242.42, 2424.24),),
     balance="98765432.10",
 )
 CANARY_MODES = ("ok", "positions_unanswered", "account_values_cut", "executions_unanswered")
@@ -128,7 +128,7 @@ def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
     assert set(driver.REQUESTS) == {*DownloadRequest, 16, 76}
 
 
-SECRETS = ("CANARYSYM", "77001122", "CANARYEXCH", "31337", "4242.42", "2424.24", "98765432", "DU7654321", ACCOUNT)
+SECRETS = ("CANARYSYM", "77001122", "CANARYEXCH", "3133700073313", "4242.42", "2424.24", "98765432", "DU7654321", ACCOUNT)
 
 
 @pytest.mark.slow
