@@ -226,11 +226,11 @@ async def test_a_freeze_within_a_download_ends_it_and_is_seen_as_soon_as_ever() 
 
 CANARY = GatewaySettings(
     accounts=("DU9876543", "DU8765432"),
-    holdings=(Holding("CANARYSYM", 424242421, "CANARYEX", "73137", 4242.4242, 3131.3131),),
+    holdings=(Holding("CANARYSYM", 424242421, "CANARYEX", "7313700031337", 4242.4242, 3131.3131),),
     balance="987654321.12",
     permitted=OPTED_IN.permitted,
 )
-SECRETS = ("DU9876543", "DU8765432", "CANARY", "424242421", "73137", "4242.42", "3131.31", "987654321")
+SECRETS = ("DU9876543", "DU8765432", "CANARY", "424242421", "7313700031337", "4242.42", "3131.31", "987654321")
 
 
 @pytest.mark.parametrize("version", [157, 176, 200, 201, 206, 226])

@@ -21,7 +21,7 @@ from tests.shell.support import PATIENCE
 pytestmark = pytest.mark.turned_clock
 
 SECRET = "203.0.113.7"  # noqa: S105 - an address of a documentation network, as a log line may hold one
-CHALLENGE = f"2026-08-28 22:30:05.000 INFO  [JTS-Main] - Received CHALLENGE from {SECRET} session 4711\n"
+CHALLENGE = f"2026-08-28 22:30:05.000 INFO  [JTS-Main] - Received CHALLENGE from {SECRET} session 4711471147114711\n"
 LOGGED_IN = f"2026-08-28 22:30:40.000 INFO  [JTS-Main] - Switching to a new encrypted log {SECRET}\n"
 
 
@@ -86,7 +86,7 @@ async def test_nothing_of_a_log_line_but_its_phase_and_time_leaves_the_process(
     shown += ["".join(pages.status_chunks([state], now)), pages.render_target(state, now)]
     for text in shown:
         assert SECRET not in text
-        assert "4711" not in text
+        assert "4711471147114711" not in text
         assert "CHALLENGE" not in text
     assert 'phase="waiting_two_factor"} 1' in "".join(shown)
     assert "waiting_two_factor" in shown[-1]
