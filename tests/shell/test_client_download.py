@@ -128,7 +128,17 @@ def test_the_drivers_know_the_same_requests_and_ends_as_the_wire() -> None:
     assert set(driver.REQUESTS) == {*DownloadRequest, 16, 76}
 
 
-SECRETS = ("CANARYSYM", "77001122", "CANARYEXCH", "3133700073313", "4242.42", "2424.24", "98765432", "DU7654321", ACCOUNT)
+SECRETS = (
+    "CANARYSYM",
+    "77001122",
+    "CANARYEXCH",
+    "3133700073313",
+    "4242.42",
+    "2424.24",
+    "98765432",
+    "DU7654321",
+    ACCOUNT,
+)
 
 
 @pytest.mark.slow
