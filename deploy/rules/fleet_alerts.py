@@ -79,10 +79,16 @@ def _alert(row: OnFleet) -> Alert:
 
 def _expr(row: OnFleet) -> str:
     due = _due(row)
-    for other in FLEETS:
-        if other.verdicts == row.verdicts and other.scope == "job" != row.scope:
-            due += f" unless on (job) {e.firing(other.name)}"
+    for whole in _wholes(row):  # while all behind the address are of it
+        due += f" unless on (job) ({e.firing(whole.alert)} and on (job) {whole.share})"
     return while_share(row.fleet, due)
+
+
+def _wholes(row: OnFleet) -> tuple[e.Fleet, ...]:
+    """For an alert about one address: the one about all gateways that fail so."""
+    return tuple(
+        other.fleet for other in FLEETS if other.verdicts == row.verdicts and other.scope == "job" != row.scope
+    )
 
 
 def while_share(fleet: e.Fleet, due: str = "") -> str:
@@ -144,7 +150,8 @@ def _gateways(scope: str, expr: str) -> str:
 def _due(row: OnFleet) -> str:
     """A single gateway's page is due: at once for silence that is no pause, or one evaluation before its wait is over."""
     if row.verdicts == (Verdict.API_SILENT,):
-        return f"count by ({row.scope}) (\n  {row.fleet.failing}{unless_short()}\n)"
+        members = "".join(f"\n  unless on ({e.IDENTITY}) {whole.member}" for whole in _wholes(row))
+        return f"count by ({row.scope}) (\n  {row.fleet.failing}{unless_short()}{members}\n)"
     parts = []
     for each in VERDICTS:
         if each.verdict in row.verdicts:
