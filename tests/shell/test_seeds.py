@@ -130,15 +130,18 @@ async def test_the_service_finds_the_fault_of_one_version_and_leaves_the_other_a
             target(split, name="split", interval=8.0, clients=tuple(clients)),
         ]
         await service.apply(targets, clients)
-        async with asyncio.timeout(
-            2 * PATIENCE
-        ):  # two tries that time out, each with a wait for the wire, and the import
+        # Two tries that time out, each with a wait for the wire, and the import. On a busy machine the library may get both
+        # parts of a reply at once, and pass.
+        async with asyncio.timeout(2 * PATIENCE):
             await service.wait_for(
-                lambda: bool(service.states["good"].client_probes) and tries(service.states["split"]) > 1
+                lambda: (
+                    bool(service.states["good"].client_probes)
+                    and service.states["split"].verdict is Verdict.CLIENT_FAULT
+                )
             )
         verdicts = {name: state.verdict for name, state in service.states.items()}
         [status] = service.exporter.clients
     assert verdicts == {"good": Verdict.HEALTHY, "split": Verdict.CLIENT_FAULT}
     assert status.installed is not None
     assert status.installed.version.startswith("9.81.1")
-    assert tries(service.states["split"]) == 2
+    assert tries(service.states["split"]) >= 2, "one failure alone accuses nobody"
